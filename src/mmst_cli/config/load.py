@@ -1,0 +1,194 @@
+"""Read a config: YAML, overrides and interpolation by OmegaConf; every fault together; dataclasses out."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
+
+from mmst_cli.config.build import BROKEN, build, default_of, fill_defaults
+from mmst_cli.config.schema import Config
+from mmst_cli.errors import ConfigError, did_you_mean
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read the config at ``path``, apply ``KEY=VALUE`` overrides and resolve interpolations.
+
+    Relative paths in it are left as written. Rules across fields are not checked here.
+
+    Raises:
+        ConfigError: with every fault at once: a missing or broken file, an unknown key, a wrong type, a
+            missing required field, an interpolation to nothing, an override that is none.
+
+    """
+    faults: list[str] = []
+    tree = _read_yaml(Path(path))
+    for override in overrides:
+        faults += _apply_override(tree, override)
+    plain = _resolve(_to_node(fill_defaults(tree, Config), path), faults)
+    found: list[str] = []
+    config = build(plain, Config, "", found)
+    if faults or found:
+        raise ConfigError(*faults, *found)
+    assert isinstance(config, Config)
+    return config
+
+
+def config_to_yaml(config: Config) -> str:
+    """Return the config as YAML that ``load_config`` reads back to an equal one.
+
+    Keys stand in the schema's order; fields left at None or at an empty default are left out.
+    """
+    return OmegaConf.to_yaml(OmegaConf.create(_escape(_to_plain(config))))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"{path}: {_nothing_there(path)}")
+    try:
+        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except yaml.MarkedYAMLError as error:
+        mark, problem = error.problem_mark, error.problem or error.context
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ConfigError(f"{path}: {where}this is not YAML: {problem}.") from error
+    except GrammarParseError as error:
+        raise ConfigError(_broken_interpolation(error, path)) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: it can't be read as YAML: {error}.") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: a config is a mapping of keys to values; this is a list.")
+    return {str(key): value for key, value in tree.items()}
+
+
+def _nothing_there(path: Path) -> str:
+    if path.is_dir():
+        nearby, found = path, "this is a folder, not a config file."
+    else:
+        nearby, found = path.parent, f"no such file; looked for {path.absolute()}."
+    names = sorted(str(p) for folder in (nearby, nearby / "configs") for p in folder.glob("*.y*ml"))[:8]
+    suggestion = did_you_mean(str(path), names)
+    return f"{found}{suggestion}" + (f" Configs nearby: {', '.join(names)}." if names else "")
+
+
+def _apply_override(tree: dict[str, Any], override: str) -> list[str]:
+    """Set one ``KEY=VALUE`` in ``tree``, in place; return what is wrong with it."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        return [f"{override}: an override is KEY=VALUE, such as training.learning_rate=1e-5."]
+    try:
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException) as error:
+        return [f"{key}: `{text}` can't be read as a YAML value: {str(error).splitlines()[0]}."]
+    assert isinstance(parsed, dict)
+    node: Any = tree
+    *parents, last = key.split(".")
+    for depth, name in enumerate(parents):
+        if isinstance(node, dict):
+            node = _child(node, name)
+        elif fault := _bad_index(node, name, ".".join(parents[:depth])):
+            return [f"{key}: {fault}"]
+        else:
+            node = node[int(name)]
+    if isinstance(node, dict):
+        node[last] = parsed["value"]
+    elif fault := _bad_index(node, last, ".".join(parents)):
+        return [f"{key}: {fault}"]
+    else:
+        node[int(last)] = parsed["value"]
+    return []
+
+
+def _child(node: dict[str, Any], name: str) -> Any:
+    if node.get(name) is None:
+        node[name] = {}
+    return node[name]
+
+
+def _bad_index(node: Any, name: str, parent: str) -> str | None:
+    """Say what keeps ``name`` from being an entry of the list ``node``, or None if it is one."""
+    if not isinstance(node, list):
+        return f"{parent} is neither a mapping nor a list, so nothing in it can be set. Set {parent} itself."
+    if not name.isdigit() or int(name) >= len(node):
+        return f"{parent} is a list of {len(node)}; its entries are 0 to {len(node) - 1}, not {name}."
+    return None
+
+
+def _to_node(tree: dict[str, Any], path: Path | str) -> DictConfig:
+    try:
+        return OmegaConf.create(tree)
+    except GrammarParseError as error:
+        raise ConfigError(_broken_interpolation(error, path)) from error
+
+
+def _broken_interpolation(error: GrammarParseError, path: Path | str) -> str:
+    cause = str(error).splitlines()[0]
+    return f"{error.full_key or path}: a broken interpolation, {cause}. It is written ${{key.of.another}}."
+
+
+def _resolve(node: DictConfig | ListConfig, faults: list[str], key: str = "", inside: tuple[int, ...] = ()) -> Any:
+    """Return ``node`` as plain dicts and lists with every interpolation resolved, or BROKEN in its place."""
+    names = list(node) if isinstance(node, DictConfig) else list(range(len(node)))
+    values = []
+    for name in names:
+        full_key = f"{key}.{name}" if key else str(name)
+        try:
+            value = MISSING if OmegaConf.is_missing(node, name) else node[name]
+        except (OmegaConfBaseException, RecursionError) as error:
+            faults.append(_unresolved(node, name, full_key, error))
+            value = BROKEN
+        if id(value) in (*inside, id(node)):
+            faults.append(f"{full_key}: the interpolation refers to what it stands in.")
+            value = BROKEN
+        if OmegaConf.is_config(value):
+            value = _resolve(value, faults, full_key, (*inside, id(node)))
+        values.append(value)
+    return dict(zip(names, values, strict=True)) if isinstance(node, DictConfig) else values
+
+
+def _unresolved(node: DictConfig | ListConfig, name: Any, full_key: str, error: Exception) -> str:
+    text = str(OmegaConf.to_container(node, resolve=False)[name])  # type: ignore[index, call-overload]
+    root = node._get_root()
+    known = list(_all_keys(OmegaConf.to_container(root, resolve=False)))
+    unknown = [inner for inner in re.findall(r"\$\{([\w.-]+)\}", text) if inner not in known]
+    if not unknown:
+        return f"{full_key}: {text} can't be resolved: {str(error).splitlines()[0]}."
+    return f"{full_key}: {text} refers to nothing in the config.{did_you_mean(unknown[0], known)}"
+
+
+def _all_keys(tree: Any, key: str = "") -> Iterator[str]:
+    entries = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, value in entries:
+        full_key = f"{key}.{name}" if key else str(name)
+        yield full_key
+        yield from _all_keys(value, full_key)
+
+
+def _to_plain(value: Any) -> Any:
+    if is_dataclass(value):
+        pairs = [(field, getattr(value, field.name)) for field in fields(value)]
+        kept = [(f.name, v) for f, v in pairs if v not in (None, [], {}) or v != default_of(f)]
+        return {name: _to_plain(item) for name, item in kept}
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_to_plain(item) for item in value]
+    return copy.copy(value)
+
+
+def _escape(value: Any) -> Any:
+    """Keep a literal ``${`` from being read back as an interpolation."""
+    if isinstance(value, dict):
+        return {key: _escape(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_escape(item) for item in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value

@@ -1,0 +1,49 @@
+"""Rules across fields: what the libraries let pass, or report hours later."""
+
+from __future__ import annotations
+
+from mmst_cli.config.rules_data import (
+    check_datasets,
+    check_model,
+    check_training_datasets,
+    warn_of_id_columns,
+)
+from mmst_cli.config.rules_evaluators import check_evaluators
+from mmst_cli.config.rules_loss import check_dimensions, check_losses, warn_of_losses
+from mmst_cli.config.rules_training import (
+    check_best_model,
+    check_schedule,
+    check_training_fields,
+    warn_of_steps,
+)
+from mmst_cli.config.schema import Config
+from mmst_cli.errors import ConfigError
+
+
+def check_config(config: Config, *, for_training: bool = True) -> list[str]:
+    """Check the rules that hold between a config's fields and return its warnings.
+
+    Args:
+        config: a config as ``load_config`` returns it.
+        for_training: whether a loss and a training dataset are needed; otherwise an evaluator is.
+
+    Raises:
+        ConfigError: with one sentence for each broken rule, by its full dotted key.
+
+    """
+    faults = [
+        *check_dimensions(config.matryoshka_dims, "matryoshka_dims"),
+        *check_model(config.model),
+        *check_datasets(config),
+        *check_losses(config),
+        *check_evaluators(config),
+        *check_training_fields(config.training),
+    ]
+    if for_training:
+        faults += [*check_training_datasets(config), *check_schedule(config), *check_best_model(config)]
+    elif not config.evaluators:
+        faults.append("evaluators: none is declared, so there is nothing to evaluate. Add one.")
+    if faults:
+        raise ConfigError(*faults)
+    warnings = [*warn_of_id_columns(config), *warn_of_losses(config)]
+    return [*warnings, *warn_of_steps(config)] if for_training else warnings

@@ -1,0 +1,136 @@
+"""Rules for evaluators: what they are built from, and the metrics they write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmst_cli.config.rules_arguments import check_arguments
+from mmst_cli.config.rules_loss import check_dimensions
+from mmst_cli.config.schema import Config, DatasetConfig, EvaluatorConfig, Role, Use
+from mmst_cli.config.signatures import OWN_EVALUATOR, evaluator_names, evaluator_signature
+from mmst_cli.errors import did_you_mean
+
+_RETRIEVAL = {Role.anchor: "exactly one", Role.positive: "at least one"}
+_PAIRS = {Role.anchor: "exactly one", Role.positive: "exactly one", Role.label: "exactly one"}
+
+ROLES_NEEDED: dict[str, dict[Role, str]] = {
+    OWN_EVALUATOR: _RETRIEVAL,
+    "InformationRetrievalEvaluator": _RETRIEVAL,
+    "TripletEvaluator": {**_RETRIEVAL, Role.positive: "exactly one", Role.negative: "at least one"},
+    "RerankingEvaluator": {**_RETRIEVAL, Role.negative: "at least one"},
+    "EmbeddingSimilarityEvaluator": _PAIRS,
+    "BinaryClassificationEvaluator": _PAIRS,
+}
+"""The evaluators that can be built from columns, and the columns that each needs."""
+
+FILLED = (
+    *("queries", "corpus", "relevant_docs", "anchors", "positives", "negatives", "samples"),
+    *("sentences1", "sentences2", "labels", "scores", "name"),
+)
+"""Arguments of evaluators that are filled from the data and the evaluator's name."""
+
+_SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
+_CUTOFFS = {  # metric: the argument that holds its k, and the default
+    "accuracy": ("accuracy_at_k", [1, 3, 5, 10]),
+    "precision": ("precision_recall_at_k", [1, 3, 5, 10]),
+    "recall": ("precision_recall_at_k", [1, 3, 5, 10]),
+    "ndcg": ("ndcg_at_k", [10]),
+    "mrr": ("mrr_at_k", [10]),
+    "map": ("map_at_k", [100]),
+}
+
+
+def check_evaluators(config: Config) -> list[str]:
+    """Return the faults of ``evaluators``: types, datasets, columns, dimensions, arguments."""
+    faults = []
+    for name, evaluator in config.evaluators.items():
+        key = f"evaluators.{name}"
+        if "/" in str(name):
+            faults.append(f"{key}: an evaluator's name becomes a file name, so it can't have a / in it.")
+        if evaluator.dims != config.matryoshka_dims:  # else told at the top of the file
+            faults += check_dimensions(evaluator.dims, f"{key}.dims")
+        faults += _check_type(evaluator, key)
+        faults += _check_dataset(evaluator, config.datasets, key)
+    return faults
+
+
+def loss_datasets(config: Config) -> dict[str, DatasetConfig]:
+    """Return the `use: eval` datasets that no evaluator reads: on those the loss is computed."""
+    read = {evaluator.dataset for evaluator in config.evaluators.values()}
+    return {n: d for n, d in config.datasets.items() if d.use is Use.eval and n not in read}
+
+
+def is_written(metric: str, config: Config) -> bool:
+    """Say whether an evaluation of this config writes ``metric``, with or without `eval_` in front."""
+    metric = metric if metric.startswith("eval_") else f"eval_{metric}"
+    datasets = loss_datasets(config)
+    if metric in ([f"eval_{name}_loss" for name in datasets] if len(datasets) > 1 else ["eval_loss"] * len(datasets)):
+        return True
+    return any(_writes(evaluator, str(name), metric) for name, evaluator in config.evaluators.items())
+
+
+def primary_metric(config: Config) -> str | None:
+    """Return the metric that best-model options would best go by, or None if nothing is evaluated."""
+    for name, evaluator in config.evaluators.items():
+        if evaluator.type in (OWN_EVALUATOR, "InformationRetrievalEvaluator"):
+            cutoffs = _cutoffs(evaluator, "ndcg")
+            return f"eval_{name}_cosine_ndcg@{max(cutoffs)}" if cutoffs else None
+    return "eval_loss" if len(loss_datasets(config)) == 1 else None
+
+
+def _writes(evaluator: EvaluatorConfig, name: str, metric: str) -> bool:
+    if not metric.startswith(f"eval_{name}_"):
+        return False
+    if evaluator.type not in (OWN_EVALUATOR, "InformationRetrievalEvaluator"):
+        return True  # the names after the prefix are the library's own
+    sizes = ["", *(f"dim_{dim}_" for dim in evaluator.dims)]
+    return metric.removeprefix(f"eval_{name}_") in {
+        f"{size}{similarity}_{kind}@{k}"
+        for size in sizes
+        for similarity in _SIMILARITIES
+        for kind in _CUTOFFS
+        for k in _cutoffs(evaluator, kind)
+    }
+
+
+def _cutoffs(evaluator: EvaluatorConfig, kind: str) -> list[Any]:
+    argument, default = _CUTOFFS[kind]
+    given = evaluator.args.get(argument, default)
+    return given if isinstance(given, list) else default
+
+
+def _check_type(evaluator: EvaluatorConfig, key: str) -> list[str]:
+    if not evaluator_names():
+        return []
+    buildable = ", ".join(ROLES_NEEDED)
+    if evaluator.type not in evaluator_names():
+        suggestion = did_you_mean(evaluator.type, evaluator_names()) or f" There are {buildable}."
+        return [f"{key}.type: there is no evaluator {evaluator.type}.{suggestion}"]
+    if evaluator.type not in ROLES_NEEDED:
+        return [f"{key}.type: {evaluator.type} can't be built from columns. These can: {buildable}."]
+    faults = []
+    if evaluator.dims and evaluator.type != OWN_EVALUATOR:
+        faults.append(
+            f"{key}.dims: only {OWN_EVALUATOR} measures several dimensions. Take that, or leave dims out and"
+            " set args.truncate_dim."
+        )
+    if evaluator.type == OWN_EVALUATOR and "truncate_dim" in evaluator.args:
+        return [*faults, f"{key}.args.truncate_dim: write it as {key}.dims."]
+    signature = evaluator_signature(evaluator.type)
+    return faults + (
+        check_arguments(evaluator.type, evaluator.args, signature, FILLED, f"{key}.args") if signature else []
+    )
+
+
+def _check_dataset(evaluator: EvaluatorConfig, datasets: dict[str, DatasetConfig], key: str) -> list[str]:
+    dataset = datasets.get(evaluator.dataset)
+    if dataset is None:
+        known = did_you_mean(evaluator.dataset, datasets) or f" Declared: {', '.join(datasets)}."
+        return [f"{key}.dataset: there is no dataset {evaluator.dataset} in `datasets`.{known}"]
+    roles = [column.role for column in dataset.columns.values()]
+    return [
+        f"{key}.dataset: {evaluator.type} needs {wanted} {role} column, and {evaluator.dataset} has"
+        f" {roles.count(role) or 'none'}. Set the roles under datasets.{evaluator.dataset}.columns."
+        for role, wanted in ROLES_NEEDED.get(evaluator.type, {}).items()
+        if roles.count(role) < 1 or (wanted == "exactly one" and roles.count(role) > 1)
+    ]

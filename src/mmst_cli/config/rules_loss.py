@@ -1,0 +1,112 @@
+"""Rules for the loss stack and for Matryoshka dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmst_cli.config.rules_arguments import check_arguments
+from mmst_cli.config.schema import Config, LossConfig
+from mmst_cli.config.signatures import loss_names, loss_signature
+from mmst_cli.errors import did_you_mean
+
+# What these learn from are the other rows of a batch; a row that is there twice is its own negative.
+_CONTRASTIVE = (
+    "MultipleNegativesRanking",
+    "MultipleNegativesSymmetric",
+    "GISTEmbed",
+    "MegaBatchMargin",
+)
+_DUPLICATE_FREE = ("no_duplicates", "no_duplicates_hashed")
+
+
+def check_losses(config: Config) -> list[str]:
+    """Return the faults of ``loss``: types, places in the stack, arguments, dimensions."""
+    faults = []
+    for index, loss in enumerate(config.loss):
+        faults += _check_loss(loss, index, config.matryoshka_dims)
+    return faults
+
+
+def check_dimensions(dims: Any, key: str) -> list[str]:
+    """Return the faults of a list of embedding dimensions: positive whole numbers, each once."""
+    if not isinstance(dims, list):
+        return []  # a wrong type is told by the check of arguments
+    wrong = [dim for dim in dims if not isinstance(dim, int) or isinstance(dim, bool) or dim < 1]
+    repeated = sorted({dim for dim in dims if dim not in wrong and dims.count(dim) > 1}, reverse=True)
+    faults = []
+    if wrong:
+        faults.append(f"{key}: found {_listed(wrong)}; a dimension is a whole number above 0.")
+    if repeated:
+        faults.append(f"{key}: {_listed(repeated)} stands there more than once. Name each dimension once.")
+    return faults
+
+
+def warn_of_losses(config: Config) -> list[str]:
+    """Return warnings: in-batch negatives with duplicates, dimensions measured but not trained."""
+    if not config.loss:
+        return []
+    warnings = []
+    innermost = config.loss[0].type
+    sampler = config.training.get("batch_sampler", "batch_sampler")
+    if any(part in innermost for part in _CONTRASTIVE) and sampler not in _DUPLICATE_FREE:
+        warnings.append(
+            f"training.batch_sampler: {innermost} takes the other rows of a batch for negatives, so a row"
+            " that is there twice is its own negative. Set it to no_duplicates."
+        )
+    trained: list[int] = next(
+        (loss.args["matryoshka_dims"] for loss in config.loss if "matryoshka_dims" in loss.args), []
+    )
+    for name, evaluator in config.evaluators.items():
+        untrained = [dim for dim in evaluator.dims if dim not in trained]
+        if trained and untrained:
+            warnings.append(
+                f"evaluators.{name}.dims: {_listed(untrained)} will be measured, but not trained;"
+                f" {_listed(trained)} will be."
+            )
+    return warnings
+
+
+def _check_loss(loss: LossConfig, index: int, dims: list[int]) -> list[str]:
+    key = f"loss.{index}"
+    if not loss_names():
+        return []
+    signature = loss_signature(loss.type)
+    if signature is None:
+        return [f"{key}.type: sentence-transformers has no loss {loss.type}.{_suggest(loss.type)}"]
+    faults = _check_place(loss.type, "loss" in signature.parameters, index)
+    faults += check_arguments(loss.type, loss.args, signature, ("model", "loss"), f"{key}.args")
+    own_dims = loss.args.get("matryoshka_dims")
+    if own_dims != dims:  # else their faults are told where they stand, at the top of the file
+        faults += check_dimensions(own_dims, f"{key}.args.matryoshka_dims")
+    if own_dims == []:
+        faults.append(f"{key}.args.matryoshka_dims: the list is empty. Name the dimensions to train.")
+    weights = loss.args.get("matryoshka_weights")
+    if isinstance(weights, list) and isinstance(own_dims, list) and len(weights) != len(own_dims):
+        faults.append(
+            f"{key}.args.matryoshka_weights: found {len(weights)} weights for {len(own_dims)} dimensions."
+            " Give one for each."
+        )
+    return faults
+
+
+def _check_place(type_name: str, wraps: bool, index: int) -> list[str]:
+    if index == 0 and wraps:
+        return [
+            f"loss.0.type: {type_name} wraps another loss, so it can't come first. Put the loss it wraps"
+            " above it, such as MultipleNegativesRankingLoss."
+        ]
+    if index > 0 and not wraps:
+        return [
+            f"loss.{index}.type: {type_name} can't wrap the loss above it. Only the first entry is a loss of"
+            " its own; those after it are wrappers such as MatryoshkaLoss."
+        ]
+    return []
+
+
+def _suggest(name: str) -> str:
+    return did_you_mean(name, loss_names()) or f" There are {', '.join(loss_names())}."
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(str(value) for value in values)

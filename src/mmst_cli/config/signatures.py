@@ -1,0 +1,186 @@
+"""What the classes of sentence-transformers take, read from their source without importing them.
+
+Importing sentence-transformers costs seconds and loads torch; parsing the few files that a config names
+costs milliseconds. Where a package is not installed, names and signatures come back empty or None, and the
+rules leave out what they can't check.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from mmst_cli.config.library_source import body, exported_names, find_class, initializer, package_file
+
+OWN_EVALUATOR = "MatryoshkaRetrievalEvaluator"
+_OWN_FILLED = ("retrieval", "dims", "name", "precision")  # not from `args`
+
+_NOT_EVALUATORS = {"BaseEvaluator", "SentenceEvaluator", "SequentialEvaluator"}
+# The dataclass and its bases, the outermost base first.
+_ARGUMENT_CLASSES = (
+    ("transformers", "training_args.py", "TrainingArguments"),
+    ("sentence_transformers", "base/training_args.py", "BaseTrainingArguments"),
+    (
+        "sentence_transformers",
+        "sentence_transformer/training_args.py",
+        "SentenceTransformerTrainingArguments",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of a class: its annotation and default as source text, None where there is none."""
+
+    annotation: str | None
+    default: str | None
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a class is constructed with, by argument name, without `self`."""
+
+    parameters: Mapping[str, Parameter]
+
+    @property
+    def required(self) -> list[str]:
+        """The names that must be given."""
+        return [name for name, parameter in self.parameters.items() if parameter.required]
+
+
+@dataclass(frozen=True)
+class LossInput:
+    """One line of a loss's table of inputs; None where any number of columns, or any label, will do."""
+
+    at_least: int | None
+    at_most: int | None
+    label: bool | None
+
+    def fits(self, columns: int, label: bool) -> bool:
+        """Say whether so many input columns, with or without a label, are what this line describes."""
+        return (
+            (self.at_least is None or columns >= self.at_least)
+            and (self.at_most is None or columns <= self.at_most)
+            and (self.label is None or label == self.label)
+        )
+
+
+# The documentation says "no label"; the code takes one, and without it compares the token ids of the inputs.
+_UNDOCUMENTED_INPUTS = {"ContrastiveTensionLoss": (LossInput(2, 2, None),)}
+
+
+@cache
+def loss_names() -> tuple[str, ...]:
+    """The names of the losses of sentence-transformers; empty if it is not installed."""
+    # ContrastiveTensionLossInBatchNegatives is a loss; BatchHardTripletLossDistanceFunction is none.
+    return tuple(n for n in exported_names("losses") if n.endswith(("Loss", "LossInBatchNegatives")))
+
+
+@cache
+def evaluator_names() -> tuple[str, ...]:
+    """The names of the evaluators of sentence-transformers, and ours; empty if it is not installed."""
+    endings = ("Evaluator", "EvaluatorFromDataFrame")
+    names = [name for name in exported_names("evaluation") if name.endswith(endings)]
+    return (OWN_EVALUATOR, *(n for n in names if n not in _NOT_EVALUATORS)) if names else ()
+
+
+@cache
+def loss_signature(name: str) -> Signature | None:
+    """What the loss ``name`` is constructed with, or None if there is no such loss."""
+    return _signature("losses", name) if name in loss_names() else None
+
+
+@cache
+def evaluator_signature(name: str) -> Signature | None:
+    """What the evaluator ``name`` is constructed with, or None if there is no such evaluator."""
+    if name == OWN_EVALUATOR:
+        return _own_signature()
+    return _signature("evaluation", name) if name in evaluator_names() else None
+
+
+def _own_signature() -> Signature | None:
+    """Read our evaluator like the library's: importing it would import torch."""
+    for node in body(package_file("mmst_cli", "evaluation/retrieval.py")):
+        if isinstance(node, ast.ClassDef) and node.name == OWN_EVALUATOR and (own := initializer(node)):
+            return Signature({k: v for k, v in _parameters(own.args) if k not in _OWN_FILLED})
+    return None
+
+
+@cache
+def loss_inputs(name: str) -> tuple[LossInput, ...] | None:
+    """The columns and label that the loss ``name`` takes, from the table in its documentation.
+
+    None if there is no table or a line of it is not understood: then nothing is checked.
+    """
+    if name in _UNDOCUMENTED_INPUTS:
+        return _UNDOCUMENTED_INPUTS[name]
+    found = find_class("losses", name) if name in loss_names() else None
+    if found is None:
+        return None
+    documented = (found[1], initializer(found[1]))
+    texts = [ast.get_docstring(node) or "" for node in documented if node is not None]
+    table = re.search(r"Inputs:\n((?:\s*[+|].*\n?)+)", "\n".join(texts))
+    rows = [line.strip().strip("|").split("|") for line in table[1].splitlines() if "|" in line] if table else []
+    parsed = [_parse_input(*row) for row in rows[1:] if len(row) == 2]
+    return tuple(line for line in parsed if line) if parsed and None not in parsed else None
+
+
+@cache
+def training_fields() -> dict[str, str]:
+    """Field name to annotation (source text) of SentenceTransformerTrainingArguments and its bases."""
+    fields: dict[str, str] = {}
+    for package, file, class_name in _ARGUMENT_CLASSES:
+        for node in body(package_file(package, file)):
+            if isinstance(node, ast.ClassDef) and node.name == class_name:
+                fields |= {
+                    str(ast.unparse(line.target)): ast.unparse(line.annotation)
+                    for line in node.body
+                    if isinstance(line, ast.AnnAssign) and not ast.unparse(line.target).startswith("_")
+                }
+    return fields
+
+
+def _signature(folder: str, name: str, module: str | None = None) -> Signature | None:
+    """Read the class's own `__init__`, or that of the first base in the same folder that has one."""
+    found = find_class(folder, name, module)
+    if found is None:
+        return None
+    where, node = found
+    if (own := initializer(node)) is not None:
+        return Signature(dict(_parameters(own.args)))
+    bases = (_signature(folder, ast.unparse(base), where) for base in node.bases)
+    return next((signature for signature in bases if signature), None)
+
+
+def _parameters(arguments: ast.arguments) -> Iterator[tuple[str, Parameter]]:
+    positional = (arguments.posonlyargs + arguments.args)[1:]
+    defaults: list[ast.expr | None] = [None] * (len(positional) - len(arguments.defaults)) + [*arguments.defaults]
+    for argument, default in [
+        *zip(positional, defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]:
+        annotation = ast.unparse(argument.annotation) if argument.annotation else None
+        yield argument.arg, Parameter(annotation, ast.unparse(default) if default else None)
+
+
+def _parse_input(inputs: str, labels: str) -> LossInput | None:
+    inputs, label = inputs.strip(), {"none": False, "any": None}.get(labels.strip().lower(), True)
+    if inputs == "any":
+        return LossInput(None, None, label)
+    if re.fullmatch(r"single \w+|input", inputs):
+        return LossInput(1, 1, label)
+    names = re.fullmatch(r"\(([^)]*)\)(?: pairs| triplets)?|(input_1, .*)", inputs)
+    if names is None:
+        return None
+    columns = [name.strip() for name in (names[1] or names[2]).split(",")]
+    if "..." in columns:
+        return LossInput(columns.index("..."), None, label)
+    return LossInput(len(columns), len(columns), label)

@@ -1,0 +1,140 @@
+"""Say what a value from a config is, and whether it fits a type annotation given as source text."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mmst_cli.config.library_source import enum_values
+
+# Types that a library builds in Python and that no YAML value can be.
+PYTHON_OBJECTS = {"Callable", "Module", "nn.Module", "SentenceTransformer", "Tensor", "DataLoader"}
+
+_SIMPLE: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "int": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "float": ("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "str": ("text", lambda value: isinstance(value, str)),
+}
+_LISTS = {"list", "List", "tuple", "Tuple", "Sequence", "set", "Iterable"}
+_MAPPINGS = {"dict", "Dict", "Mapping"}
+
+
+def describe(value: Any) -> str:
+    """Return a value as a message names it: what it is, and how it reads."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list | tuple):
+        return f"the list {list(value)}" if len(str(value)) < 60 else "a list"
+    if isinstance(value, str):
+        return f'the text "{value}"'
+    return f"the number {value}" if isinstance(value, int | float) else str(value)
+
+
+def wanted_type(value: Any, annotation: str) -> str | None:
+    """Return what ``annotation`` wants in words, or None if ``value`` fits it.
+
+    Only what is certain is refused: an annotation that is not understood takes every value.
+    """
+    return _wanted(value, ast.parse(annotation.strip("\"'"), mode="eval").body)
+
+
+def needs_python_object(annotation: str) -> bool:
+    """Say whether no value of a YAML file, but null, can be of this type."""
+    alternatives = _alternatives(ast.parse(annotation.strip("\"'"), mode="eval").body)
+    names = {_name(node) for node in alternatives if not _is_none(node)}
+    return bool(names) and names <= PYTHON_OBJECTS
+
+
+def is_literal(source: str) -> bool:
+    """Say whether ``source`` is a plain value, such as a number or a list of texts."""
+    try:
+        ast.literal_eval(source)
+    except ValueError:
+        return False
+    return True
+
+
+def _wanted(value: Any, node: ast.expr) -> str | None:
+    alternatives = _alternatives(node)
+    if isinstance(value, str):
+        for alternative in alternatives:
+            # `IntervalStrategy | str` takes any text by its annotation and only the enum's by its code.
+            values = enum_values(_name(alternative))
+            if values:
+                return None if value in values else f"one of {', '.join(values)}"
+    answers = [_wanted_by_one(value, alternative) for alternative in alternatives]
+    if None in answers:
+        return None
+    words = [answer for answer in answers if answer and answer != "nothing"] or ["nothing"]
+    return " or ".join(dict.fromkeys(words))
+
+
+def _wanted_by_one(value: Any, node: ast.expr) -> str | None:
+    name = _name(node)
+    if _is_none(node):
+        return None if value is None else "nothing"
+    if name in _SIMPLE:
+        words, fits = _SIMPLE[name]
+        return None if fits(value) else words
+    if name == "Literal":
+        options = [ast.literal_eval(option) for option in _arguments(node)]
+        if any(value == option and type(value) is type(option) for option in options):
+            return None
+        return f"one of {', '.join(map(str, options))}"
+    if name in _LISTS:
+        return _wanted_by_container(value, node, (list, tuple), "a list")
+    if name in _MAPPINGS:
+        return _wanted_by_container(value, node, (dict,), "a mapping")
+    if name in PYTHON_OBJECTS:
+        return f"a Python object ({name})"
+    if values := enum_values(name):
+        return f"one of {', '.join(values)}"
+    return None
+
+
+def _wanted_by_container(value: Any, node: ast.expr, kinds: tuple[type, ...], words: str) -> str | None:
+    if not isinstance(value, kinds):
+        return words
+    items: Iterable[Any] = value.values() if isinstance(value, dict) else value  # type: ignore[assignment]
+    arguments = [argument for argument in _arguments(node) if not _is_ellipsis(argument)]
+    if not arguments:
+        return None
+    # dict[K, V] says what its values are; only one argument says what all items of a list or tuple are.
+    if not isinstance(value, dict) and len(arguments) > 1:
+        return None
+    refusals = [refusal for item in items if (refusal := _wanted(item, arguments[-1]))]
+    return f"{words} of which each is {refusals[0]}" if refusals else None
+
+
+def _alternatives(node: ast.expr) -> list[ast.expr]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return _alternatives(node.left) + _alternatives(node.right)
+    if _name(node) == "Union":
+        return [one for argument in _arguments(node) for one in _alternatives(argument)]
+    if _name(node) == "Optional":
+        return [*_alternatives(_arguments(node)[0]), ast.Constant(None)]
+    return [node]
+
+
+def _name(node: ast.expr) -> str:
+    return ast.unparse(node.value if isinstance(node, ast.Subscript) else node).removeprefix("torch.")
+
+
+def _arguments(node: ast.expr) -> list[ast.expr]:
+    if not isinstance(node, ast.Subscript):
+        return []
+    return node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _is_ellipsis(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is ...

@@ -1,0 +1,134 @@
+"""Where rows come from: hub ids, save_to_disk folders, files, folders of files or images, generated pages."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmst_cli.config.schema import DatasetConfig
+from mmst_cli.data import pages
+from mmst_cli.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+FILE_READERS = {".parquet": "parquet", ".jsonl": "json", ".csv": "csv"}
+BUILTIN_DATASETS = ("builtin:pages",)
+
+
+def load_rows(key: str, config: DatasetConfig, seed: int = 0) -> Dataset:
+    """Load the rows that a dataset section names, all columns of them.
+
+    Args:
+        key: name of the section under ``datasets``, for messages.
+        config: the section.
+        seed: chooses the rows where ``max_rows`` leaves some out.
+
+    Raises:
+        DataError: nothing there, no such split or configuration, or unreadable.
+
+    """
+    at = f"datasets.{key}"
+    path = Path(config.path).expanduser()
+    if config.path.startswith("builtin:"):
+        rows = _load_builtin(at, config)
+    elif path.is_file():
+        rows = _load_file(at, path, config)
+    elif path.is_dir():
+        rows = _load_folder(at, path, config)
+    elif _names_a_local_path(config.path):
+        raise DataError(f"{at}.path: {config.path}: no such file or folder.")
+    else:
+        rows = _load(at, config, config.path, name=config.name, revision=config.revision)
+    if len(rows) == 0:
+        raise DataError(f"{at}: {config.path} holds no rows in split {config.split}.")
+    return choose_rows(rows, config.max_rows, seed)
+
+
+def choose_rows(rows: Dataset, max_rows: int | None, seed: int) -> Dataset:
+    """Keep at most ``max_rows`` rows, drawn from ``seed``, in their order."""
+    if max_rows is None or max_rows >= len(rows):
+        return rows
+    return rows.select(sorted(random.Random(seed).sample(range(len(rows)), max_rows)))
+
+
+def media_folder(config: DatasetConfig) -> Path:
+    """Return the folder that paths in a media column are relative to: that of the file."""
+    path = Path(config.path).expanduser()
+    return (path if path.is_dir() else path.parent).absolute()
+
+
+def _names_a_local_path(path: str) -> bool:
+    """Whether a path that doesn't exist was meant as one, and not as a hub id such as ``owner/name``."""
+    return path.startswith(("/", ".", "~")) or path.count("/") > 1 or Path(path).suffix in FILE_READERS
+
+
+def _load_builtin(at: str, config: DatasetConfig) -> Dataset:
+    from datasets import load_from_disk
+
+    if config.path not in BUILTIN_DATASETS:
+        raise DataError(
+            f"{at}.path: {config.path}: no such built-in dataset; there is {', '.join(BUILTIN_DATASETS)}."
+            + did_you_mean(config.path, BUILTIN_DATASETS)
+        )
+    name = config.name or config.split
+    if name not in pages.NAMES:
+        raise DataError(
+            f"{at}.name: {name}: builtin:pages has {', '.join(pages.NAMES)}." + did_you_mean(name, pages.NAMES)
+        )
+    return load_from_disk(str(pages.build_pages(name)))
+
+
+def _load_file(at: str, path: Path, config: DatasetConfig) -> Dataset:
+    reader = FILE_READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            f"{at}.path: {config.path}: files of rows end in {', '.join(FILE_READERS)}, "
+            f"found {path.suffix or 'no ending'}."
+        )
+    return _load(at, config, reader, data_files=str(path))
+
+
+def _load_folder(at: str, path: Path, config: DatasetConfig) -> Dataset:
+    from datasets import DatasetDict, load_from_disk
+
+    if not ((path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file()):
+        return _load(at, config, str(path), name=config.name)
+    try:
+        saved = load_from_disk(str(path))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{at}.path: {config.path} can't be read: {_first_line(error)}") from error
+    if not isinstance(saved, DatasetDict):
+        return saved
+    if config.split not in saved:
+        raise DataError(
+            f"{at}.split: {config.split}: {config.path} has {', '.join(saved)}." + did_you_mean(config.split, saved)
+        )
+    return saved[config.split]
+
+
+def _load(at: str, config: DatasetConfig, builder: str, **arguments: Any) -> Dataset:
+    """Call ``load_dataset``, telling apart what a user can mend."""
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+
+    try:
+        return load_dataset(builder, split=config.split, **arguments)
+    except DatasetNotFoundError as error:
+        raise DataError(
+            f"{at}.path: {config.path}: no such file, folder or hub dataset, or it is gated and needs `hf auth login`."
+        ) from error
+    except DatasetGenerationError as error:
+        cause = error.__cause__ or error
+        raise DataError(f"{at}.path: {config.path} can't be read: {_first_line(cause)}") from error
+    except ValueError as error:
+        # datasets reports a wrong configuration or split this way, with what there is.
+        raise DataError(f"{at}: {config.path}: {_first_line(error)}") from error
+    except (OSError, ConnectionError) as error:
+        raise DataError(f"{at}.path: {config.path} can't be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

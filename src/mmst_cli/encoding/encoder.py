@@ -1,0 +1,154 @@
+"""A loaded model that encodes a stream of items into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmst_cli.config.schema import ModelConfig
+from mmst_cli.encoding.inputs import Item, Source
+from mmst_cli.encoding.pipeline import chunk_inputs, encode_stream
+from mmst_cli.encoding.progress import Progress
+from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
+from mmst_cli.errors import ModelError, did_you_mean
+from mmst_cli.model.load import load_model
+from mmst_cli.model.precision import default_device
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class EncodeJob:
+    """What decides the vectors; two runs with equal jobs on equal inputs write equal files."""
+
+    model: str
+    revision: str | None
+    dtype: str
+    weights: str
+    """Digest of the weights files of a model folder; empty for a hub id."""
+    dim: int | None
+    prompt_name: str | None
+    inputs: list[dict[str, Any]]
+    columns: list[str]
+    batch_size: int
+    rows_per_part: int
+
+
+def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source]) -> Encoder:
+    """Load the model and check that it can do the job.
+
+    Raises:
+        ModelError: it can't.
+
+    """
+    model, _ = load_model(config, default_device({}))
+    for source in sources:
+        wanted: Any = source.modalities if len(source.modalities) > 1 else source.modalities[0]
+        if not model.supports(wanted):
+            raise ModelError(
+                f"{source.name}: {' with '.join(source.modalities)}, but {job.model} takes "
+                f"{', '.join(str(modality) for modality in model.modalities)}."
+            )
+    if job.prompt_name is not None and job.prompt_name not in model.prompts:
+        known = ", ".join(model.prompts) or "none"
+        raise ModelError(
+            f"--prompt-name {job.prompt_name}: no such prompt; {job.model} has {known}."
+            + did_you_mean(job.prompt_name, model.prompts)
+        )
+    encoder = Encoder(model, job)
+    if not encoder.model_dimension:
+        raise ModelError(f"{job.model}: it doesn't say how many dimensions its vectors have.")
+    if encoder.dimension > encoder.model_dimension:
+        raise ModelError(
+            f"--dim {job.dim}: the vectors of {job.model} have {encoder.model_dimension} dimensions. "
+            "Write that or less."
+        )
+    return encoder
+
+
+class Encoder:
+    """A loaded model with what a job asks of it."""
+
+    def __init__(self, model: SentenceTransformer, job: EncodeJob) -> None:
+        self.model, self.job = model, job
+        model.truncate_dim = model.truncate_dim if job.dim is None else None
+        self.dimension = self.model_dimension = int(model.get_embedding_dimension() or 0)
+        if job.dim is not None:
+            self.dimension = model.truncate_dim = job.dim
+        # The commit that a branch or tag of a hub id stood for.
+        self.commit: str | None = getattr(model.config, "_commit_hash", None)
+
+    def write_parts(self, items: Iterator[Item], output: Path, first: int, progress: Progress) -> list[PartRecord]:
+        """Write parts from number ``first`` on and return their records."""
+        records: list[PartRecord] = []
+        for item in items:
+            part = chain([item], islice(items, self.job.rows_per_part - 1))
+            with open_part(output, first + len(records), self.dimension) as writer:
+                # A batch of several modalities is something else to a model than batches of one.
+                for _, group in groupby(part, key=lambda item: item.modalities):
+                    self._write_group(group, writer, progress)
+            records.append(writer.record)
+        return records
+
+    def _write_group(self, items: Iterable[Item], writer: PartWriter, progress: Progress) -> None:
+        ids: list[str] = []  # of the inputs that chunk_inputs has taken and not given back
+
+        def read() -> Iterator[Any]:
+            for item in items:
+                writer.cover(item.id)
+                try:
+                    value = item.read()
+                except Exception as error:  # decoders raise whatever they like, and one file is one failure
+                    writer.fail(item.id, _explain(error))
+                    progress.advance(1)
+                    continue
+                ids.append(item.id)
+                yield value
+
+        for chunk in chunk_inputs(read(), self.job.batch_size):
+            self._write_chunk(list(ids), chunk, writer)
+            ids.clear()
+            progress.advance(len(chunk))
+
+    def _write_chunk(self, ids: list[str], chunk: list[Any], writer: PartWriter) -> None:
+        try:
+            vectors = self._encode(chunk)
+        except (ValueError, TypeError):
+            faults = {index: fault for index, value in enumerate(chunk) if (fault := self._fault(value))}
+            if not faults:
+                raise
+            for index, fault in faults.items():
+                writer.fail(ids[index], fault)
+            ids = [name for index, name in enumerate(ids) if index not in faults]
+            vectors = self._encode([value for index, value in enumerate(chunk) if index not in faults])
+        finite = vectors.isfinite().all(dim=1)
+        for index in (~finite).nonzero().flatten().tolist():
+            writer.fail(ids[index], "the model gave no finite vector for it")
+        writer.add([name for name, good in zip(ids, finite.tolist(), strict=True) if good], vectors[finite])
+
+    def _fault(self, value: Any) -> str | None:
+        """Return why the model's processor refuses an input, such as a far too narrow strip."""
+        try:
+            self.model.preprocess([value])
+        except Exception as error:
+            return _explain(error)
+        return None
+
+    def _encode(self, chunk: list[Any]) -> torch.Tensor:
+        """Return float32 vectors of shape (inputs, dimension)."""
+        if not chunk:
+            return torch.empty(0, self.dimension)
+        job = self.job
+        stream = encode_stream(self.model, chunk, batch_size=job.batch_size, prompt_name=job.prompt_name)
+        vectors = torch.cat(list(stream))
+        return vectors if job.dim is None else torch.nn.functional.normalize(vectors, p=2, dim=1)
+
+
+def _explain(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

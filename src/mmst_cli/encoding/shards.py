@@ -1,0 +1,213 @@
+"""The output folder of `mmst encode`: parquet parts of bounded size, the record of the job, and a manifest.
+
+A part covers a fixed number of consecutive inputs, whether they could be read or not, and says so itself.
+That makes a resumed output equal to an undisturbed one, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmst_cli.errors import DataError, RunError
+from mmst_cli.storage import append_line, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+JOB, MANIFEST, ERRORS = "job.json", "manifest.json", "errors.jsonl"
+OURS = (JOB, MANIFEST, ERRORS, "part-*.parquet", ".*.partial")
+GROUP_BYTES = 32 * 2**20  # vectors held before they are written as one row group
+RECORD_KEY = "mmst_part"
+
+
+@dataclass
+class PartRecord:
+    """What a part says about itself in its parquet metadata."""
+
+    items: int = 0
+    """Inputs it covers, read or not."""
+    rows: int = 0
+    """Vectors in it."""
+    ids_sha256: str = ""
+    """Names the inputs it covers, in order."""
+    norm_error: float = 0.0
+    """Largest distance of a vector's length from 1."""
+    failed: list[dict[str, str]] = field(default_factory=list)
+    """Inputs that couldn't be encoded, with `id` and `error`."""
+
+
+def check_output(output: Path, job: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    """Check that the output folder is free, ours to replace, or of the same job.
+
+    Raises:
+        RunError: it isn't; nothing was changed.
+
+    """
+    if output.exists() and not output.is_dir():
+        raise RunError(f"--output: {output} is a file; name a folder.")
+    if not output.is_dir() or not any(output.iterdir()):
+        return
+    ours = {path for pattern in OURS for path in output.glob(pattern)}
+    others = sorted(path.name for path in output.iterdir() if path not in ours)
+    if others:
+        raise RunError(f"--output: {output} holds other files, such as {others[0]}. Name another folder.")
+    if resume:
+        _check_same_job(output, job)
+    elif not overwrite:
+        raise RunError(f"--output: {output} holds vectors. Add --resume to go on, or --overwrite to replace them.")
+
+
+def _check_same_job(output: Path, job: dict[str, Any]) -> None:
+    try:
+        before = json.loads((output / JOB).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"--resume: {output} has no readable {JOB}. Add --overwrite to begin anew.") from error
+    job = json.loads(json.dumps(job))
+    differences = [key for key in {**before, **job} if before.get(key) != job.get(key)]
+    if differences:
+        key = differences[0]
+        raise RunError(
+            f"--resume: {output} was begun with {key} {json.dumps(before.get(key))}, and now it is "
+            f"{json.dumps(job.get(key))}. Repeat the command it was begun with, or add --overwrite."
+        )
+
+
+def begin_output(output: Path, job: dict[str, Any], kept: list[PartRecord]) -> None:
+    """Clear what is not kept, write the record of the job, and list the failures of the kept parts again."""
+    output.mkdir(parents=True, exist_ok=True)
+    keep = {part_path(output, number) for number in range(len(kept))}
+    for pattern in OURS:
+        for path in output.glob(pattern):
+            if path not in keep:
+                path.unlink()
+    write_json(output / JOB, job)
+    for record in kept:
+        for failure in record.failed:
+            append_line(output / ERRORS, failure)
+
+
+def part_path(output: Path, number: int) -> Path:
+    """Return where part ``number`` stands."""
+    return output / f"part-{number:05d}.parquet"
+
+
+def whole_parts(output: Path) -> Iterator[PartRecord]:
+    """Yield the records of the parts that are there, up to the first that is missing or unreadable."""
+    number = 0
+    while True:
+        try:
+            metadata = pq.read_metadata(part_path(output, number)).metadata or {}
+            yield PartRecord(**json.loads(metadata[RECORD_KEY.encode()]))
+        except (OSError, KeyError, ValueError, TypeError):
+            return
+        number += 1
+
+
+class PartWriter:
+    """Collects one part; its rows go to disk group by group."""
+
+    def __init__(self, file: pq.ParquetWriter, output: Path, dimension: int) -> None:
+        self._file, self._errors, self._dimension = file, output / ERRORS, dimension
+        self._ids: list[str] = []
+        self._vectors: list[torch.Tensor] = []
+        self._digest = hashlib.sha256()
+        self.record = PartRecord()
+
+    def cover(self, item_id: str) -> None:
+        """Count an input, before it is read."""
+        self.record.items += 1
+        self._digest.update(id_bytes(item_id))
+
+    def fail(self, item_id: str, error: str) -> None:
+        """Note that an input couldn't be encoded."""
+        failure = {"id": item_id, "error": error}
+        self.record.failed.append(failure)
+        append_line(self._errors, failure)
+
+    def add(self, ids: list[str], vectors: torch.Tensor) -> None:
+        """Add vectors of shape (ids, dimension), float32."""
+        if not ids:
+            return
+        self.record.rows += len(ids)
+        norm_error = float((vectors.double().norm(dim=1) - 1).abs().max())
+        self.record.norm_error = max(self.record.norm_error, norm_error)
+        self._ids += ids
+        self._vectors.append(vectors.cpu())
+        if len(self._ids) * self._dimension * 4 >= GROUP_BYTES:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        if not self._ids:
+            return
+        import torch
+
+        flat = pa.array(torch.cat(self._vectors).flatten().numpy())
+        embedding = pa.FixedSizeListArray.from_arrays(flat, self._dimension)
+        self._file.write_table(pa.table([pa.array(self._ids, pa.string()), embedding], schema=self._file.schema))
+        self._ids, self._vectors = [], []
+
+    def finish(self) -> None:
+        """Write what is left, and the record."""
+        self._write_group()
+        self.record.ids_sha256 = self._digest.hexdigest()
+        self._file.add_key_value_metadata({RECORD_KEY: json.dumps(asdict(self.record))})
+
+
+@contextmanager
+def open_part(output: Path, number: int, dimension: int) -> Iterator[PartWriter]:
+    """Open a part; it takes its name once it is whole, and leaves nothing if it doesn't get there."""
+    target = part_path(output, number)
+    partial = target.with_name(f".{target.name}.partial")
+    schema = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float32(), dimension))])
+    try:
+        # Vectors don't compress, and a dictionary of them only costs.
+        with pq.ParquetWriter(partial, schema, compression="none", use_dictionary=False) as file:
+            writer = PartWriter(file, output, dimension)
+            yield writer
+            writer.finish()
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def id_bytes(item_id: str) -> bytes:
+    """Return what an input adds to the digest that names the inputs of a part."""
+    return item_id.encode() + b"\0"
+
+
+def check_same_inputs(record: PartRecord, number: int, ids: Iterator[str]) -> None:
+    """Check that the next inputs are those that a kept part covers.
+
+    Raises:
+        DataError: files or rows were added, removed or renamed since.
+
+    """
+    digest, count = hashlib.sha256(), 0
+    for item_id in ids:
+        digest.update(id_bytes(item_id))
+        count += 1
+    if (count, digest.hexdigest()) != (record.items, record.ids_sha256):
+        raise DataError(
+            f"--resume: the inputs are no longer those of {part_path(Path(), number)}: files or rows "
+            "were added, removed or renamed since. Add --overwrite to begin anew, or name another folder."
+        )
+
+
+def describe_parts(output: Path, records: list[PartRecord]) -> list[dict[str, Any]]:
+    """Return file, rows, inputs and checksum of each part, for the manifest."""
+    described = []
+    for number, record in enumerate(records):
+        path = part_path(output, number)
+        with path.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        described.append({"file": path.name, "rows": record.rows, "items": record.items, "sha256": checksum})
+    return described

@@ -1,0 +1,49 @@
+"""What can go wrong by a user's hand. Raised below, printed once, by the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MmstError(Exception):
+    """A mistake that the user can mend. Its message is shown as it stands, without a traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(MmstError):
+    """The config file or the command line is wrong.
+
+    Args:
+        faults: one sentence a fault, each beginning with the dotted key it is about.
+
+    """
+
+    def __init__(self, *faults: str) -> None:
+        self.faults = list(faults)
+        super().__init__("\n".join(self.faults))
+
+
+class DataError(MmstError):
+    """A file, row or column is missing, broken, or not what the config declares."""
+
+
+class ModelError(MmstError):
+    """The model can't be loaded, or doesn't take what the config wants of it."""
+
+
+class RunError(MmstError):
+    """A run folder is missing, taken, or incomplete."""
+
+
+class WorkError(MmstError):
+    """The work was begun and failed on the way."""
+
+    exit_code = 1
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean X?`` with the known name closest to ``name``, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]}?" if close else ""

@@ -1,0 +1,106 @@
+"""Loading a model: a hub id at a revision, a folder, a run folder or a built-in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmst_cli.config.schema import Dtype, ModelConfig
+from mmst_cli.errors import ModelError, did_you_mean
+from mmst_cli.model.attention import AttentionChoice, choose_attention
+from mmst_cli.model.precision import Precision
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+BUILTIN_MODELS = ("builtin:tiny-qwen3-vl",)
+
+
+def find_model(name_or_path: str) -> str:
+    """Return the folder or hub id that ``name_or_path`` stands for.
+
+    A built-in model is built at its first use; a run folder stands for the model in it.
+
+    Raises:
+        ModelError: nothing there, or a folder that holds no model.
+
+    """
+    if name_or_path.startswith("builtin:"):
+        return str(_build_builtin(name_or_path))
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        for candidate in (folder, folder / "model"):
+            if (candidate / "modules.json").is_file() or (candidate / "config.json").is_file():
+                return str(candidate)
+        raise ModelError(
+            f"{name_or_path}: this folder holds no model (no modules.json or config.json in it or in its model/)."
+        )
+    if folder.exists():
+        raise ModelError(f"{name_or_path}: a file, but a model is a folder or a hub id.")
+    if name_or_path.startswith(("/", ".", "~")) or name_or_path.count("/") > 1:
+        raise ModelError(f"{name_or_path}: no such folder. Name a model folder, a run folder or a hub id.")
+    return name_or_path
+
+
+def _build_builtin(name: str) -> Path:
+    if name not in BUILTIN_MODELS:
+        raise ModelError(
+            f"{name}: no such built-in model; there is {', '.join(BUILTIN_MODELS)}."
+            + did_you_mean(name, BUILTIN_MODELS)
+        )
+    from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
+
+    return build_tiny_qwen3vl()
+
+
+def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype | None:
+    """Return the dtype to load weights in; None leaves it to the checkpoint.
+
+    ``auto`` is float32 on a CPU, where bfloat16 is about five times slower.
+    """
+    if dtype is not Dtype.auto:
+        return getattr(torch, str(dtype))  # type: ignore[no-any-return]
+    return torch.float32 if device.type == "cpu" else None
+
+
+def load_model(
+    config: ModelConfig, device: torch.device, precision: Precision | None = None
+) -> tuple[SentenceTransformer, AttentionChoice]:
+    """Load a model as the config says.
+
+    Args:
+        config: the ``model`` section.
+        device: where to put it.
+        precision: mixed precision it will run under; decides whether flash attention can be used.
+
+    Raises:
+        ModelError: it isn't there, can't be read, or asks for what this machine lacks.
+
+    """
+    weights = resolve_dtype(config.dtype, device)
+    autocast = precision.autocast if precision else None
+    attention = choose_attention(config.attn_implementation, device, weights, autocast)
+    source = find_model(config.name_or_path)
+    model_kwargs: dict[str, Any] = {"attn_implementation": attention.implementation}
+    model_kwargs["dtype"] = weights if weights is not None else "auto"
+    return _load(source, config, device, model_kwargs), attention
+
+
+def _load(source: str, config: ModelConfig, device: torch.device, model_kwargs: dict[str, Any]) -> SentenceTransformer:
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(
+            source,
+            revision=config.revision,
+            device=str(device),
+            trust_remote_code=config.trust_remote_code,
+            model_kwargs=model_kwargs,
+            processor_kwargs=dict(config.processor) or None,
+        )
+    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
+        at = f" at revision {config.revision}" if config.revision else ""
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"model.name_or_path: {config.name_or_path}{at} can't be loaded: {first_line}") from error

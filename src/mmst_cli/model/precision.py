@@ -1,0 +1,65 @@
+"""The numeric precision a run declares, so that every evaluation of it runs under the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mmst_cli.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Mixed precision of forward passes; ``None`` runs them in the dtype of the weights."""
+
+    autocast: torch.dtype | None = None
+
+    def context(self, device: torch.device) -> AbstractContextManager[Any]:
+        """Return the context to run a forward pass on ``device`` in."""
+        if self.autocast is None:
+            return nullcontext()
+        autocast: AbstractContextManager[Any] = torch.autocast(device.type, dtype=self.autocast)
+        return autocast
+
+
+def declared_precision(training: Mapping[str, Any]) -> Precision:
+    """Return what ``training.bf16`` and ``training.fp16`` ask for."""
+    if training.get("bf16"):
+        return Precision(torch.bfloat16)
+    return Precision(torch.float16) if training.get("fp16") else Precision()
+
+
+def default_device(training: Mapping[str, Any]) -> torch.device:
+    """Return the device that training and evaluation use: the CPU where ``training.use_cpu`` says so."""
+    from sentence_transformers.util import get_device_name
+
+    return torch.device("cpu" if training.get("use_cpu") else get_device_name())
+
+
+def check_precision(training: Mapping[str, Any], device: torch.device) -> None:
+    """Check that ``device`` can do the half precision that the config declares.
+
+    Raises:
+        ConfigError: it can't.
+
+    """
+    if training.get("fp16") and device.type != "cuda":
+        raise ConfigError(
+            f"training.fp16: true, but the device is {device.type}, and fp16 needs a GPU. Write training.fp16=false."
+        )
+    if not training.get("bf16"):
+        return
+    if device.type == "cpu" and not training.get("use_cpu"):
+        raise ConfigError(
+            "training.bf16: true, but there is no GPU here. Write training.bf16=false, "
+            "or training.use_cpu=true to run bfloat16 on the CPU, about five times slower than float32."
+        )
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ConfigError(
+            f"training.bf16: true, but {torch.cuda.get_device_name()} has no bfloat16. "
+            "Write training.bf16=false and training.fp16=true."
+        )

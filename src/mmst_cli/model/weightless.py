@@ -1,0 +1,102 @@
+"""Building a model from its configs alone: every module in its place, and no weight read or downloaded."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import torch
+
+from mmst_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+MAX_HEADER_BYTES = 100 * 2**20  # of a safetensors file; the format's own limit
+
+
+def build_without_weights(
+    source: str, revision: str | None = None, trust_remote_code: bool = False
+) -> SentenceTransformer:
+    """Return the model with all of its parameters on the meta device, where they have a shape and no values.
+
+    It can be asked for everything but vectors. sentence-transformers itself puts it together, so that what
+    it finds out about modalities is found out here.
+
+    Args:
+        source: a model folder or hub id.
+        revision: branch, tag or commit of a hub id.
+        trust_remote_code: run Python code that comes with the model.
+
+    Raises:
+        ModelError: its configs can't be read.
+
+    """
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        with _no_weights():
+            return SentenceTransformer(source, revision=revision, device="meta", trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        at = f" at revision {revision}" if revision else ""
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"{source}{at} can't be inspected: {first_line}") from error
+
+
+@contextmanager
+def _no_weights() -> Iterator[None]:
+    """Replace the two places through which sentence-transformers reads weights."""
+    from sentence_transformers.base.modules import Module
+    from transformers import PreTrainedModel
+
+    with (
+        patch.object(PreTrainedModel, "from_pretrained", classmethod(_from_config)),
+        patch.object(Module, "load_torch_weights", classmethod(_skip_weights)),
+    ):
+        yield
+
+
+def _from_config(cls: Any, _name: str, *_args: Any, config: Any, **_kwargs: Any) -> Any:
+    """Stand in for ``PreTrainedModel.from_pretrained``."""
+    from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
+
+    with torch.device("meta"), meta_device_safe_creation_ops(), no_init_weights():
+        return cls(config).eval()
+
+
+def _skip_weights(cls: Any, model_name_or_path: str, model: Any = None, **where: Any) -> Any:
+    """Stand in for ``Module.load_torch_weights``, which fills ``model`` or returns tensors by name."""
+    if model is not None:
+        return model.to("meta")
+    # Word and static embeddings take even their size from the weights: the file's header has it.
+    path = cls.load_file_path(model_name_or_path, filename="model.safetensors", **where)
+    if path is None:
+        raise ModelError(
+            f"{model_name_or_path}: {cls.__name__} has no config of its own, and its weights aren't there."
+        )
+    return {
+        name: torch.empty(tensor["shape"], device="meta")
+        for name, tensor in read_header(Path(path)).items()
+        if name != "__metadata__"
+    }
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Return names, dtypes and shapes of the tensors in a safetensors file, from its first kilobytes.
+
+    Raises:
+        ValueError: it is no safetensors file.
+
+    """
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        if not 0 < size <= MAX_HEADER_BYTES:
+            raise ValueError(f"{path}: not a safetensors file")
+        header: dict[str, Any] = json.loads(file.read(size))
+    return header

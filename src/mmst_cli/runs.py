@@ -1,0 +1,193 @@
+"""The run folder: what is in it, when it may be written, and which checkpoints in it are whole."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mmst_cli.errors import RunError
+from mmst_cli.storage import append_line, write_json, write_text
+
+PACKAGES = (
+    *(
+        "mmst-cli",
+        "sentence-transformers",
+        "transformers",
+        "torch",
+        "datasets",
+        "accelerate",
+        "numpy",
+        "pillow",
+    ),
+)
+COMPLETE = "complete.json"  # written into a checkpoint once all of it is there
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths in the folder of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved config; its presence makes a folder a run."""
+        return self.path / "config.yaml"
+
+    @property
+    def log(self) -> Path:
+        """What the terminal said."""
+        return self.path / "log.txt"
+
+    @property
+    def metrics(self) -> Path:
+        """A line per log and per evaluation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def model(self) -> Path:
+        """The final model, an ordinary sentence-transformers folder."""
+        return self.path / "model"
+
+    @property
+    def evaluations(self) -> Path:
+        """Evaluation results, a JSON and a CSV file per evaluator."""
+        return self.path / "eval"
+
+    def is_run(self) -> bool:
+        """Whether a run was begun here."""
+        return self.config.is_file()
+
+    def refuse_if_taken(self) -> None:
+        """Raise RunError if anything is in the folder already."""
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            what = "already holds a run" if self.is_run() else "already exists and is not empty"
+            raise RunError(
+                f"output_dir: {self.path} {what}. Go on with it by --resume, replace it by --overwrite, "
+                "or choose another output_dir."
+            )
+
+    def write_record(self, config_yaml: str, overrides: Sequence[str], devices: Sequence[str]) -> None:
+        """Write how the run is made: config, overrides, versions, devices and commit."""
+        write_text(self.config, config_yaml)
+        write_text(self.path / "overrides.txt", "".join(f"{override}\n" for override in overrides))
+        write_json(self.path / "environment.json", describe_environment(devices))
+
+    def clear(self) -> None:
+        """Remove everything a run writes, and nothing else.
+
+        Raises:
+            RunError: the folder holds something, but no run.
+
+        """
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.is_run():
+            raise RunError(f"output_dir: {self.path} holds files but no run, so --overwrite leaves it alone.")
+        for entry in [*self.path.glob("checkpoint-*"), self.model, self.evaluations]:
+            shutil.rmtree(entry, ignore_errors=True)
+        for name in ("config.yaml", "overrides.txt", "environment.json", "log.txt", "metrics.jsonl"):
+            (self.path / name).unlink(missing_ok=True)
+
+    def log_metrics(self, record: dict[str, Any]) -> None:
+        """Append one line to metrics.jsonl."""
+        append_line(self.metrics, record)
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drop the lines that a killed process wrote after the checkpoint it is resumed from."""
+        if not self.metrics.is_file():
+            return
+        kept = []
+        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):  # the line it was killed in
+                continue
+        write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+
+    def checkpoints(self) -> list[Path]:
+        """Return the whole checkpoints, oldest first."""
+        found = [path for path in self.path.glob("checkpoint-*") if is_whole(path)]
+        return sorted(found, key=checkpoint_step)
+
+    def drop_broken_checkpoints(self) -> list[Path]:
+        """Remove checkpoints that a killed process left half written, and return them."""
+        broken = [path for path in self.path.glob("checkpoint-*") if not is_whole(path)]
+        for path in broken:
+            shutil.rmtree(path)
+        return broken
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """Return the step in a checkpoint's name."""
+    return int(re.sub(r"\D", "", checkpoint.name) or -1)
+
+
+def mark_whole(checkpoint: Path) -> None:
+    """Write down which files a finished checkpoint has and how long they are."""
+    sizes = {
+        str(path.relative_to(checkpoint)): path.stat().st_size
+        for path in sorted(checkpoint.rglob("*"))
+        if path.is_file() and path.name != COMPLETE
+    }
+    write_json(checkpoint / COMPLETE, sizes)
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether every file that :func:`mark_whole` wrote down is there in full."""
+    try:
+        sizes = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))
+        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
+
+
+def newest_run(root: Path = Path("runs")) -> RunFolder:
+    """Return the run under ``root`` whose model was saved last.
+
+    Raises:
+        RunError: there is none.
+
+    """
+    models = [path for path in root.glob("**/model/modules.json") if (path.parent.parent / "config.yaml").is_file()]
+    if not models:
+        raise RunError(
+            f"no finished run under {root}/. Train one with `mmst train CONFIG`, or name a run, a model or a config."
+        )
+    return RunFolder(max(models, key=lambda path: path.stat().st_mtime).parent.parent)
+
+
+def describe_environment(devices: Sequence[str]) -> dict[str, Any]:
+    """Return versions, devices and the git commit of the working directory, as plain values."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": versions,
+        "devices": list(devices),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str | None:
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

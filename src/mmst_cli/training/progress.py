@@ -1,0 +1,117 @@
+"""What a training run shows and writes down while it goes on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers import TrainerCallback
+
+from mmst_cli.runs import RunFolder, mark_whole
+from mmst_cli.terminal import Terminal
+from mmst_cli.training.loss import MatryoshkaMeter
+
+if TYPE_CHECKING:
+    from mmst_cli.training.trainer import RunTrainer
+
+_NOT_LOGGED = ("total_flos",)
+
+
+class RunReporter(TrainerCallback):  # type: ignore[misc]
+    """Moves a bar on a terminal, prints plain lines elsewhere, and writes metrics.jsonl either way."""
+
+    def __init__(self, run: RunFolder, terminal: Terminal, meter: MatryoshkaMeter, primary: list[str]) -> None:
+        self.run, self.terminal, self.meter, self.primary = run, terminal, meter, primary
+        self.trainer: RunTrainer
+        self.progress: Progress | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock, and the bar where somebody watches."""
+        self.batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        self.logged_at, self.logged_step = time.perf_counter(), state.global_step
+        self.trainer.data_seconds = 0.0
+        if self.terminal.is_interactive and not args.disable_tqdm:
+            columns = (
+                *("{task.description}", BarColumn(bar_width=None), MofNCompleteColumn()),
+                *(TimeRemainingColumn(compact=True), TextColumn("{task.fields[loss]}")),
+            )
+            self.progress = Progress(*columns, console=self.terminal.console, expand=True, transient=True)
+            self.task = self.progress.add_task("training", total=state.max_steps, completed=state.global_step, loss="")
+            self.progress.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Move the bar."""
+        if self.progress:
+            self.progress.update(self.task, completed=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        """Write a line of metrics, and show it."""
+        if not logs or "loss" not in logs:
+            return
+        steps, now = state.global_step - self.logged_step, time.perf_counter()
+        seconds = now - self.logged_at
+        per_dim = self.meter.read()
+        record = {
+            "step": state.global_step,
+            "epoch": state.epoch,
+            **{key: value for key, value in logs.items() if key not in (*_NOT_LOGGED, "epoch")},
+            "loss_per_dim": {str(dim): loss for dim, loss in per_dim.items()},
+            "samples_per_second": steps * self.batch / seconds,
+            "data_wait_seconds": self.trainer.data_seconds,
+        }
+        self.run.log_metrics(record)
+        self._show(state, record, per_dim, seconds / max(1, steps))
+        self.logged_at, self.logged_step, self.trainer.data_seconds = now, state.global_step, 0.0
+
+    def _show(self, state: Any, record: dict[str, Any], per_dim: dict[int, float], per_step: float) -> None:
+        speed = f"{record['samples_per_second']:.0f} samples/s"
+        dims = ", ".join(f"{dim}: {loss:.3f}" for dim, loss in per_dim.items())
+        line = f"step {state.global_step}/{state.max_steps}  loss {record['loss']:.4f}"
+        line += f" ({dims})" if dims else ""
+        left = _clock((state.max_steps - state.global_step) * per_step)
+        whole = f"{line}  {speed}  {left} left"
+        if self.progress:
+            ends = f" ({_ends(per_dim)})" if per_dim else ""
+            self.progress.update(self.task, loss=f"loss {record['loss']:.3f}{ends}  {speed}")
+            self.terminal.record(whole)
+        else:
+            self.terminal.say(whole)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, Any], **_: Any) -> None:
+        """Write the scores down and show the primary ones. Evaluation counts to no step's speed."""
+        self.run.log_metrics({"step": state.global_step, "epoch": state.epoch, **metrics})
+        scores = [f"{key} {metrics[f'eval_{key}']:.4f}" for key in self.primary if f"eval_{key}" in metrics]
+        if "eval_loss" in metrics:
+            scores.append(f"loss {metrics['eval_loss']:.4f}")
+        took = f"{metrics.get('eval_runtime', 0):.1f} s"
+        self.terminal.say(f"step {state.global_step}/{state.max_steps}  evaluation: {', '.join(scores)} ({took})")
+        self.logged_at += metrics.get("eval_runtime", 0.0)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Mark the checkpoint whole: all of it is on disk when this is called."""
+        mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Take the bar away."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away, also after an interruption."""
+        if self.progress:
+            self.progress.stop()
+            self.progress = None
+
+
+def _ends(per_dim: dict[int, float]) -> str:
+    """Show the largest and the smallest dimension; the log has all of them."""
+    dims = list(per_dim)
+    shown = dims if len(dims) < 3 else [dims[0], dims[-1]]
+    return ", ".join(f"{dim}: {per_dim[dim]:.2f}" for dim in shown)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

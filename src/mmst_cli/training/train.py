@@ -1,0 +1,285 @@
+"""`mmst train`: build and check everything a config declares, then train, measure and save."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from mmst_cli.config.load import config_to_yaml
+from mmst_cli.config.rules import check_config
+from mmst_cli.config.rules_evaluators import loss_datasets
+from mmst_cli.config.schema import Config, Use
+from mmst_cli.errors import ConfigError, RunError, WorkError
+from mmst_cli.evaluation.prepare import Prepared, prepare
+from mmst_cli.evaluation.results import EvaluationResult, load_result, save_result
+from mmst_cli.evaluation.watch import watched
+from mmst_cli.model.checks import half_precision_warning
+from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.storage import replace_folder
+from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.training.arguments import build_arguments
+from mmst_cli.training.card import model_card, write_card
+from mmst_cli.training.loss import MatryoshkaMeter, build_loss
+from mmst_cli.training.progress import RunReporter
+from mmst_cli.training.summary import TrainingResult, comparison_table, verdict
+from mmst_cli.training.trainer import RunTrainer
+
+BEFORE = ".before"  # suffix of the untrained model's results
+
+
+def run_training(
+    config: Config,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    terminal: Terminal | None = None,
+) -> TrainingResult:
+    """Train as a config says.
+
+    Args:
+        config: the whole config.
+        overrides: the KEY=VALUE arguments it was loaded with, for the record.
+        resume: go on from the last whole checkpoint of the run folder.
+        overwrite: replace the run that is in the folder.
+        dry_run: build and check everything, push one batch through loss and backward, write nothing.
+        terminal: where to show progress; stderr if left out.
+
+    Raises:
+        MmstError: a mistake in config, data or model, before anything was written.
+        WorkError: training failed on the way.
+
+    """
+    terminal = terminal or Terminal()
+    for warning in check_config(config):
+        terminal.warn(warning)
+    run = RunFolder(Path(config.output_dir))
+    checkpoint = _find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
+    quiet_libraries(terminal)
+    build_arguments(config, run.path)  # a wrong value is reported before anything is loaded
+    prepared = prepare(config, terminal, list(config.datasets))
+    job = _Job(config, run, prepared, terminal)
+    if dry_run:
+        return job.try_one_batch()
+    if overwrite:
+        run.clear()
+    if checkpoint is None:
+        run.write_record(config_to_yaml(config), overrides, _devices(prepared))
+    terminal.log_to(run.log)
+    return job.train(checkpoint)
+
+
+class _Job:
+    """The parts of one training run, checked and ready."""
+
+    def __init__(self, config: Config, run: RunFolder, prepared: Prepared, terminal: Terminal) -> None:
+        self.config, self.run, self.terminal = config, run, terminal
+        self.model, self.rows, self.suite = prepared.model, prepared.rows, prepared.suite
+        self.loss: nn.Module = build_loss(config.loss, self.model)
+        self.before: dict[str, EvaluationResult] = {}
+        rate = float(config.training.get("learning_rate", 5e-5))
+        if warning := half_precision_warning(self.model, rate):
+            terminal.warn(warning)
+
+    def train(self, checkpoint: Path | None) -> TrainingResult:
+        begun = time.perf_counter()
+        metrics = self._evaluate_before()
+        reporter = RunReporter(self.run, self.terminal, MatryoshkaMeter(self.loss), list(self._primary_keys()))
+        trainer = self._build_trainer(self.run.path, [reporter])
+        reporter.trainer = trainer
+        self._check_best_metric(trainer, metrics)
+        self._train(trainer, reporter, checkpoint)
+        after = self._evaluate_after(trainer)
+        result = self._finish(trainer, after, begun)
+        self._say_result(result)
+        return result
+
+    def try_one_batch(self) -> TrainingResult:
+        begun = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = self._build_trainer(Path(folder), [])
+            batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+            with trainer.compute_loss_context_manager():
+                loss = trainer.compute_loss(trainer.model, batch)
+            loss.backward()
+        sentence = (
+            f"Dry run: everything fits together, and one batch of {trainer.args.train_batch_size} "
+            f"gives a loss of {loss.item():.4f}. Nothing was written."
+        )
+        self.terminal.show(sentence)
+        command = "the same command without --dry-run"
+        return TrainingResult(
+            str(self.run.path), 0, time.perf_counter() - begun, {}, {}, sentence, command, dry_run=True
+        )
+
+    def _build_trainer(self, folder: Path, callbacks: list[Any]) -> RunTrainer:
+        evaluated = {key: self.rows[key] for key in loss_datasets(self.config)}
+        arguments = build_arguments(self.config, folder)
+        if not evaluated and not self.suite.evaluators:
+            arguments.eval_strategy = "no"
+        return RunTrainer(
+            model=self.model,
+            args=arguments,
+            train=next(self.rows[key] for key, d in self.config.datasets.items() if d.use is Use.train),
+            evaluated=evaluated,
+            loss=self.loss,
+            evaluator=self.suite if self.suite.evaluators else None,
+            callbacks=callbacks,
+            write_card=lambda target: write_card(target, self._card({}, "")),
+        )
+
+    def _card(self, after: dict[str, EvaluationResult], summary: str) -> str:
+        yaml = config_to_yaml(self.config)
+        return model_card(self.config, yaml, self.rows, self.before, after, summary)
+
+    def _primary_keys(self) -> dict[str, None]:
+        return {
+            f"{name}_{self.model.similarity_fn_name}_{result.primary_metric}": None
+            for name, result in self.before.items()
+        }
+
+    def _evaluate_before(self) -> dict[str, float]:
+        """Measure the untrained model, or read what was measured when a resumed run was begun."""
+        saved = {name: self.run.evaluations / f"{name}{BEFORE}.json" for name in self.suite.evaluators}
+        if saved and all(path.is_file() for path in saved.values()):
+            self.before = {name: load_result(path) for name, path in saved.items()}
+            return {}
+        if not saved:
+            return {}
+        with watched(self.suite, self.terminal, "before training"):
+            metrics = self.suite(self.model, steps=0)
+        self.before = dict(self.suite.results)
+        for result in self.before.values():
+            save_result(result, self.run.evaluations, BEFORE)
+        self.run.log_metrics({"step": 0, "epoch": 0.0, **{f"eval_{k}": v for k, v in metrics.items()}})
+        return metrics
+
+    def _check_best_metric(self, trainer: RunTrainer, metrics: dict[str, float]) -> None:
+        """Notice a best-model metric that nothing writes now, not at the first evaluation."""
+        wanted = str(trainer.args.metric_for_best_model or "").removeprefix("eval_")
+        if metrics and wanted and not wanted.endswith("loss") and wanted not in metrics:
+            raise ConfigError(
+                f"training.metric_for_best_model: {wanted}: no evaluator writes it. There is "
+                f"{', '.join(f'eval_{key}' for key in self._primary_keys())}; all are in {self.run.metrics}."
+            )
+
+    def _train(self, trainer: RunTrainer, reporter: RunReporter, checkpoint: Path | None) -> None:
+        resumed = str(checkpoint) if checkpoint else None
+        try:
+            trainer.train(resume_from_checkpoint=resumed)
+        except KeyboardInterrupt:
+            reporter.close()
+            self._say_interrupted(trainer.state.global_step)
+            raise
+        except torch.OutOfMemoryError as error:
+            raise WorkError(
+                f"out of GPU memory at step {trainer.state.global_step}. Lower loss.0.args.mini_batch_size "
+                "or model.processor.max_pixels, or set training.gradient_checkpointing=true."
+            ) from error
+        finally:
+            reporter.close()
+
+    def _say_interrupted(self, step: int) -> None:
+        whole = self.run.checkpoints()
+        way_on = (
+            f"`mmst train {self.run.config} --resume` goes on from step {checkpoint_step(whole[-1])}."
+            if whole
+            else f"No checkpoint was saved yet; `mmst train {self.run.config} --overwrite` starts again."
+        )
+        self.terminal.say(f"interrupted at step {step}. {way_on}")
+
+    def _evaluate_after(self, trainer: RunTrainer) -> dict[str, EvaluationResult]:
+        """Measure the final model, unless the last step's evaluation just did."""
+        measured = self.suite.last_step == trainer.state.global_step and not trainer.args.load_best_model_at_end
+        if self.suite.evaluators and not measured:
+            with watched(self.suite, self.terminal, "after training"):
+                metrics = self.suite(self.model, steps=trainer.state.global_step)
+            record = {"step": trainer.state.global_step, "epoch": trainer.state.epoch, "final": True}
+            self.run.log_metrics({**record, **{f"eval_{k}": v for k, v in metrics.items()}})
+        return {
+            name: EvaluationResult(**{**result.__dict__, "model": str(self.run.model)})
+            for name, result in self.suite.results.items()
+        }
+
+    def _finish(self, trainer: RunTrainer, after: dict[str, EvaluationResult], begun: float) -> TrainingResult:
+        for result in after.values():
+            save_result(result, self.run.evaluations)
+        summary = verdict(self.before, after)
+        card = self._card(after, summary)
+
+        def save(folder: Path) -> None:
+            self.model.save_pretrained(str(folder), create_model_card=False)
+            write_card(folder, card)
+
+        replace_folder(self.run.model, save)
+        dims = next((result.cells for result in after.values()), [])
+        smaller = f" --dim {dims[len(dims) // 2].dim}" if len(dims) > 1 else ""
+        return TrainingResult(
+            run=str(self.run.path),
+            steps=trainer.state.global_step,
+            seconds=time.perf_counter() - begun,
+            before=self.before,
+            after=after,
+            verdict=summary,
+            next_command=f"mmst encode {self.run.path} FOLDER_OF_IMAGES --output vectors{smaller}",
+        )
+
+    def _say_result(self, result: TrainingResult) -> None:
+        for name, evaluation in result.after.items():
+            self.terminal.show(comparison_table(self.before.get(name), evaluation))
+        self.terminal.show(result.verdict)
+        self.terminal.show(f"model: {self.run.model} ({result.steps} steps, {result.seconds:.0f} s)")
+        self.terminal.show(f"next: {result.next_command}")
+
+
+def _find_start(
+    run: RunFolder, config: Config, terminal: Terminal, *, resume: bool, overwrite: bool, dry_run: bool
+) -> Path | None:
+    """Return the checkpoint to start from, or None to start anew."""
+    if resume and overwrite:
+        raise ConfigError("--resume and --overwrite exclude each other.")
+    if not resume:
+        if not overwrite and not dry_run:
+            run.refuse_if_taken()
+        return None
+    if not run.is_run():
+        raise RunError(f"--resume: there is no run in {run.path}. Leave --resume out to start one.")
+    for path in run.drop_broken_checkpoints() if not dry_run else ():
+        terminal.warn(f"{path.name} was only half written and was removed.")
+    whole = run.checkpoints()
+    if not whole:
+        raise RunError(f"--resume: no whole checkpoint in {run.path}. Start again by --overwrite.")
+    _warn_of_changes(run, config, terminal)
+    run.forget_metrics_after(checkpoint_step(whole[-1]))
+    terminal.say(f"resuming from {whole[-1]}")
+    return whole[-1]
+
+
+def _warn_of_changes(run: RunFolder, config: Config, terminal: Terminal) -> None:
+    """Name the keys in which a resumed run's config differs from the one it was begun with."""
+    now: Any = OmegaConf.to_container(OmegaConf.create(config_to_yaml(config)))
+    then: Any = OmegaConf.to_container(OmegaConf.load(run.config))
+    changed = sorted(_differences(now, then))
+    if changed:
+        terminal.warn(f"the run was begun with other values of {', '.join(changed)}; the new ones are used from here.")
+
+
+def _differences(now: Any, then: Any, prefix: str = "") -> list[str]:
+    if isinstance(now, dict) and isinstance(then, dict):
+        keys = [*now, *(key for key in then if key not in now)]
+        return [d for key in keys for d in _differences(now.get(key), then.get(key), f"{prefix}{key}.")]
+    return [] if now == then else [prefix.rstrip(".")]
+
+
+def _devices(prepared: Prepared) -> list[str]:
+    if not torch.cuda.is_available() or prepared.model.device.type == "cpu":
+        return [f"cpu, {torch.get_num_threads()} threads"]
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
