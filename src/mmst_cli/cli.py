@@ -89,11 +89,9 @@ def train(
     Example: mmst train configs/quickstart.yaml training.learning_rate=1e-3
     """
     with told_in_one_line():
-        from mmst_cli.config.load import load_config
-        from mmst_cli.config.rules import check_config
+        from mmst_cli.config.rules import load_checked_config
 
-        settings = load_config(config, overrides or [])
-        check_config(settings)  # before torch is imported, which takes seconds
+        settings = load_checked_config(config, overrides or [])  # before torch is imported, which takes seconds
         from mmst_cli.terminal import Terminal
         from mmst_cli.training.train import run_training
 
@@ -132,11 +130,9 @@ def evaluate(
     with told_in_one_line():
         named, overrides = split_target(target or [])
         wanted = parse_dims(dims)
-        from mmst_cli.config.rules import check_config
         from mmst_cli.evaluation.target import find_config
 
-        settings = find_config(named, config, overrides)
-        check_config(settings, for_training=False)  # before torch is imported, which takes seconds
+        settings = find_config(named, config, overrides)  # before torch is imported, which takes seconds
         from mmst_cli.evaluation.evaluate import run_evaluation
         from mmst_cli.terminal import Terminal
 
@@ -215,13 +211,15 @@ def inspect_modalities(
     """
     with told_in_one_line():
         from mmst_cli.model.inspect import facts_table, run_inspection
-        from mmst_cli.terminal import Terminal
+        from mmst_cli.terminal import Terminal, quiet_libraries
 
+        terminal = Terminal()
+        quiet_libraries(terminal)
         facts = run_inspection(model, revision=revision, trust_remote_code=trust_remote_code)
         if json_output:
             print_json(facts.to_dict())
         else:
-            Terminal().show(facts_table(facts))
+            terminal.show(facts_table(facts))
 
 
 def split_target(arguments: list[str]) -> tuple[str | None, list[str]]:
@@ -236,7 +234,6 @@ def parse_dims(text: str | None) -> list[int]:
 
     Raises:
         ConfigError: something in it is no whole number.
-
     """
     try:
         return [int(part) for part in text.split(",")] if text else []

@@ -17,7 +17,6 @@ class ConfigError(MmstError):
 
     Args:
         faults: one sentence a fault, each beginning with the dotted key it is about.
-
     """
 
     def __init__(self, *faults: str) -> None:

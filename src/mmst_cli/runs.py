@@ -88,7 +88,6 @@ class RunFolder:
 
         Raises:
             RunError: the folder holds something, but no run.
-
         """
         if self.path.is_dir() and any(self.path.iterdir()) and not self.is_run():
             raise RunError(f"output_dir: {self.path} holds files but no run, so --overwrite leaves it alone.")
@@ -156,7 +155,6 @@ def newest_run(root: Path = Path("runs")) -> RunFolder:
 
     Raises:
         RunError: there is none.
-
     """
     models = [path for path in root.glob("**/model/modules.json") if (path.parent.parent / "config.yaml").is_file()]
     if not models:

@@ -20,7 +20,6 @@ class Terminal:
     Args:
         console: where progress, logs and warnings go.
         json_results: stdout is kept for JSON, and results meant for a person go to stderr.
-
     """
 
     def __init__(self, console: Console | None = None, *, json_results: bool = False) -> None:

@@ -85,13 +85,14 @@ def _build_dataclass(value: Any, hint: Any, key: str, faults: list[str]) -> Any:
         if name not in hints:
             suggestion = did_you_mean(str(name), hints) or f" Known here: {', '.join(hints)}."
             faults.append(f"{_join(key, name)}: unknown key.{suggestion}")
+    unusable = len(faults)  # an unknown key is left out; what is wrong from here on leaves nothing to build
     built = {}
     for name, inner in hints.items():
         if value.get(name, MISSING) in (MISSING, None) and not _optional(inner):
             faults.append(f"{_join(key, name)}: missing. It takes {_words(inner)}.")
         else:
             built[name] = build(value[name], inner, _join(key, name), faults)
-    return None if faults else hint(**built)
+    return hint(**built) if len(faults) == unusable else None
 
 
 def _build_container(value: Any, hint: Any, key: str, faults: list[str]) -> Any:

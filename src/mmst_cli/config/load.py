@@ -27,7 +27,21 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: with every fault at once: a missing or broken file, an unknown key, a wrong type, a
             missing required field, an interpolation to nothing, an override that is none.
+    """
+    config, faults = read_config(path, overrides)
+    if faults or config is None:
+        raise ConfigError(*faults)
+    return config
 
+
+def read_config(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Config | None, list[str]]:
+    """Do what :func:`load_config` does, and return the faults beside the config.
+
+    Where the faults are no more than unknown keys and bad overrides there is a config all the same, so that
+    the rules can be checked on it and everything be reported together.
+
+    Raises:
+        ConfigError: the file is missing or no YAML.
     """
     faults: list[str] = []
     tree = _read_yaml(Path(path))
@@ -36,10 +50,8 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     plain = _resolve(_to_node(fill_defaults(tree, Config), path), faults)
     found: list[str] = []
     config = build(plain, Config, "", found)
-    if faults or found:
-        raise ConfigError(*faults, *found)
-    assert isinstance(config, Config)
-    return config
+    assert config is None or isinstance(config, Config)
+    return config, [*faults, *found]
 
 
 def config_to_yaml(config: Config) -> str:

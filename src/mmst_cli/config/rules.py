@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmst_cli.config.load import read_config
 from mmst_cli.config.rules_data import (
     check_datasets,
     check_model,
@@ -20,6 +24,23 @@ from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError
 
 
+def load_checked_config(path: Path | str, overrides: Sequence[str] = (), *, for_training: bool = True) -> Config:
+    """Load a config and check its rules, reporting all that is wrong with both together.
+
+    Raises:
+        ConfigError: with one sentence for each fault.
+    """
+    config, faults = read_config(path, overrides)
+    try:
+        if config is not None:
+            check_config(config, for_training=for_training)
+    except ConfigError as error:
+        faults += error.faults
+    if faults or config is None:
+        raise ConfigError(*faults)
+    return config
+
+
 def check_config(config: Config, *, for_training: bool = True) -> list[str]:
     """Check the rules that hold between a config's fields and return its warnings.
 
@@ -29,7 +50,6 @@ def check_config(config: Config, *, for_training: bool = True) -> list[str]:
 
     Raises:
         ConfigError: with one sentence for each broken rule, by its full dotted key.
-
     """
     faults = [
         *check_dimensions(config.matryoshka_dims, "matryoshka_dims"),

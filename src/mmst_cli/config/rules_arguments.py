@@ -21,7 +21,6 @@ def check_arguments(
         signature: what the class takes.
         given: arguments that mmst itself gives, and a file may not.
         key: dotted key of ``args`` in the file.
-
     """
     free = {name: p for name, p in signature.parameters.items() if name not in given}
     faults = []

@@ -27,7 +27,6 @@ def check_column(key: str, name: str, modality: Modality, rows: Dataset, seed: i
 
     Raises:
         DataError: it doesn't; the message names row and column.
-
     """
     at = f"datasets.{key}, row {{row}}, column {name}"
     if (row := _first_null(rows, name)) is not None:

@@ -63,7 +63,6 @@ def prepare_rows(key: str, config: DatasetConfig, seed: int = 0) -> RowSet:
     Raises:
         ConfigError: a declared column isn't there.
         DataError: rows can't be loaded, or aren't what is declared; the message names row and column.
-
     """
     rows = load_rows(key, config, seed)
     columns = _order_columns(key, config, rows.column_names)

@@ -31,7 +31,6 @@ def prepare_images(key: str, name: str, rows: Dataset, folder: Path, *, allow_ur
 
     Raises:
         DataError: the column can't hold images, a file isn't there, or an address is refused.
-
     """
     import pyarrow
     from datasets import Image

@@ -154,7 +154,6 @@ def build_pages(name: str, rows: int | None = None, seed: int = 0) -> Path:
         name: `train` or `eval`.
         rows: how many; 17,300 and 400 if left out.
         seed: another seed, another collection.
-
     """
     rows = rows or (TRAIN_ROWS if name == "train" else EVAL_ROWS)
     source = Path(__file__).read_text(encoding="utf-8")

@@ -27,7 +27,6 @@ def load_rows(key: str, config: DatasetConfig, seed: int = 0) -> Dataset:
 
     Raises:
         DataError: nothing there, no such split or configuration, or unreadable.
-
     """
     at = f"datasets.{key}"
     path = Path(config.path).expanduser()

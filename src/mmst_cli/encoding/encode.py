@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from mmst_cli import __version__
 from mmst_cli.config.schema import Dtype, ModelConfig
@@ -26,7 +27,7 @@ from mmst_cli.encoding.shards import (
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.model.load import find_model
 from mmst_cli.storage import digest, write_json
-from mmst_cli.terminal import Terminal
+from mmst_cli.terminal import Terminal, quiet_libraries
 
 NORM_TOLERANCE = 1e-3  # vectors whose lengths are this close to 1 count as normalised
 FINGERPRINT_BYTES = 65536  # of the end of a weights file: enough to tell a retrained model
@@ -44,6 +45,10 @@ class EncodeResult:
     failed: int
     """Inputs that couldn't be encoded; `errors.jsonl` names them."""
     seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "output": str(self.output)}
 
 
 def run_encode(
@@ -81,7 +86,6 @@ def run_encode(
 
     Raises:
         MmstError: arguments, inputs, output folder or model don't fit; nothing was written.
-
     """
     started = time.monotonic()
     _check_arguments(dim, batch_size, rows_per_part, resume, overwrite)
@@ -98,6 +102,7 @@ def run_encode(
     first = next(items, None)
     if first is None and not kept:
         raise DataError(f"{', '.join(inputs)}: nothing to encode in it.")
+    quiet_libraries(terminal)
     encoder = load_encoder(job, ModelConfig(name_or_path=model, revision=revision, dtype=dtype), sources)
     _announce(sources, kept, encoder, output, terminal)
     begin_output(output, asdict(job), kept)
@@ -161,7 +166,8 @@ def _announce(
 ) -> None:
     for source in sources:
         if source.skipped:
-            terminal.say(f"{source.name}: skipped {source.skipped:,} files that are no images.")
+            others = "1 file that is no image" if source.skipped == 1 else f"{source.skipped:,} files, no images"
+            terminal.say(f"{source.name}: skipped {others}.")
     done = sum(record.items for record in kept)
     if done:
         terminal.say(f"Keeping {len(kept)} whole parts of {output}, which cover {done:,} inputs.")
@@ -203,11 +209,11 @@ def _write_manifest(output: Path, encoder: Encoder, records: list[PartRecord]) -
 def _say_result(result: EncodeResult, terminal: Terminal) -> None:
     vectors = "1 vector" if result.count == 1 else f"{result.count:,} vectors"
     parts = "1 part" if result.parts == 1 else f"{result.parts} parts"
-    terminal.say(
+    terminal.show(
         f"Wrote {vectors} of {result.dimension} dimensions to {result.output} in {parts} and {result.seconds:.1f} s."
     )
     if result.failed:
         inputs = "1 input" if result.failed == 1 else f"{result.failed:,} inputs"
         terminal.warn(f"{inputs} couldn't be encoded; {result.output / ERRORS} says which and why.")
     query = f"select id, embedding from '{result.output}/*.parquet' limit 3"
-    terminal.say(f'Next: duckdb -c "{query}"')
+    terminal.show(f'next: duckdb -c "{query}"')

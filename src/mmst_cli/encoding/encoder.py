@@ -45,7 +45,6 @@ def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source]) -> 
 
     Raises:
         ModelError: it can't.
-
     """
     model, _ = load_model(config, default_device({}))
     for source in sources:

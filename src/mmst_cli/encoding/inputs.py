@@ -63,7 +63,6 @@ def open_sources(inputs: Iterable[str], columns: list[str] | None = None) -> lis
     Raises:
         ConfigError: the inputs and columns don't go together.
         DataError: a file, its column or its kind is missing or unknown.
-
     """
     names = list(inputs)
     if names.count(STDIN) > 1:
@@ -147,7 +146,6 @@ def read_image(file: Path | bytes) -> Image.Image:
 
     Raises:
         OSError: it isn't there, is truncated, or is no image.
-
     """
     with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
         image.load()  # here, so that a truncated file fails alone and not in the middle of a batch

@@ -57,7 +57,6 @@ def encode_stream(
 
     Yields:
         float32 tensors of shape (inputs of the chunk, embedding dimension) on the model's device.
-
     """
     encode = {"query": model.encode_query, "document": model.encode_document, None: model.encode}[task]
     precision = precision or Precision()

@@ -48,7 +48,6 @@ def show_progress(terminal: Terminal, total: int | None, done: int) -> Iterator[
         terminal: where.
         total: number of inputs; None if unknown.
         done: how many of them are done already.
-
     """
     if not terminal.is_interactive:
         yield Progress(terminal, total, done, None)

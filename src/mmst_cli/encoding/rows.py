@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,12 +34,12 @@ class Column:
 def open_rows(name: str, path: Path, wanted: list[str]) -> Source:
     """Check that a file of rows has the wanted columns and return it, unread.
 
-    Several columns make one input of several modalities a row.
+    Several columns make one input of several modalities a row, in the order in which they are named: a model
+    that reads messages sees them in that order.
 
     Raises:
         ConfigError: no column is named, or two of one modality.
         DataError: the file can't be read, or lacks a column.
-
     """
     open_file = {".parquet": _open_parquet, ".csv": _open_csv, ".jsonl": _open_jsonl}[path.suffix.lower()]
     try:
@@ -100,18 +100,22 @@ def _json_modality(value: Any) -> Modality:
 
 def _open_csv(path: Path) -> Opened:
     csv.field_size_limit(2**31 - 1)  # a document in a cell is longer than the 128 kB allowed otherwise
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with _open_text(path) as file:
         header = next(csv.reader(file), None)
     if not header:
         raise ValueError("it has no header")
 
     def rows(_columns: list[str]) -> Iterator[Callable[[], Row]]:
-        # A cell that is no UTF-8 fails when it is read, not here where it would end the file.
-        with path.open(encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
+        with _open_text(path) as file:
             for row in csv.DictReader(file):
                 yield partial(dict, row)
 
     return dict.fromkeys(header, Modality.text), None, rows
+
+
+def _open_text(path: Path) -> TextIO:
+    # A cell that is no UTF-8 fails when it is read, not here where it would end the file.
+    return path.open(encoding="utf-8-sig", newline="", errors="surrogateescape")
 
 
 def _open_parquet(path: Path) -> Opened:

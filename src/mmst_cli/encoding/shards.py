@@ -50,7 +50,6 @@ def check_output(output: Path, job: dict[str, Any], *, resume: bool, overwrite: 
 
     Raises:
         RunError: it isn't; nothing was changed.
-
     """
     if output.exists() and not output.is_dir():
         raise RunError(f"--output: {output} is a file; name a folder.")
@@ -189,7 +188,6 @@ def check_same_inputs(record: PartRecord, number: int, ids: Iterator[str]) -> No
 
     Raises:
         DataError: files or rows were added, removed or renamed since.
-
     """
     digest, count = hashlib.sha256(), 0
     for item_id in ids:

@@ -26,7 +26,6 @@ def build_evaluator(name: str, config: EvaluatorConfig, rows: RowSet, precision:
 
     Raises:
         ConfigError: the class refuses its arguments.
-
     """
     if config.type == MatryoshkaRetrievalEvaluator.__name__:
         build: Callable[..., BaseEvaluator] = MatryoshkaRetrievalEvaluator

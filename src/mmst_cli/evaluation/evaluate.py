@@ -40,7 +40,6 @@ def run_evaluation(
 
     Raises:
         MmstError: a mistake in config, data or model.
-
     """
     terminal = terminal or Terminal()
     for warning in check_config(config, for_training=False):
@@ -65,7 +64,6 @@ def with_dims(config: Config, dims: Sequence[int]) -> Config:
 
     Raises:
         ConfigError: a dimension isn't positive or comes twice, or no evaluator takes dimensions.
-
     """
     if not dims:
         return config
@@ -93,7 +91,7 @@ def metrics_table(result: EvaluationResult) -> Table:
         title_justify="left",
     )
     others = [name for name in ("mrr@10", "recall@10", "accuracy@1") if name in result.full.metrics]
-    for heading in ("dimension", result.primary_metric, "of full", *others, "bytes/vector"):
+    for heading in ("dimension", result.primary_metric, "of full", *others, "bytes"):
         table.add_column(heading, justify="right")
     best = result.primary(result.full)
     for cell in result.cells:

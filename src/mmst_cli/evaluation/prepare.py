@@ -37,7 +37,6 @@ def prepare(config: Config, terminal: Terminal, datasets: list[str]) -> Prepared
 
     Raises:
         MmstError: the first thing that doesn't fit.
-
     """
     device = default_device(config.training)
     check_precision(config.training, device)

@@ -82,7 +82,6 @@ def load_result(path: Path) -> EvaluationResult:
 
     Raises:
         RunError: it isn't there or isn't one.
-
     """
     try:
         return result_from_dict(json.loads(path.read_text(encoding="utf-8")))

@@ -22,8 +22,7 @@ def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[No
 
     def follow(name: str, evaluator: BaseEvaluator) -> None:
         if isinstance(evaluator, MatryoshkaRetrievalEvaluator):
-            total = len(evaluator.queries_ids) + len(evaluator.corpus_ids)
-            task = bar.add_task(f"evaluating {name} {when}", total=total)
+            task = bar.add_task(f"evaluating {name} {when}", total=evaluator.inputs)
             evaluator.on_encoded = lambda count: bar.advance(task, count)
         else:
             bar.add_task(f"evaluating {name} {when}", total=None)

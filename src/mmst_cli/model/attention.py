@@ -40,7 +40,6 @@ def choose_attention(
 
     Raises:
         ModelError: flash_attention_2 is asked for and can't run here.
-
     """
     obstacle = _flash_obstacle(device, weights, autocast)
     if requested is Attention.auto:

@@ -25,7 +25,6 @@ def check_dims(model: SentenceTransformer, dims: Mapping[str, Iterable[int]]) ->
 
     Raises:
         ModelError: one is larger than the model's.
-
     """
     full = model.get_embedding_dimension()
     for key, values in dims.items():
@@ -46,7 +45,6 @@ def check_modalities(model: SentenceTransformer, declared: Mapping[str, str]) ->
 
     Raises:
         ModelError: it doesn't take one of them.
-
     """
     taken = [str(modality) for modality in model.modalities if isinstance(modality, str)]
     for key, modality in declared.items():
@@ -64,7 +62,6 @@ def check_pixel_bounds(model: SentenceTransformer, processor: Mapping[str, Any])
 
     Raises:
         ModelError: an image comes out larger or smaller than declared.
-
     """
     low, high = processor.get("min_pixels"), processor.get("max_pixels")
     if "image" not in model.modalities:

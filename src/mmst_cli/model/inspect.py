@@ -34,7 +34,7 @@ class ModalityFact:
     modality: str
     supported: bool
     part: str | None = None
-    """The part of the processor: tokenizer, image_processor, feature_extractor, video_processor, chat_template."""
+    """The part of the processor, one of ``PARTS``."""
     part_class: str | None = None
     method: str | None = None
     """The method of the transformers model that embeds it."""
@@ -84,7 +84,6 @@ def run_inspection(name_or_path: str, revision: str | None = None, trust_remote_
 
     Raises:
         ModelError: it isn't there, or its configs can't be read.
-
     """
     source = find_model(name_or_path)
     model = build_without_weights(source, revision, trust_remote_code)

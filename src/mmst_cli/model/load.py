@@ -25,7 +25,6 @@ def find_model(name_or_path: str) -> str:
 
     Raises:
         ModelError: nothing there, or a folder that holds no model.
-
     """
     if name_or_path.startswith("builtin:"):
         return str(_build_builtin(name_or_path))
@@ -77,7 +76,6 @@ def load_model(
 
     Raises:
         ModelError: it isn't there, can't be read, or asks for what this machine lacks.
-
     """
     weights = resolve_dtype(config.dtype, device)
     autocast = precision.autocast if precision else None

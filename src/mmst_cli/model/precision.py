@@ -45,7 +45,6 @@ def check_precision(training: Mapping[str, Any], device: torch.device) -> None:
 
     Raises:
         ConfigError: it can't.
-
     """
     if training.get("fp16") and device.type != "cuda":
         raise ConfigError(

@@ -35,7 +35,6 @@ def build_without_weights(
 
     Raises:
         ModelError: its configs can't be read.
-
     """
     from sentence_transformers import SentenceTransformer
 
@@ -61,7 +60,7 @@ def _no_weights() -> Iterator[None]:
         yield
 
 
-def _from_config(cls: Any, _name: str, *_args: Any, config: Any, **_kwargs: Any) -> Any:
+def _from_config(cls: type[Any], /, _name: str, *_args: Any, config: Any, **_kwargs: Any) -> Any:
     """Stand in for ``PreTrainedModel.from_pretrained``."""
     from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
 
@@ -69,7 +68,7 @@ def _from_config(cls: Any, _name: str, *_args: Any, config: Any, **_kwargs: Any)
         return cls(config).eval()
 
 
-def _skip_weights(cls: Any, model_name_or_path: str, model: Any = None, **where: Any) -> Any:
+def _skip_weights(cls: type[Any], /, model_name_or_path: str, model: Any = None, **where: Any) -> Any:
     """Stand in for ``Module.load_torch_weights``, which fills ``model`` or returns tensors by name."""
     if model is not None:
         return model.to("meta")
@@ -91,7 +90,6 @@ def read_header(path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: it is no safetensors file.
-
     """
     with path.open("rb") as file:
         prefix = file.read(8)

@@ -17,7 +17,6 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
 
     Raises:
         ConfigError: the class refuses a value.
-
     """
     from sentence_transformers import SentenceTransformerTrainingArguments
 

@@ -22,7 +22,6 @@ def build_loss(layers: Sequence[LossConfig], model: SentenceTransformer) -> nn.M
 
     Raises:
         ConfigError: a class refuses its arguments, or the model.
-
     """
     loss: nn.Module | None = None
     for index, layer in enumerate(layers):

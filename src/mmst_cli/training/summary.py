@@ -22,6 +22,7 @@ class TrainingResult:
     run: str
     steps: int
     seconds: float
+    training_seconds: float
     before: dict[str, EvaluationResult]
     after: dict[str, EvaluationResult]
     verdict: str
@@ -34,6 +35,7 @@ class TrainingResult:
             "run": self.run,
             "steps": self.steps,
             "seconds": round(self.seconds, 3),
+            "training_seconds": round(self.training_seconds, 3),
             "evaluators": {name: comparison_rows(self.before.get(name), r) for name, r in self.after.items()},
             "verdict": self.verdict,
             "next": self.next_command,

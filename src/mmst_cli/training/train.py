@@ -56,7 +56,6 @@ def run_training(
     Raises:
         MmstError: a mistake in config, data or model, before anything was written.
         WorkError: training failed on the way.
-
     """
     terminal = terminal or Terminal()
     for warning in check_config(config):
@@ -96,9 +95,9 @@ class _Job:
         trainer = self._build_trainer(self.run.path, [reporter])
         reporter.trainer = trainer
         self._check_best_metric(trainer, metrics)
-        self._train(trainer, reporter, checkpoint)
+        training_seconds = self._train(trainer, reporter, checkpoint)
         after = self._evaluate_after(trainer)
-        result = self._finish(trainer, after, begun)
+        result = self._finish(trainer, after, begun, training_seconds)
         self._say_result(result)
         return result
 
@@ -117,7 +116,7 @@ class _Job:
         self.terminal.show(sentence)
         command = "the same command without --dry-run"
         return TrainingResult(
-            str(self.run.path), 0, time.perf_counter() - begun, {}, {}, sentence, command, dry_run=True
+            str(self.run.path), 0, time.perf_counter() - begun, 0.0, {}, {}, sentence, command, dry_run=True
         )
 
     def _build_trainer(self, folder: Path, callbacks: list[Any]) -> RunTrainer:
@@ -171,7 +170,9 @@ class _Job:
                 f"{', '.join(f'eval_{key}' for key in self._primary_keys())}; all are in {self.run.metrics}."
             )
 
-    def _train(self, trainer: RunTrainer, reporter: RunReporter, checkpoint: Path | None) -> None:
+    def _train(self, trainer: RunTrainer, reporter: RunReporter, checkpoint: Path | None) -> float:
+        """Train, and return the seconds it took, evaluations and checkpoints included."""
+        begun = time.perf_counter()
         resumed = str(checkpoint) if checkpoint else None
         try:
             trainer.train(resume_from_checkpoint=resumed)
@@ -186,6 +187,7 @@ class _Job:
             ) from error
         finally:
             reporter.close()
+        return time.perf_counter() - begun
 
     def _say_interrupted(self, step: int) -> None:
         whole = self.run.checkpoints()
@@ -209,7 +211,9 @@ class _Job:
             for name, result in self.suite.results.items()
         }
 
-    def _finish(self, trainer: RunTrainer, after: dict[str, EvaluationResult], begun: float) -> TrainingResult:
+    def _finish(
+        self, trainer: RunTrainer, after: dict[str, EvaluationResult], begun: float, training_seconds: float
+    ) -> TrainingResult:
         for result in after.values():
             save_result(result, self.run.evaluations)
         summary = verdict(self.before, after)
@@ -226,6 +230,7 @@ class _Job:
             run=str(self.run.path),
             steps=trainer.state.global_step,
             seconds=time.perf_counter() - begun,
+            training_seconds=training_seconds,
             before=self.before,
             after=after,
             verdict=summary,

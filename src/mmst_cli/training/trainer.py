@@ -53,7 +53,6 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         write_card: writes a model card into a folder, in place of the generated one, which would decode
             rows and embed texts as media to describe them.
         arguments: what SentenceTransformerTrainer takes.
-
     """
 
     def __init__(
