@@ -1,8 +1,8 @@
-"""The quickstart's job written by hand on the public API of sentence-transformers, as its documentation shows it.
+"""The quickstart's job by hand on the public API of sentence-transformers, as its documentation shows it.
 
     python benchmarks/plain_script.py --model MODEL_FOLDER --train FOLDER --eval FOLDER --out RESULT.json
 
-It knows nothing of mmst: the yardstick for losses, scores and time. `benchmarks/side_by_side.py` runs both.
+It knows nothing of mmst: the yardstick for losses, scores and time. `benchmarks/training.py` runs both.
 """
 
 from __future__ import annotations
@@ -55,16 +55,17 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the training arguments, as JSON")
     parser.add_argument("--mini-batch-size", type=int, default=64)
+    parser.add_argument("--min-pixels", type=int, default=1024)
+    parser.add_argument("--max-pixels", type=int, default=12288)
     options = parser.parse_args()
 
-    model = SentenceTransformer(options.model)
+    pixels = {"min_pixels": options.min_pixels, "max_pixels": options.max_pixels}
+    model = SentenceTransformer(options.model, device="cpu", processor_kwargs=pixels)
     train_dataset, eval_dataset = load_from_disk(options.train), load_from_disk(options.eval)
     loss = CachedMultipleNegativesRankingLoss(model, mini_batch_size=options.mini_batch_size)
     loss = MatryoshkaLoss(model, loss, matryoshka_dims=DIMS)
     settings = {key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)}
-    args = SentenceTransformerTrainingArguments(
-        output_dir=str(Path(options.out).with_suffix("")), report_to="none", **settings
-    )
+    args = SentenceTransformerTrainingArguments(output_dir=str(Path(options.out).with_suffix("")), **settings)
     evaluators = build_evaluators(eval_dataset)
     before, before_seconds = evaluate(model, evaluators)
     trainer = SentenceTransformerTrainer(model=model, args=args, train_dataset=train_dataset, loss=loss)

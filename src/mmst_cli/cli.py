@@ -34,6 +34,8 @@ def main() -> None:
     """Run the command line."""
     # A tokenizer's threads and forked data workers get into each other's way.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Each dataset that is opened would be counted at a server, with a wait where none is reached.
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     app()
 
 

@@ -19,16 +19,8 @@ from mmst_cli.errors import RunError
 from mmst_cli.storage import append_line, write_json, write_text
 
 PACKAGES = (
-    *(
-        "mmst-cli",
-        "sentence-transformers",
-        "transformers",
-        "torch",
-        "datasets",
-        "accelerate",
-        "numpy",
-        "pillow",
-    ),
+    *("mmst-cli", "sentence-transformers", "transformers", "torch"),
+    *("datasets", "accelerate", "numpy", "pillow"),
 )
 COMPLETE = "complete.json"  # written into a checkpoint once all of it is there
 
@@ -89,9 +81,13 @@ class RunFolder:
         Raises:
             RunError: the folder holds something, but no run.
         """
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.is_run():
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise RunError(f"output_dir: {self.path} is a file, so --overwrite leaves it alone.")
+        if any(self.path.iterdir()) and not self.is_run():
             raise RunError(f"output_dir: {self.path} holds files but no run, so --overwrite leaves it alone.")
-        for entry in [*self.path.glob("checkpoint-*"), self.model, self.evaluations]:
+        for entry in [*self._checkpoint_folders(), self.model, self.evaluations]:
             shutil.rmtree(entry, ignore_errors=True)
         for name in ("config.yaml", "overrides.txt", "environment.json", "log.txt", "metrics.jsonl"):
             (self.path / name).unlink(missing_ok=True)
@@ -105,7 +101,7 @@ class RunFolder:
         if not self.metrics.is_file():
             return
         kept = []
-        for line in self.metrics.read_text(encoding="utf-8").splitlines():
+        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line)
@@ -115,20 +111,23 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Return the whole checkpoints, oldest first."""
-        found = [path for path in self.path.glob("checkpoint-*") if is_whole(path)]
-        return sorted(found, key=checkpoint_step)
+        return sorted(filter(is_whole, self._checkpoint_folders()), key=checkpoint_step)
 
     def drop_broken_checkpoints(self) -> list[Path]:
         """Remove checkpoints that a killed process left half written, and return them."""
-        broken = [path for path in self.path.glob("checkpoint-*") if not is_whole(path)]
+        broken = [path for path in self._checkpoint_folders() if not is_whole(path)]
         for path in broken:
             shutil.rmtree(path)
         return broken
 
+    def _checkpoint_folders(self) -> list[Path]:
+        """Return the trainer's own: a copy that somebody calls `checkpoint-100-good` isn't the run's to touch."""
+        return [p for p in self.path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name) and p.is_dir()]
+
 
 def checkpoint_step(checkpoint: Path) -> int:
     """Return the step in a checkpoint's name."""
-    return int(re.sub(r"\D", "", checkpoint.name) or -1)
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def mark_whole(checkpoint: Path) -> None:

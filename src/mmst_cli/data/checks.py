@@ -62,36 +62,50 @@ def _first_null(rows: Dataset, name: str) -> int | None:
 
 
 def _check_text(key: str, name: str, rows: Dataset) -> None:
-    stored = str(getattr(rows.features[name], "dtype", type(rows.features[name]).__name__))
+    stored = _stored_type(rows, name)
     if stored not in ("string", "large_string"):
-        found = rows[0][name]
         raise DataError(
-            f"datasets.{key}, row 0, column {name}: declared text, found {type(found).__name__} ({stored}). "
+            f"datasets.{key}, row 0, column {name}: declared text, found {stored}. "
             "Declare another modality, or choose a column of strings."
         )
 
 
 def _check_label(key: str, name: str, rows: Dataset) -> None:
-    stored = str(getattr(rows.features[name], "dtype", ""))
+    stored = _stored_type(rows, name)
     if not stored.startswith(("int", "uint", "float", "bool")):
-        raise DataError(f"datasets.{key}, row 0, column {name}: a label is a number, found {rows[0][name]!r}.")
+        raise DataError(f"datasets.{key}, row 0, column {name}: a label is a number, found {stored}.")
+
+
+def _stored_type(rows: Dataset, name: str) -> str:
+    """Name what a column holds, without decoding any of it."""
+    feature = rows.features[name]
+    dtype = getattr(feature, "dtype", None)
+    if isinstance(dtype, str) and "." not in dtype and dtype != "dict":
+        return dtype
+    kind = type(feature).__name__
+    return {"Json": "values of several kinds", "dict": "a structure"}.get(kind, kind)
 
 
 def _check_images(at: str, name: str, rows: Dataset, seed: int) -> None:
-    chosen = set(sample_rows(len(rows), seed))
-    for row, head, tail in _image_ends(rows, name):
-        if row in chosen or looks_cut_off(head, tail):
+    chosen = sample_rows(len(rows), seed)
+    for row, head, tail in _image_ends(at, rows, name):
+        if looks_cut_off(head, tail):
             _decode(at, name, rows, row)
+    for row in chosen:
+        _decode(at, name, rows, row)
 
 
 def _decode(at: str, name: str, rows: Dataset, row: int) -> None:
-    from PIL import Image
+    from PIL import UnidentifiedImageError
 
     try:
         value = rows[row][name]
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # what a decoder raises at a broken file, struct.error among others
+        reason = "no image format that is known" if isinstance(error, UnidentifiedImageError) else error
+        path = next(iter(_column_chunks(rows.select([row]), name)))[1].field("path")[0].as_py()
         raise DataError(
-            f"{at.format(row=row)}: can't be decoded as an image ({error}). Replace the image, or remove the row."
+            f"{at.format(row=row)}: can't be decoded as an image ({reason})"
+            f"{f': {path}' if path else ''}. Replace the image, or remove the row."
         ) from error
     if min(value.size) < 1 or max(value.size) > 200 * min(value.size):
         raise DataError(
@@ -100,7 +114,7 @@ def _decode(at: str, name: str, rows: Dataset, row: int) -> None:
         )
 
 
-def _image_ends(rows: Dataset, name: str) -> Iterator[tuple[int, bytes, bytes]]:
+def _image_ends(at: str, rows: Dataset, name: str) -> Iterator[tuple[int, bytes, bytes]]:
     """Yield (row, first bytes, last bytes) of every image, reading nothing in between."""
     files = 0
     for start, chunk in _column_chunks(rows, name):
@@ -109,25 +123,31 @@ def _image_ends(rows: Dataset, name: str) -> Iterator[tuple[int, bytes, bytes]]:
             if contents[index].is_valid:
                 buffer = contents[index].as_buffer()
                 yield start + index, *_ends(memoryview(buffer))
+            elif not paths[index].is_valid:
+                raise DataError(f"{at.format(row=start + index)}: nothing there. Remove the row, or fill it.")
             elif (files := files + 1) <= MAX_FILES:
-                yield start + index, *_file_ends(Path(paths[index].as_py()))
+                yield start + index, *_file_ends(at.format(row=start + index), Path(paths[index].as_py()))
 
 
 def _ends(content: memoryview) -> tuple[bytes, bytes]:
     return bytes(content[:HEAD]), bytes(content[-TAIL:])
 
 
-def _file_ends(path: Path) -> tuple[bytes, bytes]:
-    with path.open("rb") as file:
-        head = file.read(HEAD)
-        file.seek(max(0, path.stat().st_size - TAIL))
-        return head, file.read(TAIL)
+def _file_ends(at: str, path: Path) -> tuple[bytes, bytes]:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+            file.seek(max(0, path.stat().st_size - TAIL))
+            return head, file.read(TAIL)
+    except OSError as error:
+        raise DataError(f"{at}: can't be read: {error}") from error
 
 
 def looks_cut_off(head: bytes, tail: bytes) -> bool:
-    """Whether an image file doesn't end as a PNG, JPEG or GIF ends. Formats without such an end never look so.
+    """Whether a file doesn't end as a PNG, JPEG or GIF ends, or doesn't begin as any common image does.
 
-    A guess: some whole files carry bytes behind their end, so a full decode has the last word.
+    A guess: some whole files carry bytes behind their end, and there are more formats, so a full decode has
+    the last word. WEBP, BMP and TIFF have no end to look for.
     """
     if head.startswith(b"\x89PNG"):
         return b"IEND" not in tail
@@ -135,4 +155,4 @@ def looks_cut_off(head: bytes, tail: bytes) -> bool:
         return b"\xff\xd9" not in tail
     if head.startswith(b"GIF8"):
         return b"\x3b" not in tail[-4:]
-    return len(head) < HEAD  # nothing shorter is an image
+    return not head.startswith((b"RIFF", b"BM", b"II*\0", b"MM\0*"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from mmst_cli.errors import DataError
 from mmst_cli.storage import cache_folder, digest
@@ -15,8 +18,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 URL_SCHEMES = ("http://", "https://")
+_LOCATED = "__located__"  # a column's name while its paths are made absolute
 MAX_DOWNLOAD = 100 * 2**20  # bytes of one fetched image
 TIMEOUT = 30  # seconds without an answer
+SHOWN = 200  # characters of a value in a message: a data URI may have thousands
 
 
 def prepare_images(key: str, name: str, rows: Dataset, folder: Path, *, allow_urls: bool) -> Dataset:
@@ -33,7 +38,7 @@ def prepare_images(key: str, name: str, rows: Dataset, folder: Path, *, allow_ur
         DataError: the column can't hold images, a file isn't there, or an address is refused.
     """
     import pyarrow
-    from datasets import Image
+    from datasets import Array2D, Array3D, Image
 
     stored = rows.features[name]
     if isinstance(stored, Image):
@@ -46,14 +51,20 @@ def prepare_images(key: str, name: str, rows: Dataset, folder: Path, *, allow_ur
         rows = _locate(key, name, rows, folder, allow_urls, lambda value: value)
     elif types.is_struct(stored_type) and stored_type.get_field_index("path") >= 0:
         rows = _locate(key, name, rows, folder, allow_urls, lambda value: _path_without_bytes(value))
-    elif types.is_list(stored_type) or types.is_large_list(stored_type):
+    elif types.is_list(stored_type) or types.is_large_list(stored_type) or isinstance(stored, Array2D | Array3D):
         rows = _encode_arrays(key, name, rows)
-    elif not (types.is_binary(stored_type) or types.is_large_binary(stored_type) or types.is_struct(stored_type)):
+    elif not (types.is_binary(stored_type) or types.is_large_binary(stored_type) or _has_bytes(stored_type)):
         raise DataError(
             f"datasets.{key}.columns.{name}: declared image, but the column holds {stored_type}. "
             "Images are embedded, or given as paths or arrays."
         )
     return rows.cast_column(name, Image())
+
+
+def _has_bytes(stored_type: Any) -> bool:
+    import pyarrow
+
+    return pyarrow.types.is_struct(stored_type) and bool(stored_type.get_field_index("bytes") >= 0)
 
 
 def _path_without_bytes(value: dict[str, Any] | None) -> str | None:
@@ -72,16 +83,23 @@ def _locate(key: str, name: str, rows: Dataset, folder: Path, allow_urls: bool, 
     located = {
         row: _fetch(path, at.format(row=row), allow_urls)
         if path.startswith(URL_SCHEMES)
-        else str(folder / Path(path).expanduser())
+        else str(folder / expand_home(path))
         for row, path in paths.items()
     }
     if (missing := first_missing(located.items())) is not None:
-        raise DataError(f"{at.format(row=missing)}: no such image file: {located[missing]}")
+        raise DataError(f"{at.format(row=missing)}: no such image file: {located[missing][:SHOWN]}")
     images = [
         {"bytes": None, "path": located[row]} if row in located else _as_image(value)
         for row, value in enumerate(values)
     ]
-    return rows.remove_columns(name).add_column(name, images, feature=Image(decode=False))
+    # Added before the old one goes: a dataset without any column has no rows.
+    located_rows = rows.add_column(_LOCATED, images, feature=Image(decode=False))
+    return located_rows.remove_columns(name).rename_column(_LOCATED, name)
+
+
+def expand_home(path: str) -> Path:
+    """Return ``path`` with a leading ``~/`` replaced by the home folder."""
+    return Path(path).expanduser() if path.startswith("~/") else Path(path)
 
 
 def _as_image(value: Any) -> Any:
@@ -105,9 +123,17 @@ def first_missing(paths: Iterable[tuple[int, str]]) -> int | None:
         by_folder[Path(path).parent].append((row, path))
     missing: list[int] = []
     for folder, entries in by_folder.items():
-        present = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+        present = _file_names(folder)
         missing += [row for row, path in entries if Path(path).name not in present]
     return min(missing, default=None)
+
+
+def _file_names(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except (OSError, ValueError):  # no such folder; or a name too long, or with a zero in it, to be one
+        return set()
 
 
 def _fetch(url: str, at: str, allow_urls: bool) -> str:
@@ -120,9 +146,10 @@ def _fetch(url: str, at: str, allow_urls: bool) -> str:
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+            # As a browser does, let an address hold spaces and letters beyond ASCII.
+            with urllib.request.urlopen(quote(url, safe="%/:=&?~#+!$,;'@()*[]"), timeout=TIMEOUT) as answer:
                 content = answer.read(MAX_DOWNLOAD + 1)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, HTTPException) as error:
             raise DataError(f"{at}: {url} can't be fetched: {error}") from error
         if len(content) > MAX_DOWNLOAD:
             raise DataError(f"{at}: {url} is over {MAX_DOWNLOAD // 2**20} MiB.")
@@ -133,18 +160,24 @@ def _fetch(url: str, at: str, allow_urls: bool) -> str:
 
 
 def _encode_arrays(key: str, name: str, rows: Dataset) -> Dataset:
-    """Turn arrays of shape (height, width) or (height, width, 3 or 4), values 0 to 255, into PNG bytes."""
+    """Turn arrays of shape (height, width) or (height, width, 1, 3 or 4), values 0 to 255, into PNG bytes."""
     import numpy
     from datasets import Image
 
     def encode(row: dict[str, Any], index: int) -> dict[str, Any]:
         at = f"datasets.{key}, row {index}, column {name}"
-        array = numpy.asarray(row[name])
-        if array.ndim not in (2, 3) or array.dtype.kind not in "ui":
+        try:
+            array = numpy.asarray(row[name])
+        except ValueError as error:
+            raise DataError(f"{at}: the rows of this image array differ in length.") from error
+        shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+        if not shaped or array.size == 0 or array.dtype.kind not in "ui":
             raise DataError(
-                f"{at}: an image array has shape (height, width[, channels]) and whole numbers "
+                f"{at}: an image array has shape (height, width) or (height, width, 1, 3 or 4) and whole numbers "
                 f"from 0 to 255, found shape {array.shape} of {array.dtype}."
             )
+        if array.ndim == 3 and array.shape[2] == 1:
+            array = array[:, :, 0]
         if array.min() < 0 or array.max() > 255:
             raise DataError(f"{at}: image values go from 0 to 255, found {array.min()} to {array.max()}.")
         return {name: Image().encode_example(array.astype(numpy.uint8))}

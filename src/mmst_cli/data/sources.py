@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import random
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import DatasetConfig
 from mmst_cli.data import pages
+from mmst_cli.data.media import expand_home
 from mmst_cli.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ def load_rows(key: str, config: DatasetConfig, seed: int = 0) -> Dataset:
         DataError: nothing there, no such split or configuration, or unreadable.
     """
     at = f"datasets.{key}"
-    path = Path(config.path).expanduser()
+    path = expand_home(config.path)
     if config.path.startswith("builtin:"):
         rows = _load_builtin(at, config)
     elif path.is_file():
@@ -41,7 +45,7 @@ def load_rows(key: str, config: DatasetConfig, seed: int = 0) -> Dataset:
     else:
         rows = _load(at, config, config.path, name=config.name, revision=config.revision)
     if len(rows) == 0:
-        raise DataError(f"{at}: {config.path} holds no rows in split {config.split}.")
+        raise _no_rows(at, config)
     return choose_rows(rows, config.max_rows, seed)
 
 
@@ -54,7 +58,7 @@ def choose_rows(rows: Dataset, max_rows: int | None, seed: int) -> Dataset:
 
 def media_folder(config: DatasetConfig) -> Path:
     """Return the folder that paths in a media column are relative to: that of the file."""
-    path = Path(config.path).expanduser()
+    path = expand_home(config.path)
     return (path if path.is_dir() else path.parent).absolute()
 
 
@@ -71,12 +75,13 @@ def _load_builtin(at: str, config: DatasetConfig) -> Dataset:
             f"{at}.path: {config.path}: no such built-in dataset; there is {', '.join(BUILTIN_DATASETS)}."
             + did_you_mean(config.path, BUILTIN_DATASETS)
         )
-    name = config.name or config.split
+    name = config.name or config.split.partition("[")[0]
     if name not in pages.NAMES:
         raise DataError(
             f"{at}.name: {name}: builtin:pages has {', '.join(pages.NAMES)}." + did_you_mean(name, pages.NAMES)
         )
-    return load_from_disk(str(pages.build_pages(name)))
+    brackets = config.split[config.split.find("[") :] if "[" in config.split else ""
+    return _slice(at, f"{name}{brackets}", {name: load_from_disk(str(pages.build_pages(name)))})
 
 
 def _load_file(at: str, path: Path, config: DatasetConfig) -> Dataset:
@@ -86,7 +91,9 @@ def _load_file(at: str, path: Path, config: DatasetConfig) -> Dataset:
             f"{at}.path: {config.path}: files of rows end in {', '.join(FILE_READERS)}, "
             f"found {path.suffix or 'no ending'}."
         )
-    return _load(at, config, reader, data_files=str(path))
+    if path.stat().st_size == 0:
+        raise _no_rows(at, config)
+    return _load(at, config, reader, data_files=glob.escape(str(path)))
 
 
 def _load_folder(at: str, path: Path, config: DatasetConfig) -> Dataset:
@@ -96,36 +103,81 @@ def _load_folder(at: str, path: Path, config: DatasetConfig) -> Dataset:
         return _load(at, config, str(path), name=config.name)
     try:
         saved = load_from_disk(str(path))
-    except (OSError, ValueError) as error:
+    except IndexError as error:  # how it reports a dataset that was saved without rows
+        raise _no_rows(at, config) from error
+    except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{at}.path: {config.path} can't be read: {_first_line(error)}") from error
-    if not isinstance(saved, DatasetDict):
-        return saved
-    if config.split not in saved:
-        raise DataError(
-            f"{at}.split: {config.split}: {config.path} has {', '.join(saved)}." + did_you_mean(config.split, saved)
-        )
-    return saved[config.split]
+    if not isinstance(saved, DatasetDict):  # one split, whatever it was called
+        saved = {config.split.partition("[")[0]: saved}
+    return _slice(f"{at}.split", config.split, saved)
+
+
+def _slice(at: str, split: str, saved: Mapping[str, Dataset]) -> Dataset:
+    """Return the rows of ``train``, ``train[:300]`` or ``train[:10%]+test``, as `load_dataset` reads them."""
+    from datasets import ReadInstruction, concatenate_datasets
+
+    try:
+        parts = ReadInstruction.from_spec(split).to_absolute({name: len(rows) for name, rows in saved.items()})
+    except ValueError as error:
+        name = split.partition("[")[0]
+        if name in saved:
+            raise DataError(f"{at}: {split}: {_first_line(error)}") from error
+        raise DataError(f"{at}: {split}: there is {', '.join(saved)}." + did_you_mean(name, saved)) from error
+    chosen = [saved[part.splitname].select(range(part.from_, part.to)) for part in parts if part.from_ < part.to]
+    return concatenate_datasets(chosen) if chosen else next(iter(saved.values())).select([])
 
 
 def _load(at: str, config: DatasetConfig, builder: str, **arguments: Any) -> Dataset:
     """Call ``load_dataset``, telling apart what a user can mend."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+    from huggingface_hub.errors import RevisionNotFoundError
 
     try:
         return load_dataset(builder, split=config.split, **arguments)
     except DatasetNotFoundError as error:
+        if isinstance(error.__cause__, RevisionNotFoundError):
+            raise DataError(
+                f"{at}.revision: {config.revision}: {config.path} has no such branch, tag or commit."
+            ) from error
         raise DataError(
             f"{at}.path: {config.path}: no such file, folder or hub dataset, or it is gated and needs `hf auth login`."
         ) from error
     except DatasetGenerationError as error:
         cause = error.__cause__ or error
+        if _says_empty(cause):
+            raise _no_rows(at, config) from error
         raise DataError(f"{at}.path: {config.path} can't be read: {_first_line(cause)}") from error
     except ValueError as error:
-        # datasets reports a wrong configuration or split this way, with what there is.
-        raise DataError(f"{at}: {config.path}: {_first_line(error)}") from error
+        if _says_empty(error):
+            raise _no_rows(at, config) from error
+        raise DataError(_wrong_choice(at, config, error)) from error
     except (OSError, ConnectionError) as error:
         raise DataError(f"{at}.path: {config.path} can't be loaded: {_first_line(error)}") from error
+
+
+def _says_empty(error: BaseException) -> bool:
+    """Whether this is how `datasets` reports a file or a split without rows."""
+    return any(text in str(error) for text in ("corresponds to no data", "BatchSize must be greater than 0, got 0"))
+
+
+def _no_rows(at: str, config: DatasetConfig) -> DataError:
+    return DataError(f"{at}.path: {config.path} holds no rows in split {config.split}.")
+
+
+def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> str:
+    """Name the key of a wrong configuration or split: `datasets` reports either by a ValueError with what there is."""
+    text = str(error)
+    beginnings = {"BuilderConfig": "name", "Config name is missing": "name", "Unknown split": "split"}
+    key = next((key for beginning, key in beginnings.items() if text.startswith(beginning)), None)
+    listed = re.search(r"\[(.*?)\]", text)
+    if key is None or listed is None:
+        return f"{at}: {config.path}: {_first_line(error)}"
+    known = re.findall(r"'([^']*)'", listed[1])
+    wanted = getattr(config, key)
+    if wanted is None:
+        return f"{at}.{key}: missing. {config.path} has {', '.join(known)}."
+    return f"{at}.{key}: {wanted}: {config.path} has {', '.join(known)}." + did_you_mean(wanted, known)
 
 
 def _first_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from mmst_cli.data.columns import READABLE, RowSet, prepare_rows
 from mmst_cli.errors import DataError
 from mmst_cli.evaluation.build import EvaluatorSuite, build_evaluator
 from mmst_cli.model.checks import check_dims, check_modalities, check_pixel_bounds
-from mmst_cli.model.load import load_model
+from mmst_cli.model.load import check_loadable, load_model
 from mmst_cli.model.precision import check_precision, declared_precision, default_device
 from mmst_cli.terminal import Terminal
 
@@ -41,6 +41,7 @@ def prepare(config: Config, terminal: Terminal, datasets: list[str]) -> Prepared
     device = default_device(config.training)
     check_precision(config.training, device)
     precision = declared_precision(config.training)
+    check_loadable(config.model, device, precision)
     seed = int(config.training.get("seed", 42))
     rows = {key: prepare_rows(key, config.datasets[key], seed) for key in datasets}
     for key, row_set in rows.items():

@@ -104,9 +104,9 @@ def metrics_per_query(
         if name == "recall":
             return summed(within) / total
         if name == "mrr":
-            return summed((within & (found_before == 0)) / (ranks + 1))
+            return summed((within & (found_before == 0)) / (ranks.double() + 1))
         if name == "map":
-            return summed(within * (found_before + 1) / (ranks + 1)) / total.clamp(max=k)
+            return summed(within * (found_before + 1) / (ranks.double() + 1)) / total.clamp(max=k)
         gains = 1 / torch.log2(torch.arange(k).double() + 2)
         return summed(within * (1 / torch.log2(ranks.double() + 2))) / gains.cumsum(0)[total.clamp(max=k).long() - 1]
 

@@ -55,10 +55,12 @@ def choose_attention(
 
 
 def _flash_obstacle(device: torch.device, weights: torch.dtype | None, autocast: torch.dtype | None) -> str | None:
-    if not flash_attention_installed():
-        return "the package flash-attn is not installed (pip install 'mmst-cli[flash]')"
     if device.type != "cuda":
         return f"it needs a CUDA device, and the device is {device.type}"
-    if weights not in HALF and autocast not in HALF:
-        return "it needs half precision, and the model runs in float32"
-    return None
+    if not flash_attention_installed():
+        return "the package flash-attn is not installed (pip install 'mmst-cli[flash]')"
+    if weights in HALF or autocast in HALF:
+        return None
+    if weights is None:
+        return "it needs half precision, and model.dtype=auto leaves that open (write model.dtype=bfloat16)"
+    return "it needs half precision, and the model runs in float32"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from mmst_cli.errors import ModelError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-SMALL = 32  # side of the small probe image, in pixels
+SMALL, SMALLEST = 32, 4  # side of the small probe image, in pixels
 
 
 def check_dims(model: SentenceTransformer, dims: Mapping[str, Iterable[int]]) -> None:
@@ -63,26 +64,42 @@ def check_pixel_bounds(model: SentenceTransformer, processor: Mapping[str, Any])
     Raises:
         ModelError: an image comes out larger or smaller than declared.
     """
-    low, high = processor.get("min_pixels"), processor.get("max_pixels")
+    low, high = _bound(processor, "min_pixels"), _bound(processor, "max_pixels")
+    if low is not None and high is not None and low > high:
+        raise ModelError(f"model.processor.min_pixels: {low}: above max_pixels, which is {high}.")
     if "image" not in model.modalities:
         if low or high:
             raise ModelError("model.processor: min_pixels and max_pixels bound images, and the model takes none.")
         return
     if high is not None:
-        side = max(64, int((2 * high) ** 0.5))
+        side = max(64, isqrt(2 * high))
         produced = produced_pixels(model, Image.new("RGB", (side, side), "white"))
         if produced > high:
             raise ModelError(
                 f"model.processor.max_pixels: {high}: the processor made {produced} pixels of a "
                 f"{side}x{side} image. It doesn't follow this bound; see its documentation for the one it has."
             )
-    if low is not None and low > SMALL * SMALL:
-        produced = produced_pixels(model, Image.new("RGB", (SMALL, SMALL), "white"))
+        # Whole patches may leave a part of it, but never less than a quarter.
+        if 4 * produced < high:
+            raise ModelError(
+                f"model.processor.max_pixels: {high}: the processor made only {produced} pixels of a "
+                f"{side}x{side} image. It doesn't follow this bound; see its documentation for the one it has."
+            )
+    if low is not None:
+        side = min(SMALL, max(SMALLEST, isqrt(low) // 2))
+        produced = produced_pixels(model, Image.new("RGB", (side, side), "white"))
         if produced < low:
             raise ModelError(
                 f"model.processor.min_pixels: {low}: the processor made {produced} pixels of a "
-                f"{SMALL}x{SMALL} image. It doesn't follow this bound."
+                f"{side}x{side} image. It doesn't follow this bound."
             )
+
+
+def _bound(processor: Mapping[str, Any], name: str) -> int | None:
+    value = processor.get(name)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ModelError(f"model.processor.{name}: {value!r}: write a whole number of pixels above 0.")
+    return value
 
 
 def produced_pixels(model: SentenceTransformer, image: Image.Image) -> int:

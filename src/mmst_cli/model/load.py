@@ -28,7 +28,7 @@ def find_model(name_or_path: str) -> str:
     """
     if name_or_path.startswith("builtin:"):
         return str(_build_builtin(name_or_path))
-    folder = Path(name_or_path).expanduser()
+    folder = Path(name_or_path).expanduser() if name_or_path.startswith("~/") else Path(name_or_path)
     if folder.is_dir():
         for candidate in (folder, folder / "model"):
             if (candidate / "modules.json").is_file() or (candidate / "config.json").is_file():
@@ -64,6 +64,28 @@ def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype | None:
     return torch.float32 if device.type == "cpu" else None
 
 
+def check_loadable(config: ModelConfig, device: torch.device, precision: Precision | None = None) -> None:
+    """Notice a wrong name, revision or attention implementation at once, before data are read or downloaded.
+
+    Raises:
+        ModelError: the model isn't there, or asks for what this machine lacks.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    autocast = precision.autocast if precision else None
+    choose_attention(config.attn_implementation, device, resolve_dtype(config.dtype, device), autocast)
+    source = find_model(config.name_or_path)
+    if Path(source).is_dir():
+        return
+    try:
+        hf_hub_download(source, "modules.json", revision=config.revision)
+    except (GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise ModelError(_why_not_loaded(config, error)) from error
+    except OSError:  # a model without this file, or no connection: loading it decides
+        return
+
+
 def load_model(
     config: ModelConfig, device: torch.device, precision: Precision | None = None
 ) -> tuple[SentenceTransformer, AttentionChoice]:
@@ -87,6 +109,7 @@ def load_model(
 
 
 def _load(source: str, config: ModelConfig, device: torch.device, model_kwargs: dict[str, Any]) -> SentenceTransformer:
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
     try:
@@ -98,7 +121,23 @@ def _load(source: str, config: ModelConfig, device: torch.device, model_kwargs: 
             model_kwargs=model_kwargs,
             processor_kwargs=dict(config.processor) or None,
         )
-    except (OSError, ValueError, ImportError, KeyError, TypeError) as error:
-        at = f" at revision {config.revision}" if config.revision else ""
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"model.name_or_path: {config.name_or_path}{at} can't be loaded: {first_line}") from error
+    except torch.OutOfMemoryError:
+        raise
+    # A folder that was copied in part or edited raises any of these, depending on the file it happened to.
+    except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(_why_not_loaded(config, error)) from error
+
+
+def _why_not_loaded(config: ModelConfig, error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    name = config.name_or_path
+    if isinstance(error, GatedRepoError):
+        return f"model.name_or_path: {name}: this hub model is gated. Ask for access on its page, then `hf auth login`."
+    if isinstance(error, RepositoryNotFoundError):
+        return f"model.name_or_path: {name}: no such folder or hub model, or it is private and needs `hf auth login`."
+    if isinstance(error, RevisionNotFoundError):
+        return f"model.revision: {config.revision}: {name} has no such branch, tag or commit."
+    at = f" at revision {config.revision}" if config.revision else ""
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"model.name_or_path: {name}{at} can't be loaded: {first_line}"

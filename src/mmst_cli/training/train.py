@@ -21,6 +21,7 @@ from mmst_cli.evaluation.prepare import Prepared, prepare
 from mmst_cli.evaluation.results import EvaluationResult, load_result, save_result
 from mmst_cli.evaluation.watch import watched
 from mmst_cli.model.checks import half_precision_warning
+from mmst_cli.model.precision import check_precision, default_device
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
@@ -63,7 +64,9 @@ def run_training(
     run = RunFolder(Path(config.output_dir))
     checkpoint = _find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     quiet_libraries(terminal)
-    build_arguments(config, run.path)  # a wrong value is reported before anything is loaded
+    # What the arguments and this machine refuse is reported before anything is loaded.
+    check_precision(config.training, default_device(config.training))
+    build_arguments(config, run.path)
     prepared = prepare(config, terminal, list(config.datasets))
     job = _Job(config, run, prepared, terminal)
     if dry_run:

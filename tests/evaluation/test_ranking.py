@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from sentence_transformers.util import cos_sim
+
+from mmst_cli.evaluation import ranking
+from mmst_cli.evaluation.ranking import metrics_per_query, relevance, relevant_ranks
+
+KS = {
+    "accuracy": [1, 3, 5, 10],
+    "precision": [1, 3, 5, 10],
+    "recall": [1, 3, 5, 10],
+    "ndcg": [10],
+    "mrr": [10],
+    "map": [100],
+}
+
+
+class FixedVectors(InformationRetrievalEvaluator):
+    """The library's evaluator on vectors that are given."""
+
+    def embed_inputs(self, model, sentences, encode_fn_name=None, **_):
+        return model[encode_fn_name]
+
+
+def library_metrics(queries, corpus, query_ids, corpus_ids, relevant):
+    evaluator = FixedVectors(
+        dict.fromkeys(query_ids),
+        dict.fromkeys(corpus_ids),
+        relevant,
+        score_functions={"cosine": cos_sim},
+        write_csv=False,
+    )
+    found = evaluator.compute_all_metrics({"query": queries, "document": corpus})["cosine"]
+    return {name.replace("@k", f"@{k}"): float(v) for name, at in found.items() for k, v in at.items()}
+
+
+def our_metrics(queries, corpus, query_ids, corpus_ids, relevant):
+    wanted = relevance(query_ids, corpus_ids, relevant)
+    values = metrics_per_query(relevant_ranks(queries, corpus, wanted, cos_sim), wanted, KS)
+    return {name: float(value.mean()) for name, value in values.items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    queries=st.integers(1, 12),
+    documents=st.integers(1, 150),
+    levels=st.sampled_from([1, 2, 3, 1000]),
+)
+def test_equals_the_library_on_random_rankings_with_ties(seed, queries, documents, levels):
+    rng = np.random.default_rng(seed)
+    # Few levels make many equal vectors, so that ties are the rule.
+    corpus = torch.tensor(rng.integers(0, levels, (documents, 4)) + 1, dtype=torch.float32)
+    asked = torch.tensor(rng.integers(0, levels, (queries, 4)) + 1, dtype=torch.float32)
+    query_ids = [f"q{i}" for i in range(queries)]
+    corpus_ids = [f"d{i}" for i in rng.permutation(documents)]
+    relevant = {
+        q: set(rng.choice(corpus_ids, size=rng.integers(1, min(documents, 14) + 1), replace=False)) for q in query_ids
+    }
+    case = (asked, corpus, query_ids, corpus_ids, relevant)
+    theirs = library_metrics(*case)
+    ours = our_metrics(*case)
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert ours[name] == pytest.approx(value, abs=1e-9), name
+
+
+def test_chunks_of_queries_give_the_same_ranks(monkeypatch):
+    torch.manual_seed(0)
+    corpus, queries = torch.randn(50, 8), torch.randn(20, 8)
+    ids = [f"d{i}" for i in range(50)]
+    wanted = relevance([f"q{i}" for i in range(20)], ids, {f"q{i}": {ids[i], ids[49 - i]} for i in range(20)})
+    whole = relevant_ranks(queries, corpus, wanted, cos_sim)
+    monkeypatch.setattr(ranking, "SCORES_AT_A_TIME", 150)  # three pairs at a time
+    assert torch.equal(relevant_ranks(queries, corpus, wanted, cos_sim), whole)
+
+
+def test_broken_vectors_never_score_well():
+    corpus = torch.ones(5, 4)
+    corpus[2] = float("nan")
+    wanted = relevance(["q"], [f"d{i}" for i in range(5)], {"q": {"d2"}})
+    assert relevant_ranks(torch.ones(1, 4), corpus, wanted, cos_sim).tolist() == [5]
+    whole = relevance(["q"], [f"d{i}" for i in range(5)], {"q": {"d0"}})
+    assert relevant_ranks(torch.ones(1, 4), corpus, whole, cos_sim).tolist() == [1]

@@ -1,0 +1,85 @@
+"""A run that is killed without warning, and gone on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_job import job, write_job
+
+
+def command(path, *options):
+    return [sys.executable, "-m", "mmst_cli", "train", str(path), *options]
+
+
+def logged(run):
+    try:
+        text = (run / "metrics.jsonl").read_text()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
+
+
+def losses(run):
+    return [(line["step"], line["loss"], line["loss_per_dim"]) for line in logged(run) if "loss" in line]
+
+
+def kill_between_checkpoints(process, run, step):
+    """Kill -9 once a step past the first checkpoint was logged."""
+    while process.poll() is None:
+        if any(line["step"] >= step for line in logged(run)):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return
+        time.sleep(0.02)
+    pytest.fail("it ended before it could be killed")
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_it_ends_as_one_left_alone(tmp_path):
+    for name in ("alone", "killed"):
+        (tmp_path / name).mkdir()
+        config = job(tmp_path / name, max_steps=30, save_strategy="steps", save_steps=10, eval_strategy="steps")
+        config["training"] |= {"eval_steps": 10, "per_device_train_batch_size": 8}
+        config["output_dir"] = "run"
+        write_job(config, tmp_path / name / "job.yaml")
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    subprocess.run(command("job.yaml"), cwd=alone, check=True, capture_output=True)
+    process = subprocess.Popen(command("job.yaml"), cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kill_between_checkpoints(process, killed / "run", 13)
+    assert not (killed / "run/model").exists()
+    # As if it had been killed while a checkpoint was being written.
+    (killed / "run/checkpoint-20").mkdir(exist_ok=True)
+    (killed / "run/checkpoint-20/model.safetensors").write_bytes(b"half")
+    refused = subprocess.run(command("job.yaml"), cwd=killed, capture_output=True, text=True)
+    assert refused.returncode == 2 and "--resume" in refused.stderr
+    resumed = subprocess.run(command("job.yaml", "--resume"), cwd=killed, capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming from run/checkpoint-10" in resumed.stderr
+    assert "checkpoint-20 was only half written" in resumed.stderr
+    assert losses(killed / "run") == losses(alone / "run")
+    ours, theirs = (load_file(folder / "run/model/model.safetensors") for folder in (killed, alone))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    for name in ("pages.json", "pages.before.json"):
+        assert (killed / "run/eval" / name).read_bytes() == (alone / "run/eval" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_where_it_stood_and_how_to_go_on(tmp_path):
+    config = job(tmp_path, max_steps=500, save_strategy="steps", save_steps=5)
+    path = write_job(config, tmp_path / "job.yaml")
+    process = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not any(line["step"] >= 7 for line in logged(tmp_path / "run")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted at step" in said and "--resume` goes on from step" in said
+    assert "Traceback" not in said
+    assert "interrupted at step" in (tmp_path / "run/log.txt").read_text()
