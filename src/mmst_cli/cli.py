@@ -25,8 +25,9 @@ app = typer.Typer(
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE ...]", help="Changes of the file, such as training.learning_rate=1e-5."),
+    typer.Argument(metavar="KEY=VALUE", help="Changes of the file, such as training.learning_rate=1e-5."),
 ]
+LOADING = "loading torch and sentence-transformers"
 Json = Annotated[bool, typer.Option("--json", help="Put the result on stdout as JSON.")]
 
 
@@ -95,15 +96,17 @@ def train(
 
         settings = load_checked_config(config, overrides or [])  # before torch is imported, which takes seconds
         from mmst_cli.terminal import Terminal
-        from mmst_cli.training.train import run_training
 
+        terminal = Terminal(json_results=json_output)
+        with terminal.waiting(LOADING):
+            from mmst_cli.training.train import run_training
         result = run_training(
             settings,
             overrides=overrides or [],
             resume=resume,
             overwrite=overwrite,
             dry_run=dry_run,
-            terminal=Terminal(json_results=json_output),
+            terminal=terminal,
         )
         if json_output:
             print_json(result.to_dict())
@@ -114,7 +117,7 @@ def evaluate(
     target: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TARGET] [KEY=VALUE ...]",
+            metavar="TARGET KEY=VALUE",
             help="A run folder, a model (hub id or folder) or a config; the newest run if left out. "
             "Then changes of the config.",
         ),
@@ -135,16 +138,12 @@ def evaluate(
         from mmst_cli.evaluation.target import find_config
 
         settings = find_config(named, config, overrides)  # before torch is imported, which takes seconds
-        from mmst_cli.evaluation.evaluate import run_evaluation
         from mmst_cli.terminal import Terminal
 
-        results = run_evaluation(
-            settings,
-            dims=wanted,
-            output=output,
-            overwrite=overwrite,
-            terminal=Terminal(json_results=json_output),
-        )
+        terminal = Terminal(json_results=json_output)
+        with terminal.waiting(LOADING):
+            from mmst_cli.evaluation.evaluate import run_evaluation
+        results = run_evaluation(settings, dims=wanted, output=output, overwrite=overwrite, terminal=terminal)
         if json_output:
             print_json({name: result.to_dict() for name, result in results.items()})
 
@@ -175,9 +174,11 @@ def encode(
     Example: mmst encode runs/quickstart pages/ --output vectors --dim 64
     """
     with told_in_one_line():
-        from mmst_cli.encoding.encode import run_encode
         from mmst_cli.terminal import Terminal
 
+        terminal = Terminal(json_results=json_output)
+        with terminal.waiting(LOADING):
+            from mmst_cli.encoding.encode import run_encode
         result = run_encode(
             model,
             inputs,
@@ -190,7 +191,7 @@ def encode(
             overwrite=overwrite,
             revision=revision,
             rows_per_part=rows_per_part,
-            terminal=Terminal(json_results=json_output),
+            terminal=terminal,
         )
         if json_output:
             print_json(result.to_dict())
@@ -212,11 +213,13 @@ def inspect_modalities(
     Example: mmst inspect-modalities Qwen/Qwen3-VL-Embedding-2B
     """
     with told_in_one_line():
-        from mmst_cli.model.inspect import facts_table, run_inspection
         from mmst_cli.terminal import Terminal, quiet_libraries
 
         terminal = Terminal()
-        quiet_libraries(terminal)
+        with terminal.waiting(LOADING):
+            from mmst_cli.model.inspect import facts_table, run_inspection
+
+            quiet_libraries(terminal)
         facts = run_inspection(model, revision=revision, trust_remote_code=trust_remote_code)
         if json_output:
             print_json(facts.to_dict())

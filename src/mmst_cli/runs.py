@@ -75,18 +75,20 @@ class RunFolder:
         write_text(self.path / "overrides.txt", "".join(f"{override}\n" for override in overrides))
         write_json(self.path / "environment.json", describe_environment(devices))
 
+    def refuse_to_clear(self) -> None:
+        """Raise RunError if something is there that is no run: --overwrite leaves it alone."""
+        if self.path.exists() and not self.path.is_dir():
+            raise RunError(f"output_dir: {self.path} is a file, so --overwrite leaves it alone.")
+        if self.path.is_dir() and any(self.path.iterdir()) and not self.is_run():
+            raise RunError(f"output_dir: {self.path} holds files but no run, so --overwrite leaves it alone.")
+
     def clear(self) -> None:
         """Remove everything a run writes, and nothing else.
 
         Raises:
             RunError: the folder holds something, but no run.
         """
-        if not self.path.exists():
-            return
-        if not self.path.is_dir():
-            raise RunError(f"output_dir: {self.path} is a file, so --overwrite leaves it alone.")
-        if any(self.path.iterdir()) and not self.is_run():
-            raise RunError(f"output_dir: {self.path} holds files but no run, so --overwrite leaves it alone.")
+        self.refuse_to_clear()
         for entry in [*self._checkpoint_folders(), self.model, self.evaluations]:
             shutil.rmtree(entry, ignore_errors=True)
         for name in ("config.yaml", "overrides.txt", "environment.json", "log.txt", "metrics.jsonl"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ class Terminal:
     def warn(self, message: str) -> None:
         """Print a warning."""
         self.say(f"warning: {message}", style="yellow")
+
+    def waiting(self, what: str) -> AbstractContextManager[object]:
+        """Show on a terminal that something is going on, for as long as the context lasts."""
+        return self.console.status(what) if self.is_interactive else nullcontext()
 
     def record(self, message: RenderableType) -> None:
         """Write to the log alone."""

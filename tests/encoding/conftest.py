@@ -54,7 +54,7 @@ def said():
 @pytest.fixture
 def encode(model_folder, said):
     def run(inputs, output, **options):
-        terminal = Terminal(Console(file=said, width=100))
+        terminal = Terminal(Console(file=said, width=100), json_results=True)
         return run_encode(options.pop("model", model_folder), inputs, output, terminal=terminal, **options)
 
     return run

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mmst_cli.encoding.inputs import open_sources, read_image
+from mmst_cli.encoding.inputs import open_sources
+from mmst_cli.encoding.items import read_image
 
 
 def read_all(path, *columns):

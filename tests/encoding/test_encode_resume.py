@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mmst_cli.encoding import inputs as inputs_module
-from mmst_cli.encoding.inputs import read_image
+from mmst_cli.encoding.items import read_image
 from mmst_cli.errors import MmstError
 
 

@@ -7,7 +7,7 @@ import torch
 from mmst_cli.config.schema import Attention, Dtype, ModelConfig
 from mmst_cli.errors import ModelError
 from mmst_cli.model import tiny_qwen3vl
-from mmst_cli.model.load import find_model, load_model, resolve_dtype
+from mmst_cli.model.load import check_loadable, find_model, load_model, resolve_dtype
 from mmst_cli.model.precision import Precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -120,6 +120,28 @@ def test_flash_attention_is_refused_before_anything_is_looked_for():
     config = ModelConfig(name_or_path="/gone", attn_implementation=Attention.flash_attention_2)
     with pytest.raises(ModelError, match=r"^model\.attn_implementation: flash_attention_2 can't be used"):
         load_model(config, CPU)
+
+
+def test_what_can_be_known_without_loading(tiny_model_path):
+    check_loadable(ModelConfig(name_or_path=str(tiny_model_path)), CPU)
+    check_loadable(ModelConfig(name_or_path="nobody/nothing"), CPU)  # no connection: loading decides
+    with pytest.raises(ModelError, match="no such folder"):
+        check_loadable(ModelConfig(name_or_path="./gone"), CPU)
+    with pytest.raises(ModelError, match=r"^model\.attn_implementation: "):
+        check_loadable(ModelConfig(name_or_path="./gone", attn_implementation=Attention.flash_attention_2), CPU)
+    with pytest.raises(ModelError, match=r"^model\.name_or_path: not a name"):
+        check_loadable(ModelConfig(name_or_path="not a name"), CPU)
+
+
+@pytest.mark.parametrize(("held", "chosen"), [("bfloat16", "flash_attention_2"), ("float32", "sdpa")])
+def test_auto_on_a_gpu_goes_by_the_dtype_of_the_checkpoint(held, chosen, tmp_path, monkeypatch):
+    from mmst_cli.model import attention
+    from mmst_cli.model.load import _choose_attention
+
+    monkeypatch.setattr(attention, "flash_attention_installed", lambda: True)
+    (tmp_path / "modules.json").write_text("[]")
+    (tmp_path / "config.json").write_text(json.dumps({"dtype": held}))
+    assert _choose_attention(ModelConfig(name_or_path=str(tmp_path)), GPU, None).implementation == chosen
 
 
 def edit(path, **changes):

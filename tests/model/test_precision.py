@@ -12,7 +12,9 @@ def gpu(monkeypatch):
     """A function that fakes a GPU with or without bfloat16."""
 
     def fake(bfloat16):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: bfloat16)
+        monkeypatch.setattr(
+            torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or bfloat16
+        )
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda *_: "Tesla T4")
 
     return fake

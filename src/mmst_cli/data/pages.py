@@ -3,8 +3,8 @@
 A page has six attributes: the colour of its header, a chart (kind, colour, quadrant) and a stamp (shape,
 colour); 49,152 combinations. Everything else (shade, line lengths, chart values, jitter) is noise drawn from
 the page's own seed. A query names all six attributes in varying words. Pages of `train` and `eval` have no
-combination in common, and every page of `eval` stands among three near misses of it, so that a score says
-how well a model composes what it has seen, not what it remembers.
+combination in common, and `eval` comes in groups of a page and three near misses of it, so that a score says how
+well a model composes what it has seen, not what it remembers.
 """
 
 from __future__ import annotations
@@ -152,9 +152,11 @@ def build_pages(name: str, rows: int | None = None, seed: int = 0) -> Path:
 
     Args:
         name: `train` or `eval`.
-        rows: how many; 17,300 and 400 if left out.
+        rows: how many; 17,300 and 400 if left out, and no more than 400 of `eval`, which `train` holds out.
         seed: another seed, another collection.
     """
+    if name == "eval" and rows is not None and rows > EVAL_ROWS:
+        raise ValueError(f"eval has at most {EVAL_ROWS} rows, asked for {rows}")
     rows = rows or (TRAIN_ROWS if name == "train" else EVAL_ROWS)
     source = Path(__file__).read_text(encoding="utf-8")
     content = digest(source, pillow_version, name, rows, seed)

@@ -12,7 +12,8 @@ from typing import Any
 from mmst_cli import __version__
 from mmst_cli.config.schema import Dtype, ModelConfig
 from mmst_cli.encoding.encoder import EncodeJob, Encoder, load_encoder
-from mmst_cli.encoding.inputs import Item, Source, open_sources
+from mmst_cli.encoding.inputs import open_sources
+from mmst_cli.encoding.items import Item, Source
 from mmst_cli.encoding.progress import show_progress
 from mmst_cli.encoding.shards import (
     ERRORS,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmst_cli.config.schema import ModelConfig
-from mmst_cli.encoding.inputs import Item, Source
+from mmst_cli.encoding.items import Item, Source
 from mmst_cli.encoding.pipeline import chunk_inputs, encode_stream
 from mmst_cli.encoding.progress import Progress
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part

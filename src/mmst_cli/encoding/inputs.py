@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import Image, ImageOps
-
 from mmst_cli.config.schema import Modality
+from mmst_cli.encoding.items import Item, Source, read_image
 from mmst_cli.encoding.pipeline import as_input
+from mmst_cli.encoding.rows import open_rows
 from mmst_cli.errors import ConfigError, DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 ROW_SUFFIXES = (".jsonl", ".parquet", ".csv")
 STDIN = "-"
-Modalities = tuple[Modality, ...]  # of one input, in alphabetical order as sentence-transformers has them
-
-
-@dataclass(frozen=True)
-class Item:
-    """One input that isn't read yet."""
-
-    id: str
-    """The path as given, `file#row`, or `-#line`; rows and lines count from 0."""
-    modalities: Modalities
-    """What it holds."""
-    read: Callable[[], Any]
-    """Reads and decodes it into a model input; raises whatever its decoder raises."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One input of the command line."""
-
-    name: str
-    """As given."""
-    modalities: Modalities
-    """What each of its items holds."""
-    items: Callable[[], Iterator[Item]]
-    """Walks through it in an order that is always the same, without reading what isn't asked for."""
-    count: int | None = None
-    """Number of items; None where only reading would tell."""
-    bytes: int | None = None
-    """Size of a file of many rows, to notice that it changed."""
-    skipped: int = 0
-    """Files of a folder that are no images."""
 
 
 def open_sources(inputs: Iterable[str], columns: list[str] | None = None) -> list[Source]:
@@ -89,8 +56,6 @@ def _open_source(name: str, columns: list[str]) -> Source:
     if suffix == ".txt":
         return Source(name, (Modality.text,), partial(_lines, name, lambda: path.open("rb")), bytes=path.stat().st_size)
     if suffix in ROW_SUFFIXES:
-        from mmst_cli.encoding.rows import open_rows
-
         return open_rows(name, path, columns)
     known = ", ".join((*IMAGE_SUFFIXES, ".txt", *ROW_SUFFIXES))
     raise DataError(f"{name}: can't tell what this file is by its suffix; encode reads {known}, folders and -.")
@@ -139,16 +104,3 @@ def _lines(name: str, open_file: Callable[[], BinaryIO]) -> Iterator[Item]:
 
 def _read_line(line: bytes) -> Any:
     return as_input(line.decode("utf-8").rstrip("\r\n"), Modality.text)
-
-
-def read_image(file: Path | bytes) -> Image.Image:
-    """Return a whole, upright RGB image.
-
-    Raises:
-        OSError: it isn't there, is truncated, or is no image.
-    """
-    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-        image.load()  # here, so that a truncated file fails alone and not in the middle of a batch
-        upright = ImageOps.exif_transpose(image)
-        # Image processors convert in the same way, where they do it at all.
-        return upright if upright.mode == "RGB" else upright.convert("RGB")

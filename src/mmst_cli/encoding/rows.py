@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.encoding.inputs import Item, Source, read_image
+from mmst_cli.encoding.items import Item, Source, read_image
 from mmst_cli.encoding.pipeline import as_input
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,20 +71,8 @@ def check_loadable(config: ModelConfig, device: torch.device, precision: Precisi
     Raises:
         ModelError: the model isn't there, or asks for what this machine lacks.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
-    autocast = precision.autocast if precision else None
-    choose_attention(config.attn_implementation, device, resolve_dtype(config.dtype, device), autocast)
-    source = find_model(config.name_or_path)
-    if Path(source).is_dir():
-        return
-    try:
-        hf_hub_download(source, "modules.json", revision=config.revision)
-    except (GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise ModelError(_why_not_loaded(config, error)) from error
-    except OSError:  # a model without this file, or no connection: loading it decides
-        return
+    _choose_attention(config, device, precision)
+    _read_config(config)
 
 
 def load_model(
@@ -99,13 +88,41 @@ def load_model(
     Raises:
         ModelError: it isn't there, can't be read, or asks for what this machine lacks.
     """
-    weights = resolve_dtype(config.dtype, device)
-    autocast = precision.autocast if precision else None
-    attention = choose_attention(config.attn_implementation, device, weights, autocast)
+    attention = _choose_attention(config, device, precision)
     source = find_model(config.name_or_path)
     model_kwargs: dict[str, Any] = {"attn_implementation": attention.implementation}
-    model_kwargs["dtype"] = weights if weights is not None else "auto"
+    model_kwargs["dtype"] = resolve_dtype(config.dtype, device) or "auto"
     return _load(source, config, device, model_kwargs), attention
+
+
+def _choose_attention(config: ModelConfig, device: torch.device, precision: Precision | None) -> AttentionChoice:
+    weights = resolve_dtype(config.dtype, device)
+    if weights is None:  # the checkpoint's own
+        checkpoint = _read_config(config) or {}
+        name = str(checkpoint.get("dtype") or checkpoint.get("torch_dtype"))
+        weights = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
+    return choose_attention(config.attn_implementation, device, weights, precision.autocast if precision else None)
+
+
+def _read_config(config: ModelConfig) -> dict[str, Any] | None:
+    """Return a model's ``config.json``, from its folder or the hub; None where it has none or no hub is reached.
+
+    The small file first: a wrong id or revision shows before anything large is downloaded.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    source = find_model(config.name_or_path)
+    path = Path(source) / "config.json"
+    try:
+        if not Path(source).is_dir():
+            path = Path(hf_hub_download(source, "config.json", revision=config.revision))
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise ModelError(_why_not_loaded(config, error)) from error
+    except (OSError, ValueError):  # loading it decides
+        return None
+    return values if isinstance(values, dict) else None
 
 
 def _load(source: str, config: ModelConfig, device: torch.device, model_kwargs: dict[str, Any]) -> SentenceTransformer:

@@ -254,8 +254,11 @@ def _find_start(
     """Return the checkpoint to start from, or None to start anew."""
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other.")
+    if overwrite:
+        run.refuse_to_clear()
+        return None
     if not resume:
-        if not overwrite and not dry_run:
+        if not dry_run:
             run.refuse_if_taken()
         return None
     if not run.is_run():
