@@ -12,7 +12,7 @@ from pathlib import Path
 
 from reporting import OUT, show
 
-BENCHMARKS = ("startup", "evaluation", "training")
+BENCHMARKS = ("startup", "intervals", "evaluation", "training")
 
 
 def main() -> None:

@@ -123,14 +123,26 @@ def evaluate(
         ),
     ] = None,
     dims: Annotated[str | None, typer.Option(help="Embedding dimensions to measure, such as 2048,512,64.")] = None,
+    precisions: Annotated[
+        str | None, typer.Option(help="Precisions: float32,float16,int8,binary,binary-rescored.")
+    ] = None,
+    keep: Annotated[float, typer.Option(help="Share of the full score that a size to ship must keep.")] = 0.99,
     config: Annotated[Path | None, typer.Option(help="What to evaluate a model on: a config.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for the results as JSON and CSV.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results in --output.")] = False,
+    compare: Annotated[
+        str | None, typer.Option(help="Compare with a run, a model or a saved result, query by query.")
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Write a page about it: report.html.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder for the results as JSON, CSV and parquet.")] = None,
+    save_run: Annotated[Path | None, typer.Option(help="Folder for TREC run files and judgements.")] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Ranges or float32 vectors (parquet) for int8, instead of the corpus.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Say how good a model is at each embedding dimension.
+    """Say how good a model is at each embedding dimension and precision, and which to ship.
 
-    Example: mmst eval --dims 128,32,8
+    Example: mmst eval --dims 128,32,8 --precisions float32,int8,binary
     """
     with told_in_one_line():
         named, overrides = split_target(target or [])
@@ -142,10 +154,21 @@ def evaluate(
 
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
-            from mmst_cli.evaluation.evaluate import run_evaluation
-        results = run_evaluation(settings, dims=wanted, output=output, overwrite=overwrite, terminal=terminal)
+            from mmst_cli.evaluation.evaluate import EvaluationOptions, report_path, run_evaluation
+        options = EvaluationOptions(
+            dims=tuple(wanted),
+            precisions=tuple(part.strip() for part in precisions.split(",")) if precisions else (),
+            keep=keep,
+            output=output,
+            calibration=calibration,
+            save_run=save_run,
+            compare=compare,
+            report=report_path(settings, output) if report else None,
+            overwrite=overwrite or (report and output is None),
+        )
+        outcome = run_evaluation(settings, options, terminal)
         if json_output:
-            print_json({name: result.to_dict() for name, result in results.items()})
+            print_json(outcome.to_dict())
 
 
 @app.command()
@@ -157,6 +180,16 @@ def encode(
     ],
     output: Annotated[Path, typer.Option(help="Folder for the vectors.")],
     dim: Annotated[int | None, typer.Option(help="Keep this many dimensions, and normalise again.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="What the vectors are stored in: float32, float16, int8 or binary.")
+    ] = "float32",
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            help="What int8 is made with: ranges saved by mmst eval, or a parquet file of float32 vectors. "
+            "A run folder has its own."
+        ),
+    ] = None,
     prompt_name: Annotated[str | None, typer.Option(help="A prompt of the model, such as query.")] = None,
     column: Annotated[
         list[str] | None,
@@ -191,6 +224,8 @@ def encode(
             overwrite=overwrite,
             revision=revision,
             rows_per_part=rows_per_part,
+            precision=precision,
+            ranges=ranges,
             terminal=terminal,
         )
         if json_output:

@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def report(self) -> Path:
+        """A page about the run."""
+        return self.path / "report.html"
+
+    @property
     def evaluations(self) -> Path:
         """Evaluation results, a JSON and a CSV file per evaluator."""
         return self.path / "eval"
@@ -91,12 +96,18 @@ class RunFolder:
         self.refuse_to_clear()
         for entry in [*self._checkpoint_folders(), self.model, self.evaluations]:
             shutil.rmtree(entry, ignore_errors=True)
-        for name in ("config.yaml", "overrides.txt", "environment.json", "log.txt", "metrics.jsonl"):
+        for name in ("config.yaml", "overrides.txt", "environment.json", "log.txt", "metrics.jsonl", "report.html"):
             (self.path / name).unlink(missing_ok=True)
 
     def log_metrics(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         append_line(self.metrics, record)
+
+    def metric_lines(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl; none if nothing was logged."""
+        if not self.metrics.is_file():
+            return []
+        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop the lines that a killed process wrote after the checkpoint it is resumed from."""

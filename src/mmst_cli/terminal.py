@@ -34,6 +34,11 @@ class Terminal:
         """Whether a person watches; otherwise plain lines replace moving bars."""
         return self.console.is_terminal
 
+    @property
+    def result_width(self) -> int:
+        """How many characters a result's line may have."""
+        return self._results.width
+
     def say(self, message: RenderableType = "", style: str | None = None) -> None:
         """Print a line or a table. A string is text, whatever brackets it holds."""
         # A log file or pipe gets whole sentences on one line; only a person's window wraps them.

@@ -43,6 +43,10 @@ NAMED = [*BEST, "training.metric_for_best_model=eval_hard_cosine_ndcg@10"]
 SCORED = "datasets.eval.columns={a: {role: anchor}, b: {role: positive}, s: {role: label}}"
 LABELLED = "datasets.train.columns={a: {role: anchor}, b: {role: positive}, s: {role: label}}"
 ALONE = "datasets.train.columns={a: {role: anchor}, s: {role: label}}"
+BEIR = [
+    "datasets.eval.layout=beir",
+    "datasets.eval.columns={queries/text: {role: anchor}, corpus/text: {role: positive}}",
+]
 
 
 @pytest.fixture
@@ -99,6 +103,11 @@ def test_shipped_configs_break_no_rule(name, for_training):
         evaluator("RerankingEvaluator"),
         evaluator("EmbeddingSimilarityEvaluator", SCORED, "evaluators.hard.args={main_similarity: cosine}"),
         evaluator("BinaryClassificationEvaluator", SCORED),
+        BEIR,
+        [*BEIR, "datasets.eval.columns.image={role: positive, modality: image}", "datasets.eval.max_rows=5"],
+        evaluator("InformationRetrievalEvaluator", *BEIR),
+        ["evaluators.hard.precisions=[float32, float16, int8, binary, binary-rescored]"],
+        ["evaluators.hard.deduplicate=false"],
     ],
 )
 def test_what_is_right_passes(load, overrides):
@@ -172,9 +181,9 @@ def test_what_is_right_passes(load, overrides):
             ["no dataset evla", "Did you mean eval?"],
         ),
         (
-            ["evaluators.hard.type=TripletEvaluator"],
-            "evaluators.hard.dims",
-            ["only MatryoshkaRetrievalEvaluator"],
+            ["evaluators.hard.type=RerankingEvaluator", "evaluators.hard.args={truncate_dim: 8}"],
+            "evaluators.hard.args.truncate_dim",
+            ["evaluators.hard.dims"],
         ),
         (["evaluators.hard.args={batchsize: 1}"], "evaluators.hard.args.batchsize", ["mean batch_size?"]),
         (["evaluators.hard.args={batch_size: 1.5}"], "evaluators.hard.args.batch_size", ["a whole number"]),
@@ -208,6 +217,62 @@ def test_what_is_right_passes(load, overrides):
             evaluator("RerankingEvaluator", "evaluators.hard.dataset=train"),
             "evaluators.hard.dataset",
             ["at least one negative"],
+        ),
+        # precisions
+        (
+            ["evaluators.hard.precisions=[float32, int4, binray]"],
+            "evaluators.hard.precisions",
+            ["no precision int4; there is float32, float16"],
+        ),
+        (["evaluators.hard.precisions=[binray]"], "evaluators.hard.precisions", ["Did you mean binary?"]),
+        (["evaluators.hard.precisions=[int8, int8]"], "evaluators.hard.precisions", ["int8 stands there more than"]),
+        (
+            evaluator("TripletEvaluator", "evaluators.hard.precisions=[int8]"),
+            "evaluators.hard.precisions",
+            ["only MatryoshkaRetrievalEvaluator"],
+        ),
+        (["evaluators.hard.args={precisions: [int8]}"], "evaluators.hard.args.precisions", ["no such argument"]),
+        # layout beir
+        ([*BEIR, "datasets.train.layout=beir"], "datasets.train.use", ["for evaluation", "use: eval"]),
+        ([*BEIR, "datasets.eval.path=builtin:pages"], "datasets.eval.layout", ["holds rows"]),
+        ([*BEIR, "datasets.eval.name=eval"], "datasets.eval.name", ["corpus, queries and qrels"]),
+        (
+            [*BEIR, "datasets.eval.columns.other={role: anchor}"],
+            "datasets.eval.columns",
+            ["exactly one anchor column", "there is 2"],
+        ),
+        (
+            [*BEIR, "datasets.eval.columns={a: {role: positive}}"],
+            "datasets.eval.columns",
+            ["exactly one anchor column", "none"],
+        ),
+        (
+            [*BEIR, "datasets.eval.columns={a: {role: anchor}}"],
+            "datasets.eval.columns",
+            ["at least one positive column"],
+        ),
+        *[
+            (
+                [*BEIR, f"datasets.eval.columns.other={{role: {role}}}"],
+                "datasets.eval.columns.other.role",
+                ["an anchor and positives", f"found {role}"],
+            )
+            for role in ("negative", "label")
+        ],
+        (
+            [*BEIR, "datasets.eval.columns.queries/title={role: positive}"],
+            "datasets.eval.columns.queries/title.role",
+            ["positive columns are those of corpus"],
+        ),
+        (
+            evaluator("TripletEvaluator", *BEIR),
+            "evaluators.hard.dataset",
+            ["reads rows", "layout beir", "InformationRetrievalEvaluator read that"],
+        ),
+        (
+            [*BEIR, "evaluators={}"],
+            "datasets.eval.layout",
+            ["no evaluator reads eval", "the loss can't be computed"],
         ),
         # model and data
         (["model.processor.min_pixels=0"], "model.processor.min_pixels", ["number 0", "above 0"]),

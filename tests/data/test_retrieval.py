@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmst_cli.config.schema import ColumnConfig, Modality, Role
-from mmst_cli.data.retrieval import RetrievalSet
+from mmst_cli.data.retrieval import RowRetrieval
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def retrieval(parquet, prepare, png):
         "query": ColumnConfig(Role.anchor),
         "page": ColumnConfig(Role.positive, Modality.image),
     }
-    return RetrievalSet(prepare(path, columns))
+    return RowRetrieval(prepare(path, columns))
 
 
 def test_ids_follow_the_corpus_positives_first(retrieval):
@@ -30,7 +30,7 @@ def test_ids_follow_the_corpus_positives_first(retrieval):
 
 
 def test_every_positive_of_a_row_answers_its_anchor(retrieval):
-    assert retrieval.relevant == {f"q{row}": {f"scan:{row}", f"page:{row}"} for row in range(3)}
+    assert retrieval.relevant == {f"q{row}": {f"scan:{row}": 1, f"page:{row}": 1} for row in range(3)}
     assert set().union(*retrieval.relevant.values()) <= set(retrieval.corpus_ids)
 
 
@@ -42,6 +42,18 @@ def test_queries_and_corpus_come_with_their_modality(retrieval):
     assert corpus[0][1].getpixel((0, 0)) == (128, 128, 128)  # scan:0 is gray
     assert corpus[5][1].getpixel((0, 0)) == (255, 215, 0)  # page:2 is gold
     assert corpus[9][1] == "d"
+
+
+def test_any_one_can_be_read(retrieval):
+    assert [retrieval.query_at(index) for index in range(3)] == list(retrieval.queries())
+    for index, document in enumerate(retrieval.corpus()):
+        assert retrieval.document_at(index) == document
+
+
+def test_what_it_is_made_of(retrieval):
+    assert [column.name for column in retrieval.columns] == ["query", "scan", "page", "easy", "hint"]
+    assert retrieval.modalities == {Modality.text, Modality.image}
+    assert retrieval.notes == []
 
 
 def test_the_corpus_can_be_read_again(retrieval):

@@ -7,8 +7,9 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from sentence_transformers.util import cos_sim
 
 from mmst_cli.evaluation import ranking
-from mmst_cli.evaluation.ranking import metrics_per_query, relevance, relevant_ranks
+from mmst_cli.evaluation.ranking import best_hits, metrics_per_query, relevance, relevant_ranks
 
+CPU = torch.device("cpu")
 KS = {
     "accuracy": [1, 3, 5, 10],
     "precision": [1, 3, 5, 10],
@@ -30,7 +31,7 @@ def library_metrics(queries, corpus, query_ids, corpus_ids, relevant):
     evaluator = FixedVectors(
         dict.fromkeys(query_ids),
         dict.fromkeys(corpus_ids),
-        relevant,
+        {query: set(answers) for query, answers in relevant.items()},
         score_functions={"cosine": cos_sim},
         write_csv=False,
     )
@@ -38,9 +39,13 @@ def library_metrics(queries, corpus, query_ids, corpus_ids, relevant):
     return {name.replace("@k", f"@{k}"): float(v) for name, at in found.items() for k, v in at.items()}
 
 
+def ranks_of(queries, corpus, wanted):
+    return relevant_ranks(lambda index: cos_sim(queries[index], corpus), wanted, CPU)
+
+
 def our_metrics(queries, corpus, query_ids, corpus_ids, relevant):
     wanted = relevance(query_ids, corpus_ids, relevant)
-    values = metrics_per_query(relevant_ranks(queries, corpus, wanted, cos_sim), wanted, KS)
+    values = metrics_per_query(ranks_of(queries, corpus, wanted), wanted, KS)
     return {name: float(value.mean()) for name, value in values.items()}
 
 
@@ -59,7 +64,8 @@ def test_equals_the_library_on_random_rankings_with_ties(seed, queries, document
     query_ids = [f"q{i}" for i in range(queries)]
     corpus_ids = [f"d{i}" for i in rng.permutation(documents)]
     relevant = {
-        q: set(rng.choice(corpus_ids, size=rng.integers(1, min(documents, 14) + 1), replace=False)) for q in query_ids
+        q: dict.fromkeys(rng.choice(corpus_ids, size=rng.integers(1, min(documents, 14) + 1), replace=False), 1)
+        for q in query_ids
     }
     case = (asked, corpus, query_ids, corpus_ids, relevant)
     theirs = library_metrics(*case)
@@ -73,16 +79,26 @@ def test_chunks_of_queries_give_the_same_ranks(monkeypatch):
     torch.manual_seed(0)
     corpus, queries = torch.randn(50, 8), torch.randn(20, 8)
     ids = [f"d{i}" for i in range(50)]
-    wanted = relevance([f"q{i}" for i in range(20)], ids, {f"q{i}": {ids[i], ids[49 - i]} for i in range(20)})
-    whole = relevant_ranks(queries, corpus, wanted, cos_sim)
+    wanted = relevance([f"q{i}" for i in range(20)], ids, {f"q{i}": {ids[i]: 1, ids[49 - i]: 1} for i in range(20)})
+    whole = ranks_of(queries, corpus, wanted)
     monkeypatch.setattr(ranking, "SCORES_AT_A_TIME", 150)  # three pairs at a time
-    assert torch.equal(relevant_ranks(queries, corpus, wanted, cos_sim), whole)
+    assert torch.equal(ranks_of(queries, corpus, wanted), whole)
 
 
 def test_broken_vectors_never_score_well():
     corpus = torch.ones(5, 4)
     corpus[2] = float("nan")
-    wanted = relevance(["q"], [f"d{i}" for i in range(5)], {"q": {"d2"}})
-    assert relevant_ranks(torch.ones(1, 4), corpus, wanted, cos_sim).tolist() == [5]
-    whole = relevance(["q"], [f"d{i}" for i in range(5)], {"q": {"d0"}})
-    assert relevant_ranks(torch.ones(1, 4), corpus, whole, cos_sim).tolist() == [1]
+    wanted = relevance(["q"], [f"d{i}" for i in range(5)], {"q": {"d2": 1}})
+    assert ranks_of(torch.ones(1, 4), corpus, wanted).tolist() == [5]
+    whole = relevance(["q"], [f"d{i}" for i in range(5)], {"q": {"d0": 1}})
+    assert ranks_of(torch.ones(1, 4), corpus, whole).tolist() == [1]
+
+
+def test_the_best_hits_stand_in_order_of_score_and_then_id():
+    ids = ["d2", "d0", "d3", "d1"]
+    wanted = relevance(["q"], ids, {"q": {"d0": 1}})
+    scores = torch.tensor([[1.0, 1.0, 2.0, 1.0]])
+    documents, values = best_hits(lambda index: scores[index], wanted, 3, CPU)
+    assert [ids[index] for index in documents[0]] == ["d3", "d0", "d1"]
+    assert values[0].tolist() == [2.0, 1.0, 1.0]
+    assert best_hits(lambda index: scores[index], wanted, 9, CPU)[0].shape == (1, 4)

@@ -7,11 +7,11 @@ from small_job import write_pages
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, EvaluatorConfig, Modality, Role, Use
 from mmst_cli.data.columns import prepare_rows
-from mmst_cli.data.retrieval import RetrievalSet
+from mmst_cli.data.retrieval import RowRetrieval
 from mmst_cli.encoding import pipeline
 from mmst_cli.errors import ConfigError
 from mmst_cli.evaluation.build import EvaluatorSuite, build_evaluator
-from mmst_cli.evaluation.results import load_result, save_result
+from mmst_cli.evaluation.results import load_evaluation, save_evaluation
 from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
 from mmst_cli.model.precision import Precision
 
@@ -30,14 +30,20 @@ def rows(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def retrieval(rows):
-    return RetrievalSet(rows)
+    return RowRetrieval(rows)
 
 
 def library_evaluator(retrieval, dim, **options):
     queries = dict(zip(retrieval.query_ids, [{"text": text} for _, text in retrieval.queries()], strict=True))
     corpus = dict(zip(retrieval.corpus_ids, [image for _, image in retrieval.corpus()], strict=True))
     return InformationRetrievalEvaluator(
-        queries, corpus, retrieval.relevant, truncate_dim=dim, name="p", write_csv=False, **options
+        queries,
+        corpus,
+        {q: set(d) for q, d in retrieval.relevant.items()},
+        truncate_dim=dim,
+        name="p",
+        write_csv=False,
+        **options,
     )
 
 
@@ -84,9 +90,12 @@ def test_small_chunks_give_the_same_scores(tiny_model, retrieval, monkeypatch):
 def test_per_query_values_average_to_the_metric(tiny_model, retrieval):
     evaluator = MatryoshkaRetrievalEvaluator(retrieval, DIMS, name="p")
     evaluator(tiny_model)
-    values = evaluator.result.primary_per_query
-    assert len(values) == 40
-    assert sum(values) / 40 == pytest.approx(evaluator.result.primary(evaluator.result.full))
+    result, values = evaluator.evaluation.result, evaluator.evaluation.per_query
+    assert list(values) == [cell.key for cell in result.cells]
+    for cell in result.cells:
+        assert len(values[cell.key]) == 40
+        assert values[cell.key].mean() == pytest.approx(result.primary(cell))
+        assert cell.interval[0] <= result.primary(cell) <= cell.interval[1]
 
 
 def test_cut_offs_and_prompts_are_used(tiny_model, rows):
@@ -95,14 +104,14 @@ def test_cut_offs_and_prompts_are_used(tiny_model, rows):
         "MatryoshkaRetrievalEvaluator",
         "eval",
         [32],
-        {"ndcg_at_k": [3], "query_prompt": "Find: ", "batch_size": 4},
+        args={"ndcg_at_k": [3], "query_prompt": "Find: ", "batch_size": 4},
     )
     changed = build_evaluator("p", section, rows, Precision())
     plain(tiny_model)
     found = changed(tiny_model)
     assert "p_cosine_ndcg@3" in found and "p_cosine_ndcg@10" not in found
-    assert changed.result.primary_metric == "ndcg@3"
-    theirs = library_evaluator(RetrievalSet(rows), 32, query_prompt="Find: ", ndcg_at_k=[3], batch_size=4)(tiny_model)
+    assert changed.evaluation.result.primary_metric == "ndcg@3"
+    theirs = library_evaluator(RowRetrieval(rows), 32, query_prompt="Find: ", ndcg_at_k=[3], batch_size=4)(tiny_model)
     assert found["p_cosine_mrr@10"] == pytest.approx(theirs["p_cosine_mrr@10"], abs=1e-6)
 
 
@@ -123,8 +132,8 @@ def test_a_query_that_looks_like_media_is_text(text, tiny_model, tmp_path, monke
     original = PILImage.open
     monkeypatch.setattr(PILImage, "open", lambda file, *a, **k: opened.append(file) or original(file, *a, **k))
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("something was fetched"))
-    evaluator = MatryoshkaRetrievalEvaluator(RetrievalSet(rows), [128])
-    vectors = evaluator._encode(tiny_model, RetrievalSet(rows).queries(), "query", {})
+    evaluator = MatryoshkaRetrievalEvaluator(RowRetrieval(rows), [128])
+    vectors = evaluator._encode(tiny_model, RowRetrieval(rows).queries(), "query", {})
     assert not any(isinstance(file, str | Path) for file in opened)
     assert torch.equal(vectors, tiny_model.encode_query([{"text": text}] * 2, convert_to_tensor=True))
 
@@ -170,11 +179,11 @@ def test_the_library_evaluators_are_fed_from_columns(tiny_model, tmp_path):
         evaluator = build_evaluator("e", EvaluatorConfig(kind, "eval"), prepare_rows("eval", section), Precision())
         suite = EvaluatorSuite({"e": evaluator}, Precision(), "tiny")
         assert metric in suite(tiny_model), kind
-        assert suite.results["e"].full.metrics[suite.results["e"].primary_metric] is not None
+        assert suite.evaluations["e"].result.full.metrics[suite.evaluations["e"].result.primary_metric] is not None
 
 
 def test_a_refused_argument_names_its_key(rows):
-    section = EvaluatorConfig("InformationRetrievalEvaluator", "eval", [], {"main_score_function": "nonsense"})
+    section = EvaluatorConfig("InformationRetrievalEvaluator", "eval", args={"main_score_function": "nonsense"})
     with pytest.raises(ConfigError, match=r"evaluators\.p\.args: InformationRetrievalEvaluator"):
         build_evaluator("p", section, rows, Precision())
 
@@ -183,9 +192,12 @@ def test_results_are_saved_and_read_back(tiny_model, rows, tmp_path):
     section = EvaluatorConfig("MatryoshkaRetrievalEvaluator", "eval", DIMS)
     suite = EvaluatorSuite({"p": build_evaluator("p", section, rows, Precision())}, Precision(), "the-model")
     suite(tiny_model)
-    result = suite.results["p"]
-    assert load_result(save_result(result, tmp_path)) == result
+    found = suite.evaluations["p"]
+    saved = load_evaluation(save_evaluation(found, tmp_path))
+    assert saved.result == found.result and saved.query_ids == found.query_ids
+    assert all((saved.per_query[key] == values).all() for key, values in found.per_query.items())
+    result = found.result
     assert (result.model, result.queries, result.corpus) == ("the-model", 40, 40)
     assert [cell.bytes_per_vector for cell in result.cells] == [512, 256, 32]
     lines = (tmp_path / "p.csv").read_text().splitlines()
-    assert len(lines) == 4 and lines[0].startswith("dim,precision,bytes_per_vector,accuracy@1")
+    assert len(lines) == 4 and lines[0].startswith("dim,precision,bytes_per_vector,interval_low")

@@ -109,18 +109,19 @@ def test_it_trains(trained):
     _, done = trained
     assert "Traceback" not in done.stderr
     assert f"({STEPS} steps, " in done.stdout
-    assert f"data: train: {TRAIN_ROWS} rows from {DATASET}: " in done.stderr
-    assert f"data: eval: {EVAL_ROWS} rows from {DATASET}: " in done.stderr
+    assert f"data: train: {TRAIN_ROWS} rows from {DATASET} / train [train]: " in done.stderr
+    assert f"data: eval: {EVAL_ROWS} rows from {DATASET} / eval [train]: " in done.stderr
 
 
 def test_the_run_folder_is_complete(trained):
     run, _ = trained
     names = {path.name for path in run.iterdir()}
-    files = {"config.yaml", "overrides.txt", "environment.json", "log.txt", "metrics.jsonl"}
+    files = {"config.yaml", "overrides.txt", "environment.json", "log.txt", "metrics.jsonl", "report.html"}
     assert files | {"model", "eval"} <= names
     assert not [path for path in run.rglob("*") if ".partial" in path.name]
     results = {path.name for path in (run / "eval").iterdir()}
-    assert results == {f"{EVALUATOR}{end}" for end in (".json", ".csv", ".before.json", ".before.csv")}
+    endings = (".json", ".csv", ".svg", ".queries.parquet")
+    assert results == {f"{EVALUATOR}{when}{end}" for when in ("", ".before") for end in endings}
     assert {"modules.json", "config.json", "README.md"} <= {path.name for path in (run / "model").iterdir()}
     assert (run / "overrides.txt").read_text().splitlines() == [f"output_dir={run}", *OVERRIDES]
     assert (run / "log.txt").read_text().count("step 1/2") == 2  # its losses, and its evaluation
@@ -173,7 +174,7 @@ def test_only_declared_columns_are_used(trained):
     rows = [line for line in done.stderr.splitlines() if line.startswith("data: ")]
     negatives = [f"negative_{number} (negative, image)" for number in range(EVAL_NEGATIVES)]
     columns = ["query (anchor, text)", "image (positive, image)"]
-    assert [line.split(f"{DATASET}: ")[1] for line in rows] == [
+    assert [line.split("[train]: ")[1] for line in rows] == [
         ", ".join([*columns, negatives[0]]),
         ", ".join([*columns, *negatives]),
     ]
@@ -185,6 +186,8 @@ def test_eval_finds_what_training_saved(trained, saved, mmst):
     assert done.returncode == 0, done.stderr
     again = json.loads(done.stdout)
     assert list(again) == [EVALUATOR]
+    for cell in [*again[EVALUATOR]["cells"], *saved["cells"]]:
+        assert cell.pop("search_ms") > 0  # all but the clock
     assert again[EVALUATOR] == saved
 
 

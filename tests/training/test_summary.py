@@ -1,12 +1,15 @@
+import numpy as np
 import pytest
 
-from mmst_cli.evaluation.results import Cell, EvaluationResult
-from mmst_cli.training.summary import comparison_rows, paired_margin, verdict
+from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
+from mmst_cli.training.summary import comparison_rows, verdict
 
 
 def result(scores, per_query=()):
     cells = [Cell(dim, "float32", 4 * dim, {"ndcg@10": score}) for dim, score in scores.items()]
-    return EvaluationResult("pages", "m", 4, 4, "ndcg@10", cells, list(per_query))
+    found = EvaluationResult("pages", "m", len(per_query), 4, "ndcg@10", cells)
+    values = {found.full.key: np.array(per_query)} if len(per_query) else {}
+    return Evaluation(found, [f"q{i}" for i in range(len(per_query))], values)
 
 
 def test_rows_show_before_after_and_the_share_of_the_full_dimension():
@@ -25,17 +28,11 @@ def test_rows_show_before_after_and_the_share_of_the_full_dimension():
     ],
 )
 def test_the_verdict_goes_by_the_paired_interval(before, after, word):
-    old, new = sum(before) / 4, sum(after) / 4
+    before, after = before * 10, after * 10
+    old, new = sum(before) / 40, sum(after) / 40
     sentence = verdict({"pages": result({128: old}, before)}, {"pages": result({128: new}, after)})
     assert word in sentence
     assert f"{old:.4f} before, {new:.4f} after" in sentence
-
-
-def test_the_margin_is_that_of_a_paired_mean():
-    # Differences 1, 0, 1, 0: standard deviation 0.5774, standard error 0.2887.
-    assert paired_margin([0, 0, 0, 0], [1, 0, 1, 0]) == pytest.approx(1.96 * 0.288675, abs=1e-4)
-    assert paired_margin([0.0], [1.0]) is None
-    assert paired_margin([], []) is None
 
 
 def test_without_a_baseline_or_queries_it_says_so():

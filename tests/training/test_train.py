@@ -10,7 +10,7 @@ from small_job import DIMS, job, write_job
 from mmst_cli.config.load import load_config
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.evaluation.evaluate import run_evaluation
-from mmst_cli.evaluation.results import load_result
+from mmst_cli.evaluation.results import load_evaluation
 from mmst_cli.evaluation.target import find_config
 from mmst_cli.training.train import run_training
 
@@ -27,6 +27,12 @@ def losses(run):
     return {line["step"]: line["loss"] for line in lines(run) if "loss" in line}
 
 
+def measured(evaluation):
+    """Everything of an evaluation but the clock."""
+    cells = [(cell.key, cell.metrics, cell.interval) for cell in evaluation.result.cells]
+    return cells, {key: values.tolist() for key, values in evaluation.per_query.items()}
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run with evaluations and checkpoints on the way."""
@@ -41,7 +47,9 @@ def test_the_run_folder_is_complete(finished):
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
     expected = {"config.yaml", "overrides.txt", "environment.json", "log.txt", "metrics.jsonl"}
     expected |= {"model/model.safetensors", "model/modules.json", "model/README.md"}
-    expected |= {f"eval/pages{suffix}" for suffix in (".json", ".csv", ".before.json", ".before.csv")}
+    expected |= {
+        f"eval/pages{suffix}" for suffix in (".json", ".csv", ".queries.parquet", ".before.json", ".before.csv")
+    }
     expected |= {"checkpoint-2/complete.json", "checkpoint-4/complete.json"}
     assert expected <= names
     assert not [name for name in names if name.endswith(("training_args.bin", ".partial"))]
@@ -70,8 +78,9 @@ def test_the_log_and_the_card_have_the_table(finished):
     folder, result = finished
     log = (folder / "run" / "log.txt").read_text()
     card = (folder / "run" / "model" / "README.md").read_text()
-    for cell in result.after["pages"].cells:
-        assert f"{result.after['pages'].primary(cell):.4f}" in log
+    found = result.after["pages"].result
+    for cell in found.cells:
+        assert f"{found.primary(cell):.4f}" in log
         assert f"| {cell.dim} |" in card
     assert result.verdict in log and result.verdict in card
     assert "train.parquet" in card and "name_or_path: builtin:tiny-qwen3-vl" in card
@@ -79,9 +88,11 @@ def test_the_log_and_the_card_have_the_table(finished):
 
 def test_the_saved_results_are_those_returned(finished):
     folder, result = finished
-    assert load_result(folder / "run/eval/pages.json") == result.after["pages"]
-    assert load_result(folder / "run/eval/pages.before.json") == result.before["pages"]
-    assert result.before["pages"] != result.after["pages"]
+    for name, found in (("pages", result.after["pages"]), ("pages.before", result.before["pages"])):
+        saved = load_evaluation(folder / f"run/eval/{name}.json")
+        assert saved.result == found.result
+        assert all((saved.per_query[key] == values).all() for key, values in found.per_query.items())
+    assert result.before["pages"].result != result.after["pages"].result
 
 
 def test_the_saved_model_in_a_fresh_process_is_the_measured_one(finished):
@@ -99,16 +110,15 @@ torch.save([queries, pages], {str(folder / "vectors.pt")!r})
 """
     subprocess.run([sys.executable, "-c", script], check=True)
     queries, pages = torch.load(folder / "vectors.pt")
-    seen = run_evaluation(find_config(str(folder / "run"), None, []))["pages"]
-    assert seen.cells == result.after["pages"].cells
-    assert seen.primary_per_query == result.after["pages"].primary_per_query
-    from mmst_cli.data.retrieval import RetrievalSet
+    seen = run_evaluation(find_config(str(folder / "run"), None, [])).evaluations["pages"]
+    assert measured(seen) == measured(result.after["pages"])
+    from mmst_cli.data.retrieval import RowRetrieval
     from mmst_cli.evaluation.prepare import prepare
     from mmst_cli.terminal import Terminal
 
     prepared = prepare(find_config(str(folder / "run"), None, []), Terminal(), ["eval"])
     evaluator = prepared.suite.evaluators["pages"]
-    retrieval = RetrievalSet(prepared.rows["eval"])
+    retrieval = RowRetrieval(prepared.rows["eval"])
     assert torch.equal(evaluator._encode(prepared.model, retrieval.queries(), "query", {}), queries)
     assert torch.equal(evaluator._encode(prepared.model, retrieval.corpus(), "document", {}), pages)
 
@@ -157,7 +167,7 @@ def test_a_taken_folder_is_refused_replaced_or_gone_on_with(finished, tmp_path):
     with pytest.raises(ConfigError, match="exclude each other"):
         run_training(config, resume=True, overwrite=True)
     done = run_training(config, resume=True)  # at its end already
-    assert done.after["pages"].cells == result.after["pages"].cells
+    assert measured(done.after["pages"]) == measured(result.after["pages"])
 
 
 def test_overwriting_leaves_nothing_of_the_old_run(tmp_path):
@@ -187,7 +197,7 @@ def test_the_best_model_is_kept(tmp_path):
     result = train(config, tmp_path)
     scores = {line["step"]: line[metric] for line in lines(tmp_path / "run") if metric in line and line["step"]}
     by_step = {step: score for step, score in scores.items() if step > 0}
-    best = result.after["pages"].cell(8).metrics["ndcg@10"]
+    best = result.after["pages"].result.cell(8).metrics["ndcg@10"]
     assert best == max(by_step.values())
     state = json.loads((tmp_path / "run/checkpoint-4/trainer_state.json").read_text())
     kept = load_file(tmp_path / "run" / state["best_model_checkpoint"].rsplit("/", 1)[-1] / "model.safetensors")
@@ -214,12 +224,11 @@ def test_mixed_precision_on_float32_weights_runs_everywhere(tmp_path):
     config = job(tmp_path, bf16=True, eval_strategy="steps", eval_steps=2, max_steps=2)
     result = train(config, tmp_path)
     scored = [line for line in lines(tmp_path / "run") if line["step"] == 2 and "eval_pages_cosine_ndcg@10" in line]
-    seen = run_evaluation(find_config(str(tmp_path / "run"), None, []))["pages"]
+    seen = run_evaluation(find_config(str(tmp_path / "run"), None, [])).evaluations["pages"]
     # In training, at the end and afterwards: the same autocast, so the same numbers.
-    assert scored[0]["eval_pages_cosine_ndcg@10"] == result.after["pages"].full.metrics["ndcg@10"]
-    assert seen.cells == result.after["pages"].cells
-    exact = run_evaluation(find_config(str(tmp_path / "run"), None, ["training.bf16=false"]))["pages"]
-    assert exact.primary_per_query != seen.primary_per_query or exact.cells != seen.cells
+    full = result.after["pages"].result.full
+    assert scored[0]["eval_pages_cosine_ndcg@10"] == full.metrics["ndcg@10"]
+    assert measured(seen) == measured(result.after["pages"])
 
 
 def test_queries_that_look_like_media_are_trained_on_as_texts(tmp_path, monkeypatch):

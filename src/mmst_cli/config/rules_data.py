@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from mmst_cli.config.rules_evaluators import loss_datasets
-from mmst_cli.config.schema import Config, DatasetConfig, Modality, ModelConfig, Role, Use
+from mmst_cli.config.schema import Config, DatasetConfig, Layout, Modality, ModelConfig, Role, Use
 from mmst_cli.config.signatures import LossInput, loss_inputs
 from mmst_cli.config.values import describe
+
+TABLE_OF = {Role.anchor: "queries", Role.positive: "corpus"}
+"""In which table of layout beir a column of a role stands."""
 
 _RESERVED = ("return_loss", "dataset_name")
 
@@ -34,6 +37,8 @@ def check_datasets(config: Config) -> list[str]:
             faults.append(f"{key}.columns: none is declared. List the columns to use, each with its role.")
         if dataset.max_rows is not None and dataset.max_rows < 1:
             faults.append(f"{key}.max_rows: found {dataset.max_rows}; it is 1 or more. Leave it out for all rows.")
+        if dataset.layout is Layout.beir:
+            faults += _check_judgements(dataset, key)
         faults += [
             f"{key}.columns.{column}: the trainer keeps this name for itself. Rename the column in the data."
             for column in dataset.columns
@@ -54,7 +59,13 @@ def check_training_datasets(config: Config) -> list[str]:
         faults.append(f"datasets: {', '.join(training)} all have `use: train`; this version trains on one dataset.")
     innermost = config.loss[0].type if config.loss else None
     for name, dataset in {**training, **loss_datasets(config)}.items():
-        if dataset.columns:
+        if dataset.layout is Layout.beir:
+            if dataset.use is Use.eval:
+                faults.append(
+                    f"datasets.{name}.layout: no evaluator reads {name}, and the loss can't be computed on layout"
+                    " beir. Add an evaluator, or leave the dataset out."
+                )
+        elif dataset.columns:
             faults += _check_roles(dataset, innermost, f"datasets.{name}.columns")
     return faults
 
@@ -70,6 +81,37 @@ def warn_of_id_columns(config: Config) -> list[str]:
         and declared.modality is Modality.text
         and declared.role is not Role.label
     ]
+
+
+def _check_judgements(dataset: DatasetConfig, key: str) -> list[str]:
+    faults = []
+    if dataset.use is not Use.eval:
+        faults.append(f"{key}.use: layout beir is for evaluation. Set use: eval.")
+    if dataset.path.startswith("builtin:"):
+        faults.append(f"{key}.layout: {dataset.path} holds rows. Leave layout out.")
+    if dataset.name is not None:
+        faults.append(f"{key}.name: layout beir reads the configurations corpus, queries and qrels. Leave it out.")
+    roles = [column.role for column in dataset.columns.values()]
+    if dataset.columns and roles.count(Role.anchor) != 1:
+        faults.append(
+            f"{key}.columns: layout beir needs exactly one anchor column, that of the queries, and there is"
+            f" {roles.count(Role.anchor) or 'none'}."
+        )
+    if dataset.columns and Role.positive not in roles:
+        faults.append(f"{key}.columns: layout beir needs at least one positive column, of the corpus, and has none.")
+    for column, declared in dataset.columns.items():
+        table = TABLE_OF.get(declared.role)
+        named, slash, _ = column.partition("/")
+        if table is None:
+            faults.append(
+                f"{key}.columns.{column}.role: layout beir has an anchor and positives, found {declared.role}."
+                " The whole corpus competes, so leave the column out."
+            )
+        elif slash and named in TABLE_OF.values() and named != table:
+            faults.append(
+                f"{key}.columns.{column}.role: {declared.role} columns are those of {table}. Change role or name."
+            )
+    return faults
 
 
 def _check_roles(dataset: DatasetConfig, innermost: str | None, key: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmst_cli.config.rules_arguments import check_arguments
 from mmst_cli.config.rules_loss import check_dimensions
-from mmst_cli.config.schema import Config, DatasetConfig, EvaluatorConfig, Role, Use
+from mmst_cli.config.schema import Config, DatasetConfig, EvaluatorConfig, Layout, Role, Use
 from mmst_cli.config.signatures import OWN_EVALUATOR, evaluator_names, evaluator_signature
 from mmst_cli.errors import did_you_mean
 
@@ -22,6 +22,12 @@ ROLES_NEEDED: dict[str, dict[Role, str]] = {
     "BinaryClassificationEvaluator": _PAIRS,
 }
 """The evaluators that can be built from columns, and the columns that each needs."""
+
+READ_JUDGEMENTS = (OWN_EVALUATOR, "InformationRetrievalEvaluator")
+"""The evaluators that can be built from a corpus, queries and judgements."""
+
+PRECISIONS = ("float32", "float16", "int8", "binary", "binary-rescored")
+"""The precisions at which vectors can be measured."""
 
 FILLED = (
     *("queries", "corpus", "relevant_docs", "anchors", "positives", "negatives", "samples"),
@@ -50,6 +56,7 @@ def check_evaluators(config: Config) -> list[str]:
         if evaluator.dims != config.matryoshka_dims:  # else told at the top of the file
             faults += check_dimensions(evaluator.dims, f"{key}.dims")
         faults += _check_type(evaluator, key)
+        faults += _check_precisions(evaluator, f"{key}.precisions")
         faults += _check_dataset(evaluator, config.datasets, key)
     return faults
 
@@ -72,7 +79,7 @@ def is_written(metric: str, config: Config) -> bool:
 def primary_metric(config: Config) -> str | None:
     """Return the metric that best-model options would best go by, or None if nothing is evaluated."""
     for name, evaluator in config.evaluators.items():
-        if evaluator.type in (OWN_EVALUATOR, "InformationRetrievalEvaluator"):
+        if evaluator.type in READ_JUDGEMENTS:
             cutoffs = _cutoffs(evaluator, "ndcg")
             return f"eval_{name}_cosine_ndcg@{max(cutoffs)}" if cutoffs else None
     return "eval_loss" if len(loss_datasets(config)) == 1 else None
@@ -81,9 +88,10 @@ def primary_metric(config: Config) -> str | None:
 def _writes(evaluator: EvaluatorConfig, name: str, metric: str) -> bool:
     if not metric.startswith(f"eval_{name}_"):
         return False
-    if evaluator.type not in (OWN_EVALUATOR, "InformationRetrievalEvaluator"):
+    if evaluator.type not in READ_JUDGEMENTS:
         return True  # the names after the prefix are the library's own
-    sizes = ["", *(f"dim_{dim}_" for dim in evaluator.dims)]
+    at = ["", *(f"{name}_" for name in evaluator.precisions if name != "float32")]
+    sizes = ["", *(f"dim_{dim}_{precision}" for dim in evaluator.dims for precision in at)]
     return metric.removeprefix(f"eval_{name}_") in {
         f"{size}{similarity}_{kind}@{k}"
         for size in sizes
@@ -109,17 +117,28 @@ def _check_type(evaluator: EvaluatorConfig, key: str) -> list[str]:
     if evaluator.type not in ROLES_NEEDED:
         return [f"{key}.type: {evaluator.type} can't be built from columns. These can: {buildable}."]
     faults = []
-    if evaluator.dims and evaluator.type != OWN_EVALUATOR:
-        faults.append(
-            f"{key}.dims: only {OWN_EVALUATOR} measures several dimensions. Take that, or leave dims out and"
-            " set args.truncate_dim."
-        )
-    if evaluator.type == OWN_EVALUATOR and "truncate_dim" in evaluator.args:
-        return [*faults, f"{key}.args.truncate_dim: write it as {key}.dims."]
     signature = evaluator_signature(evaluator.type)
+    cuts = evaluator.type == OWN_EVALUATOR or (signature and "truncate_dim" in signature.parameters)
+    if evaluator.dims and not cuts:
+        faults.append(f"{key}.dims: {evaluator.type} can't measure at other dimensions. Leave dims out.")
+    if "truncate_dim" in evaluator.args and (evaluator.type == OWN_EVALUATOR or evaluator.dims):
+        return [*faults, f"{key}.args.truncate_dim: write it as {key}.dims."]
     return faults + (
         check_arguments(evaluator.type, evaluator.args, signature, FILLED, f"{key}.args") if signature else []
     )
+
+
+def _check_precisions(evaluator: EvaluatorConfig, key: str) -> list[str]:
+    given = evaluator.precisions
+    if given and evaluator.type != OWN_EVALUATOR:
+        return [f"{key}: only {OWN_EVALUATOR} measures several precisions. Take that, or leave precisions out."]
+    faults = [
+        f"{key}: there is no precision {name}; there is {', '.join(PRECISIONS)}." + did_you_mean(name, PRECISIONS)
+        for name in given
+        if name not in PRECISIONS
+    ]
+    repeated = dict.fromkeys(name for name in given if given.count(name) > 1)
+    return faults + [f"{key}: {name} stands there more than once. Leave it there once." for name in repeated]
 
 
 def _check_dataset(evaluator: EvaluatorConfig, datasets: dict[str, DatasetConfig], key: str) -> list[str]:
@@ -127,6 +146,13 @@ def _check_dataset(evaluator: EvaluatorConfig, datasets: dict[str, DatasetConfig
     if dataset is None:
         known = did_you_mean(evaluator.dataset, datasets) or f" Declared: {', '.join(datasets)}."
         return [f"{key}.dataset: there is no dataset {evaluator.dataset} in `datasets`.{known}"]
+    if dataset.layout is Layout.beir:
+        if evaluator.type in READ_JUDGEMENTS or evaluator.type not in ROLES_NEEDED:
+            return []  # its columns are checked with the dataset; the type has been told
+        return [
+            f"{key}.dataset: {evaluator.type} reads rows, and {evaluator.dataset} has layout beir."
+            f" {' and '.join(READ_JUDGEMENTS)} read that."
+        ]
     roles = [column.role for column in dataset.columns.values()]
     return [
         f"{key}.dataset: {evaluator.type} needs {wanted} {role} column, and {evaluator.dataset} has"

@@ -19,6 +19,13 @@ class Use(StrEnum):
     eval = "eval"
 
 
+class Layout(StrEnum):
+    """How a dataset is laid out: rows, or a corpus, queries and judgements in three tables, as BEIR has them."""
+
+    rows = "rows"
+    beir = "beir"
+
+
 class Role(StrEnum):
     """What a column is to the loss; losses go by position: anchor, positive, negatives as listed, label."""
 
@@ -91,6 +98,8 @@ class DatasetConfig:
     """train, or eval: read by evaluators, and by the loss where no evaluator reads it."""
     path: str = MISSING
     """A hub id, a folder (save_to_disk, parquet, images), a .parquet, .jsonl or .csv file, or `builtin:pages`."""
+    layout: Layout = Layout.rows
+    """beir: `path` holds corpus, queries and qrels, as files or configurations, and `split` is that of qrels."""
     name: str | None = None
     """Configuration of a hub dataset, or `train` / `eval` of `builtin:pages`."""
     split: str = "train"
@@ -98,11 +107,11 @@ class DatasetConfig:
     revision: str | None = None
     """Branch, tag or commit of a hub dataset."""
     max_rows: int | None = None
-    """At most so many rows, chosen at random with `training.seed`, in their order; all if left out."""
+    """At most so many rows (beir: queries), chosen at random with `training.seed`, in their order; all if left out."""
     allow_urls: bool = False
     """Fetch media that are given as http(s) addresses. Refused otherwise."""
     columns: dict[str, ColumnConfig] = MISSING
-    """Column name to role and modality; columns that are not listed are dropped."""
+    """Column name to role and modality; others are dropped. beir: `queries/text` and `corpus/text` where names meet."""
 
 
 @dataclass
@@ -125,6 +134,10 @@ class EvaluatorConfig:
     """Name of the dataset in `datasets` that it reads."""
     dims: list[int] = field(default_factory=list)
     """Embedding dimensions at which MatryoshkaRetrievalEvaluator measures; the model's own if left out."""
+    precisions: list[str] = field(default_factory=list)
+    """Precisions at which it measures: float32, float16, int8, binary, binary-rescored; float32 if left out."""
+    deduplicate: bool = True
+    """Count identical documents as one, relevant to every query that names any of them."""
     args: dict[str, Any] = field(default_factory=dict)
     """Further arguments of the evaluator, such as `batch_size` (inputs per forward pass)."""
 

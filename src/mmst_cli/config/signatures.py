@@ -16,7 +16,7 @@ from functools import cache
 from mmst_cli.config.library_source import body, exported_names, find_class, initializer, package_file
 
 OWN_EVALUATOR = "MatryoshkaRetrievalEvaluator"
-_OWN_FILLED = ("retrieval", "dims", "name", "precision")  # not from `args`
+_OWN_FILLED = ("retrieval", "dims", "precisions", "deduplicate", "ranges", "name", "precision")  # not from `args`
 
 _NOT_EVALUATORS = {"BaseEvaluator", "SentenceEvaluator", "SequentialEvaluator"}
 # The dataclass and its bases, the outermost base first.

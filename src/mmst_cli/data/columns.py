@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import DatasetConfig, Modality, Role
@@ -51,6 +52,10 @@ class RowSet:
         for row in self.rows.select_columns([column.name]):
             yield row[column.name]
 
+    def value_at(self, column: Column, row: int) -> Any:
+        """Return one value of a column, decoding nothing else."""
+        return self.rows.select_columns([column.name])[row][column.name]
+
 
 def prepare_rows(key: str, config: DatasetConfig, seed: int = 0) -> RowSet:
     """Load a dataset section, keep its declared columns in order, and check real rows against the declaration.
@@ -66,13 +71,32 @@ def prepare_rows(key: str, config: DatasetConfig, seed: int = 0) -> RowSet:
     """
     rows = load_rows(key, config, seed)
     columns = _order_columns(key, config, rows.column_names)
-    rows = rows.select_columns([column.name for column in columns])
+    rows = prepare_columns(key, rows, columns, media_folder(config), seed, allow_urls=config.allow_urls)
+    return RowSet(key, rows, tuple(columns))
+
+
+def prepare_columns(
+    key: str,
+    rows: Dataset,
+    columns: Sequence[Column],
+    folder: Path,
+    seed: int,
+    *,
+    allow_urls: bool,
+    also: Sequence[str] = (),
+) -> Dataset:
+    """Keep these columns, and those named in ``also``; make images decode on access; check real rows.
+
+    Raises:
+        DataError: rows aren't what is declared; the message names row and column.
+    """
+    names = [*(column.name for column in columns), *also]
+    rows = rows.select_columns(names)
     for column in columns:
         if column.role is not Role.label and column.modality is Modality.image:
-            rows = prepare_images(key, column.name, rows, media_folder(config), allow_urls=config.allow_urls)
+            rows = prepare_images(key, column.name, rows, folder, allow_urls=allow_urls)
         check_column(key, column.name, column.modality, rows, seed, label=column.role is Role.label)
-    # Replacing a column moves it to the end.
-    return RowSet(key, rows.select_columns([column.name for column in columns]), tuple(columns))
+    return rows.select_columns(names)  # replacing a column moves it to the end
 
 
 def _order_columns(key: str, config: DatasetConfig, names: list[str]) -> list[Column]:

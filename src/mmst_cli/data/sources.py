@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,20 @@ if TYPE_CHECKING:
 
 FILE_READERS = {".parquet": "parquet", ".jsonl": "json", ".csv": "csv"}
 BUILTIN_DATASETS = ("builtin:pages",)
+_BEGINNINGS = {  # of what `datasets` says, and the key that is wrong then
+    "BuilderConfig": "name",
+    "Config name is missing": "name",
+    "Couldn't find cache for": "name",  # offline
+    "Unknown split": "split",
+}
+
+
+class NoConfigurationError(DataError):
+    """A hub dataset or folder has no configuration of the wanted name, but those in ``known``."""
+
+    def __init__(self, message: str, known: list[str]) -> None:
+        super().__init__(message)
+        self.known = known
 
 
 def load_rows(key: str, config: DatasetConfig, seed: int = 0) -> Dataset:
@@ -40,7 +55,7 @@ def load_rows(key: str, config: DatasetConfig, seed: int = 0) -> Dataset:
         rows = _load_file(at, path, config)
     elif path.is_dir():
         rows = _load_folder(at, path, config)
-    elif _names_a_local_path(config.path):
+    elif names_a_local_path(config.path):
         raise DataError(f"{at}.path: {config.path}: no such file or folder.")
     else:
         rows = _load(at, config, config.path, name=config.name, revision=config.revision)
@@ -53,7 +68,14 @@ def choose_rows(rows: Dataset, max_rows: int | None, seed: int) -> Dataset:
     """Keep at most ``max_rows`` rows, drawn from ``seed``, in their order."""
     if max_rows is None or max_rows >= len(rows):
         return rows
-    return rows.select(sorted(random.Random(seed).sample(range(len(rows)), max_rows)))
+    return rows.select(choose_indices(len(rows), max_rows, seed))
+
+
+def choose_indices(count: int, at_most: int | None, seed: int) -> list[int]:
+    """Return at most so many of the numbers below ``count``, drawn from ``seed``, ascending."""
+    if at_most is None or at_most >= count:
+        return list(range(count))
+    return sorted(random.Random(seed).sample(range(count), at_most))
 
 
 def media_folder(config: DatasetConfig) -> Path:
@@ -62,7 +84,7 @@ def media_folder(config: DatasetConfig) -> Path:
     return (path if path.is_dir() else path.parent).absolute()
 
 
-def _names_a_local_path(path: str) -> bool:
+def names_a_local_path(path: str) -> bool:
     """Whether a path that doesn't exist was meant as one, and not as a hub id such as ``owner/name``."""
     return path.startswith(("/", ".", "~")) or path.count("/") > 1 or Path(path).suffix in FILE_READERS
 
@@ -81,7 +103,7 @@ def _load_builtin(at: str, config: DatasetConfig) -> Dataset:
             f"{at}.name: {name}: builtin:pages has {', '.join(pages.NAMES)}." + did_you_mean(name, pages.NAMES)
         )
     brackets = config.split[config.split.find("[") :] if "[" in config.split else ""
-    return _slice(at, f"{name}{brackets}", {name: load_from_disk(str(pages.build_pages(name)))})
+    return slice_splits(at, f"{name}{brackets}", {name: load_from_disk(str(pages.build_pages(name)))})
 
 
 def _load_file(at: str, path: Path, config: DatasetConfig) -> Dataset:
@@ -109,10 +131,10 @@ def _load_folder(at: str, path: Path, config: DatasetConfig) -> Dataset:
         raise DataError(f"{at}.path: {config.path} can't be read: {_first_line(error)}") from error
     if not isinstance(saved, DatasetDict):  # one split, whatever it was called
         saved = {config.split.partition("[")[0]: saved}
-    return _slice(f"{at}.split", config.split, saved)
+    return slice_splits(f"{at}.split", config.split, saved)
 
 
-def _slice(at: str, split: str, saved: Mapping[str, Dataset]) -> Dataset:
+def slice_splits(at: str, split: str, saved: Mapping[str, Dataset]) -> Dataset:
     """Return the rows of ``train``, ``train[:300]`` or ``train[:10%]+test``, as `load_dataset` reads them."""
     from datasets import ReadInstruction, concatenate_datasets
 
@@ -128,13 +150,20 @@ def _slice(at: str, split: str, saved: Mapping[str, Dataset]) -> Dataset:
 
 
 def _load(at: str, config: DatasetConfig, builder: str, **arguments: Any) -> Dataset:
-    """Call ``load_dataset``, telling apart what a user can mend."""
     from datasets import load_dataset
+
+    with mendable(at, config):
+        return load_dataset(builder, split=config.split, **arguments)
+
+
+@contextmanager
+def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
+    """Raise what `datasets` raises inside as a DataError, telling apart what a user can mend."""
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
     from huggingface_hub.errors import RevisionNotFoundError
 
     try:
-        return load_dataset(builder, split=config.split, **arguments)
+        yield
     except DatasetNotFoundError as error:
         if isinstance(error.__cause__, RevisionNotFoundError):
             raise DataError(
@@ -151,7 +180,7 @@ def _load(at: str, config: DatasetConfig, builder: str, **arguments: Any) -> Dat
     except ValueError as error:
         if _says_empty(error):
             raise _no_rows(at, config) from error
-        raise DataError(_wrong_choice(at, config, error)) from error
+        raise _wrong_choice(at, config, error) from error
     except (OSError, ConnectionError) as error:
         raise DataError(f"{at}.path: {config.path} can't be loaded: {_first_line(error)}") from error
 
@@ -165,19 +194,19 @@ def _no_rows(at: str, config: DatasetConfig) -> DataError:
     return DataError(f"{at}.path: {config.path} holds no rows in split {config.split}.")
 
 
-def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> str:
+def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> DataError:
     """Name the key of a wrong configuration or split: `datasets` reports either by a ValueError with what there is."""
     text = str(error)
-    beginnings = {"BuilderConfig": "name", "Config name is missing": "name", "Unknown split": "split"}
-    key = next((key for beginning, key in beginnings.items() if text.startswith(beginning)), None)
+    key = next((key for beginning, key in _BEGINNINGS.items() if text.startswith(beginning)), None)
     listed = re.search(r"\[(.*?)\]", text)
     if key is None or listed is None:
-        return f"{at}: {config.path}: {_first_line(error)}"
+        return DataError(f"{at}: {config.path}: {_first_line(error)}")
     known = re.findall(r"'([^']*)'", listed[1])
     wanted = getattr(config, key)
     if wanted is None:
-        return f"{at}.{key}: missing. {config.path} has {', '.join(known)}."
-    return f"{at}.{key}: {wanted}: {config.path} has {', '.join(known)}." + did_you_mean(wanted, known)
+        return DataError(f"{at}.{key}: missing. {config.path} has {', '.join(known)}.")
+    message = f"{at}.{key}: {wanted}: {config.path} has {', '.join(known)}." + did_you_mean(wanted, known)
+    return NoConfigurationError(message, known) if key == "name" else DataError(message)
 
 
 def _first_line(error: BaseException) -> str:

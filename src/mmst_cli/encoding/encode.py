@@ -9,28 +9,28 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from mmst_cli import __version__
 from mmst_cli.config.schema import Dtype, ModelConfig
 from mmst_cli.encoding.encoder import EncodeJob, Encoder, load_encoder
 from mmst_cli.encoding.inputs import open_sources
 from mmst_cli.encoding.items import Item, Source
+from mmst_cli.encoding.manifest import write_manifest
 from mmst_cli.encoding.progress import show_progress
+from mmst_cli.encoding.quantise import check_precision
+from mmst_cli.encoding.ranges import find_ranges, ranges_digest, save_ranges
 from mmst_cli.encoding.shards import (
     ERRORS,
-    MANIFEST,
+    RANGES,
     PartRecord,
     begin_output,
     check_output,
     check_same_inputs,
-    describe_parts,
     whole_parts,
 )
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.model.load import find_model
-from mmst_cli.storage import digest, write_json
+from mmst_cli.storage import digest
 from mmst_cli.terminal import Terminal, quiet_libraries
 
-NORM_TOLERANCE = 1e-3  # vectors whose lengths are this close to 1 count as normalised
 FINGERPRINT_BYTES = 65536  # of the end of a weights file: enough to tell a retrained model
 
 
@@ -66,9 +66,11 @@ def run_encode(
     revision: str | None = None,
     dtype: Dtype = Dtype.auto,
     rows_per_part: int = 50_000,
+    precision: str = "float32",
+    ranges: Path | None = None,
     terminal: Terminal,
 ) -> EncodeResult:
-    """Encode inputs into parquet parts with columns `id` and `embedding` (float32).
+    """Encode inputs into parquet parts with columns `id` and `embedding`.
 
     Args:
         model: a hub id, a model folder, a run folder or a built-in model.
@@ -83,6 +85,8 @@ def run_encode(
         revision: branch, tag or commit of a hub id.
         dtype: what the weights are held in.
         rows_per_part: inputs a part covers.
+        precision: what the vectors are stored in: float32, float16, int8 or binary.
+        ranges: for int8, a file of ranges or of float32 vectors; those saved in the run folder if left out.
         terminal: where progress is shown.
 
     Raises:
@@ -90,12 +94,16 @@ def run_encode(
     """
     started = time.monotonic()
     _check_arguments(dim, batch_size, rows_per_part, resume, overwrite)
+    _check_precision(precision, ranges)
+    found = find_ranges(model, ranges, dim) if precision == "int8" else None
     sources = open_sources(inputs, columns)
     weights = _fingerprint(find_model(model))
     described = [{"name": source.name, "bytes": source.bytes} for source in sources]
     job = EncodeJob(
         *(model, revision, str(dtype), weights, dim, prompt_name, described, columns or [], batch_size),
         rows_per_part=rows_per_part,
+        precision=precision,
+        ranges=ranges_digest(found[1]) if found else None,
     )
     check_output(output, asdict(job), resume=resume, overwrite=overwrite)
     items = chain.from_iterable(source.items() for source in sources)
@@ -104,13 +112,17 @@ def run_encode(
     if first is None and not kept:
         raise DataError(f"{', '.join(inputs)}: nothing to encode in it.")
     quiet_libraries(terminal)
-    encoder = load_encoder(job, ModelConfig(name_or_path=model, revision=revision, dtype=dtype), sources)
+    encoder = load_encoder(
+        job, ModelConfig(name_or_path=model, revision=revision, dtype=dtype), sources, found and found[1]
+    )
     _announce(sources, kept, encoder, output, terminal)
     begin_output(output, asdict(job), kept)
+    if found:  # whoever searches needs them for the queries
+        save_ranges(output / RANGES, found[1])
     rest = chain([first], items) if first else iter(())
     with show_progress(terminal, _total(sources), sum(record.items for record in kept)) as progress:
         records = kept + encoder.write_parts(rest, output, len(kept), progress)
-    _write_manifest(output, encoder, records)
+    write_manifest(output, encoder, records, found)
     result = EncodeResult(
         output,
         count=sum(record.rows for record in records),
@@ -134,6 +146,12 @@ def _check_arguments(dim: int | None, batch_size: int, rows_per_part: int, resum
         faults.append("--resume keeps what is there and --overwrite replaces it. Choose one.")
     if faults:
         raise ConfigError(*faults)
+
+
+def _check_precision(precision: str, ranges: Path | None) -> None:
+    check_precision(precision)
+    if ranges is not None and precision != "int8":
+        raise ConfigError(f"--ranges: only int8 vectors have ranges; leave it out for {precision}.")
 
 
 def _fingerprint(source: str) -> str:
@@ -174,37 +192,13 @@ def _announce(
         terminal.say(f"Keeping {len(kept)} whole parts of {output}, which cover {done:,} inputs.")
     total = _total(sources)
     what = f"{total - done:,} inputs" if total is not None else "inputs"
-    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.model.device}, {encoder.dimension} dimensions.")
+    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.model.device}, {_size(encoder)}.")
 
 
-def _write_manifest(output: Path, encoder: Encoder, records: list[PartRecord]) -> None:
-    import sentence_transformers
-    import torch
-    import transformers
-
-    job = encoder.job
-    rows = sum(record.rows for record in records)
-    is_unit = max((record.norm_error for record in records), default=0.0) <= NORM_TOLERANCE
-    manifest = {
-        "model": job.model,
-        "revision": job.revision,
-        "commit": encoder.commit,
-        "dimension": encoder.dimension,
-        "model_dimension": encoder.model_dimension,
-        "normalised": is_unit if rows else None,
-        "precision": "float32",
-        "prompt_name": job.prompt_name,
-        "count": rows,
-        "failed": sum(len(record.failed) for record in records),
-        "parts": describe_parts(output, records),
-        "versions": {
-            "mmst": __version__,
-            "sentence_transformers": sentence_transformers.__version__,
-            "transformers": transformers.__version__,
-            "torch": str(torch.__version__),
-        },
-    }
-    write_json(output / MANIFEST, manifest)
+def _size(encoder: Encoder) -> str:
+    precision = encoder.job.precision
+    of = f" of {precision}" if precision != "float32" else ""
+    return f"{encoder.dimension} dimensions{of}"
 
 
 def _say_result(result: EncodeResult, terminal: Terminal) -> None:

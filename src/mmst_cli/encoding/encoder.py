@@ -14,6 +14,8 @@ from mmst_cli.config.schema import ModelConfig
 from mmst_cli.encoding.items import Item, Source
 from mmst_cli.encoding.pipeline import chunk_inputs, encode_stream
 from mmst_cli.encoding.progress import Progress
+from mmst_cli.encoding.quantise import VectorFormat
+from mmst_cli.encoding.ranges import Ranges
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
 from mmst_cli.errors import ModelError, did_you_mean
 from mmst_cli.model.load import load_model
@@ -38,10 +40,19 @@ class EncodeJob:
     columns: list[str]
     batch_size: int
     rows_per_part: int
+    precision: str
+    ranges: str | None
+    """Digest of the ranges that int8 vectors are made with."""
 
 
-def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source]) -> Encoder:
+def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source], ranges: Ranges | None = None) -> Encoder:
     """Load the model and check that it can do the job.
+
+    Args:
+        job: what is asked for.
+        config: the model.
+        sources: the inputs.
+        ranges: for int8, those of the dimension that is written.
 
     Raises:
         ModelError: it can't.
@@ -60,7 +71,7 @@ def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source]) -> 
             f"--prompt-name {job.prompt_name}: no such prompt; {job.model} has {known}."
             + did_you_mean(job.prompt_name, model.prompts)
         )
-    encoder = Encoder(model, job)
+    encoder = Encoder(model, job, ranges)
     if not encoder.model_dimension:
         raise ModelError(f"{job.model}: it doesn't say how many dimensions its vectors have.")
     if encoder.dimension > encoder.model_dimension:
@@ -68,18 +79,25 @@ def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source]) -> 
             f"--dim {job.dim}: the vectors of {job.model} have {encoder.model_dimension} dimensions. "
             "Write that or less."
         )
+    if ranges is not None and ranges.dimension not in (encoder.dimension, encoder.model_dimension):
+        raise ModelError(
+            f"--ranges: they are of vectors of {ranges.dimension} dimensions, and those of {job.model} have "
+            f"{encoder.model_dimension}. Name ranges of this model."
+        )
     return encoder
 
 
 class Encoder:
     """A loaded model with what a job asks of it."""
 
-    def __init__(self, model: SentenceTransformer, job: EncodeJob) -> None:
+    def __init__(self, model: SentenceTransformer, job: EncodeJob, ranges: Ranges | None = None) -> None:
         self.model, self.job = model, job
         model.truncate_dim = model.truncate_dim if job.dim is None else None
         self.dimension = self.model_dimension = int(model.get_embedding_dimension() or 0)
         if job.dim is not None:
             self.dimension = model.truncate_dim = job.dim
+        pair = ranges.by_dim.get(self.dimension) if ranges else None
+        self.format = VectorFormat(self.dimension, job.precision, pair)
         # The commit that a branch or tag of a hub id stood for.
         self.commit: str | None = getattr(model.config, "_commit_hash", None)
 
@@ -88,7 +106,7 @@ class Encoder:
         records: list[PartRecord] = []
         for item in items:
             part = chain([item], islice(items, self.job.rows_per_part - 1))
-            with open_part(output, first + len(records), self.dimension) as writer:
+            with open_part(output, first + len(records), self.format) as writer:
                 # A batch of several modalities is something else to a model than batches of one.
                 for _, group in groupby(part, key=lambda item: item.modalities):
                     self._write_group(group, writer, progress)
@@ -126,9 +144,9 @@ class Encoder:
                 writer.fail(ids[index], fault)
             ids = [name for index, name in enumerate(ids) if index not in faults]
             vectors = self._encode([value for index, value in enumerate(chunk) if index not in faults])
-        finite = vectors.isfinite().all(dim=1)
+        finite = (vectors.half() if self.job.precision == "float16" else vectors).isfinite().all(dim=1)
         for index in (~finite).nonzero().flatten().tolist():
-            writer.fail(ids[index], "the model gave no finite vector for it")
+            writer.fail(ids[index], f"the model gave no vector for it that is finite in {self.job.precision}")
         writer.add([name for name, good in zip(ids, finite.tolist(), strict=True) if good], vectors[finite])
 
     def _fault(self, value: Any) -> str | None:

@@ -14,17 +14,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmst_cli.encoding.quantise import VectorFormat
 from mmst_cli.errors import DataError, RunError
 from mmst_cli.storage import append_line, write_json
 
 if TYPE_CHECKING:
     import torch
 
-JOB, MANIFEST, ERRORS = "job.json", "manifest.json", "errors.jsonl"
-OURS = (JOB, MANIFEST, ERRORS, "part-*.parquet", ".*.partial")
+JOB, MANIFEST, ERRORS, RANGES = "job.json", "manifest.json", "errors.jsonl", "ranges.json"
+OURS = (JOB, MANIFEST, ERRORS, RANGES, "part-*.parquet", ".*.partial")
 GROUP_BYTES = 32 * 2**20  # vectors held before they are written as one row group
 RECORD_KEY = "mmst_part"
 
@@ -114,10 +116,10 @@ def whole_parts(output: Path) -> Iterator[PartRecord]:
 class PartWriter:
     """Collects one part; its rows go to disk group by group."""
 
-    def __init__(self, file: pq.ParquetWriter, output: Path, dimension: int) -> None:
-        self._file, self._errors, self._dimension = file, output / ERRORS, dimension
+    def __init__(self, file: pq.ParquetWriter, output: Path, form: VectorFormat) -> None:
+        self._file, self._errors, self._form = file, output / ERRORS, form
         self._ids: list[str] = []
-        self._vectors: list[torch.Tensor] = []
+        self._vectors: list[np.ndarray] = []
         self._digest = hashlib.sha256()
         self.record = PartRecord()
 
@@ -133,24 +135,22 @@ class PartWriter:
         append_line(self._errors, failure)
 
     def add(self, ids: list[str], vectors: torch.Tensor) -> None:
-        """Add vectors of shape (ids, dimension), float32."""
+        """Add float32 vectors of shape (ids, dimension)."""
         if not ids:
             return
         self.record.rows += len(ids)
         norm_error = float((vectors.double().norm(dim=1) - 1).abs().max())
         self.record.norm_error = max(self.record.norm_error, norm_error)
         self._ids += ids
-        self._vectors.append(vectors.cpu())
-        if len(self._ids) * self._dimension * 4 >= GROUP_BYTES:
+        self._vectors.append(self._form.store(vectors))
+        if len(self._ids) * self._form.bytes_per_vector >= GROUP_BYTES:
             self._write_group()
 
     def _write_group(self) -> None:
         if not self._ids:
             return
-        import torch
-
-        flat = pa.array(torch.cat(self._vectors).flatten().numpy())
-        embedding = pa.FixedSizeListArray.from_arrays(flat, self._dimension)
+        flat = pa.array(np.concatenate(self._vectors).ravel())
+        embedding = pa.FixedSizeListArray.from_arrays(flat, self._form.values)
         self._file.write_table(pa.table([pa.array(self._ids, pa.string()), embedding], schema=self._file.schema))
         self._ids, self._vectors = [], []
 
@@ -162,15 +162,16 @@ class PartWriter:
 
 
 @contextmanager
-def open_part(output: Path, number: int, dimension: int) -> Iterator[PartWriter]:
+def open_part(output: Path, number: int, form: VectorFormat) -> Iterator[PartWriter]:
     """Open a part; it takes its name once it is whole, and leaves nothing if it doesn't get there."""
     target = part_path(output, number)
     partial = target.with_name(f".{target.name}.partial")
-    schema = pa.schema([("id", pa.string()), ("embedding", pa.list_(pa.float32(), dimension))])
+    embedding = pa.list_(pa.from_numpy_dtype(form.value_type), form.values)
+    schema = pa.schema([("id", pa.string()), ("embedding", embedding)])
     try:
         # Vectors don't compress, and a dictionary of them only costs.
         with pq.ParquetWriter(partial, schema, compression="none", use_dictionary=False) as file:
-            writer = PartWriter(file, output, dimension)
+            writer = PartWriter(file, output, form)
             yield writer
             writer.finish()
         partial.replace(target)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmst_cli.config.schema import Config, Role
+from mmst_cli.config.schema import Config, DatasetConfig, Layout, Role
 from mmst_cli.data.columns import READABLE, RowSet, prepare_rows
+from mmst_cli.data.judgements import prepare_judgements
+from mmst_cli.data.retrieval import RetrievalSet
 from mmst_cli.errors import DataError
 from mmst_cli.evaluation.build import EvaluatorSuite, build_evaluator
 from mmst_cli.model.checks import check_dims, check_modalities, check_pixel_bounds
@@ -18,12 +21,15 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
+Rows = RowSet | RetrievalSet
+
+
 @dataclass(frozen=True)
 class Prepared:
     """Everything that stands before work begins."""
 
     model: SentenceTransformer
-    rows: dict[str, RowSet]
+    rows: dict[str, Rows]
     suite: EvaluatorSuite
 
 
@@ -43,10 +49,12 @@ def prepare(config: Config, terminal: Terminal, datasets: list[str]) -> Prepared
     precision = declared_precision(config.training)
     check_loadable(config.model, device, precision)
     seed = int(config.training.get("seed", 42))
-    rows = {key: prepare_rows(key, config.datasets[key], seed) for key in datasets}
-    for key, row_set in rows.items():
-        columns = ", ".join(f"{c.name} ({c.role}, {c.modality})" for c in row_set.columns)
-        terminal.say(f"data: {key}: {len(row_set):,} rows from {config.datasets[key].path}: {columns}")
+    rows = {key: _prepare_data(key, config.datasets[key], seed) for key in datasets}
+    for entry in data_card(config, rows):
+        terminal.say(f"data: {entry['name']}: {entry['rows']} from {entry['source']}: {entry['columns']}")
+    for key, data in rows.items():
+        for note in data.notes if isinstance(data, RetrievalSet) else ():
+            terminal.say(f"data: {key}: {note}")
     model, attention = load_model(config.model, device, precision)
     _check_fit(config, model, rows)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -62,7 +70,32 @@ def prepare(config: Config, terminal: Terminal, datasets: list[str]) -> Prepared
     return Prepared(model, rows, EvaluatorSuite(evaluators, precision, config.model.name_or_path))
 
 
-def _check_fit(config: Config, model: SentenceTransformer, rows: dict[str, RowSet]) -> None:
+def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
+    """Return what each dataset is, in words: name, used for, source, rows, columns."""
+    card = []
+    for key, data in rows.items():
+        section = config.datasets[key]
+        if isinstance(data, RowSet):
+            size = f"{len(data):,} rows"
+        else:
+            size = f"{len(data.query_ids):,} queries, {len(data.corpus_ids):,} documents"
+        card.append(
+            {
+                "name": key,
+                "used for": str(section.use),
+                "source": section.path + (f" / {section.name}" if section.name else "") + f" [{section.split}]",
+                "rows": size,
+                "columns": ", ".join(f"{c.name} ({c.role}, {c.modality})" for c in data.columns),
+            }
+        )
+    return card
+
+
+def _prepare_data(key: str, section: DatasetConfig, seed: int) -> Rows:
+    return prepare_rows(key, section, seed) if section.layout is Layout.rows else prepare_judgements(key, section, seed)
+
+
+def _check_fit(config: Config, model: SentenceTransformer, rows: dict[str, Rows]) -> None:
     dims: dict[str, list[int]] = {"matryoshka_dims": config.matryoshka_dims}
     for index, layer in enumerate(config.loss):
         dims[f"loss.{index}.args.matryoshka_dims"] = layer.args.get("matryoshka_dims", [])

@@ -1,4 +1,4 @@
-"""What an evaluation found, as it is saved and shown."""
+"""What an evaluation found, as it is kept, saved and read back."""
 
 from __future__ import annotations
 
@@ -9,28 +9,57 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mmst_cli.errors import RunError
 from mmst_cli.storage import write_json, write_text
 
-BYTES_PER_VALUE = {"float32": 4}
+QUERIES = ".queries.parquet"
 
 
 @dataclass(frozen=True)
 class Cell:
     """The metrics of one embedding dimension at one precision.
 
-    ``metrics`` maps names without evaluator or dimension, such as ``ndcg@10``, to values.
+    Attributes:
+        dim: embedding dimension.
+        precision: float32, float16, int8, binary or binary-rescored.
+        bytes_per_vector: bytes of one stored document vector.
+        metrics: names without evaluator or dimension, such as ``ndcg@10``, to their mean over queries.
+        interval: 95% bootstrap interval of the primary metric's mean over queries; None where no query has
+            a value of its own.
+        search_ms: milliseconds of scoring and ranking per query, measured on this machine.
     """
 
     dim: int
     precision: str
     bytes_per_vector: int
     metrics: dict[str, float]
+    interval: tuple[float, float] | None = None
+    search_ms: float | None = None
+
+    @property
+    def key(self) -> str:
+        """A name for the cell: ``512 int8``."""
+        return f"{self.dim} {self.precision}"
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """All cells of one evaluator on one model; the first cell is the full dimension."""
+    """All cells of one evaluator on one model; the first is the largest dimension in float32.
+
+    Attributes:
+        evaluator: its name in the config.
+        model: what was measured.
+        queries: number of queries.
+        corpus: number of documents, after identical ones were made one.
+        primary_metric: name of the metric that decides, such as ``ndcg@10``.
+        cells: by dimension, largest first, then by precision as asked for.
+        duplicates: how many documents were identical to an earlier one and were not counted again.
+        recommendation: what to ship, as :mod:`mmst_cli.evaluation.recommendation` words it; None without one.
+    """
 
     evaluator: str
     model: str
@@ -38,52 +67,105 @@ class EvaluationResult:
     corpus: int
     primary_metric: str
     cells: list[Cell]
-    primary_per_query: list[float] = field(default_factory=list)
-    """The primary metric of each query at the full dimension, for paired comparisons; empty if there is none."""
+    duplicates: int = 0
+    recommendation: dict[str, Any] | None = None
 
     @property
     def full(self) -> Cell:
-        """The cell of the largest dimension."""
+        """The cell that others are compared with."""
         return self.cells[0]
 
     def primary(self, cell: Cell) -> float:
         """Return the primary metric of a cell."""
         return cell.metrics[self.primary_metric]
 
-    def cell(self, dim: int) -> Cell | None:
-        """Return the cell of a dimension, if it was measured."""
-        return next((cell for cell in self.cells if cell.dim == dim), None)
+    def cell(self, dim: int, precision: str = "float32") -> Cell | None:
+        """Return the cell of a dimension and precision, if it was measured."""
+        return next((cell for cell in self.cells if (cell.dim, cell.precision) == (dim, precision)), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
 
 
-def result_from_dict(values: dict[str, Any]) -> EvaluationResult:
-    """Return the result that :meth:`EvaluationResult.to_dict` gave."""
-    return EvaluationResult(**{**values, "cells": [Cell(**cell) for cell in values["cells"]]})
+@dataclass(frozen=True)
+class Hits:
+    """What was found at one cell: arrays of shape (queries, k), best first.
+
+    Attributes:
+        documents: positions in the corpus of the retrieval set (``RetrievalSet.document``).
+        scores: similarity scores, comparable within a query.
+        relevant: whether the document answers the query.
+    """
+
+    documents: np.ndarray
+    scores: np.ndarray
+    relevant: np.ndarray
 
 
-def save_result(result: EvaluationResult, folder: Path, suffix: str = "") -> Path:
-    """Write ``<evaluator><suffix>.json`` and ``.csv`` (a row per cell) and return the JSON file."""
-    buffer = io.StringIO()
-    names = list(result.full.metrics)
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["dim", "precision", "bytes_per_vector", *names])
-    for cell in result.cells:
-        row = [cell.dim, cell.precision, cell.bytes_per_vector, *(cell.metrics[name] for name in names)]
-        writer.writerow(row)
-    write_text(folder / f"{result.evaluator}{suffix}.csv", buffer.getvalue())
-    return write_json(folder / f"{result.evaluator}{suffix}.json", result.to_dict())
+@dataclass(frozen=True)
+class Evaluation:
+    """A result with what it was made of.
+
+    Attributes:
+        result: what is shown and saved as JSON.
+        query_ids: one a query.
+        per_query: cell key to the primary metric of each query, float64 of shape (queries,); empty for
+            evaluators that know no queries.
+        hits: cell key to what was found; only right after an evaluation that was asked to keep it.
+    """
+
+    result: EvaluationResult
+    query_ids: list[str] = field(default_factory=list)
+    per_query: dict[str, np.ndarray] = field(default_factory=dict)
+    hits: dict[str, Hits] = field(default_factory=dict)
 
 
-def load_result(path: Path) -> EvaluationResult:
-    """Read a result that :func:`save_result` wrote.
+def save_evaluation(evaluation: Evaluation, folder: Path, suffix: str = "") -> Path:
+    """Write ``<evaluator><suffix>.json``, ``.csv`` (a row per cell) and ``.queries.parquet``; return the JSON file."""
+    result = evaluation.result
+    stem = f"{result.evaluator}{suffix}"
+    write_text(folder / f"{stem}.csv", _as_csv(result))
+    if evaluation.per_query:
+        columns = {"query": pa.array(evaluation.query_ids), **evaluation.per_query}
+        target = folder / f"{stem}{QUERIES}"
+        partial = target.with_name(f".{target.name}.partial")
+        pq.write_table(pa.table(columns), partial)
+        partial.replace(target)
+    return write_json(folder / f"{stem}.json", result.to_dict())
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """Read an evaluation by its JSON file, with the values per query if they lie beside it.
 
     Raises:
         RunError: it isn't there or isn't one.
     """
     try:
-        return result_from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        cells = [Cell(**{**cell, "interval": _pair(cell.get("interval"))}) for cell in values["cells"]]
+        result = EvaluationResult(**{**values, "cells": cells})
+        queries = path.with_name(f"{path.stem}{QUERIES}")
+        if not queries.is_file():
+            return Evaluation(result)
+        table = pq.read_table(queries)
+        per_query = {name: table.column(name).to_numpy() for name in table.column_names if name != "query"}
+        return Evaluation(result, table.column("query").to_pylist(), per_query)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise RunError(f"{path}: no saved evaluation ({error}).") from error
+
+
+def _pair(values: list[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (values[0], values[1])
+
+
+def _as_csv(result: EvaluationResult) -> str:
+    buffer = io.StringIO()
+    names = list(result.full.metrics)
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["dim", "precision", "bytes_per_vector", "interval_low", "interval_high", "search_ms", *names])
+    for cell in result.cells:
+        low, high = cell.interval or ("", "")
+        values = [cell.metrics[name] for name in names]
+        writer.writerow([cell.dim, cell.precision, cell.bytes_per_vector, low, high, cell.search_ms, *values])
+    return buffer.getvalue()

@@ -1,34 +1,47 @@
-"""Retrieval quality at every Matryoshka dimension, from one encoding pass."""
+"""Retrieval quality at every Matryoshka dimension and precision, from one encoding pass."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
+from mmst_cli.data.duplicates import Deduplicator
 from mmst_cli.data.retrieval import RetrievalSet
 from mmst_cli.encoding.pipeline import Task, as_input, encode_stream
-from mmst_cli.evaluation.ranking import metrics_per_query, relevance, relevant_ranks
-from mmst_cli.evaluation.results import BYTES_PER_VALUE, Cell, EvaluationResult
+from mmst_cli.encoding.quantise import bytes_per_vector
+from mmst_cli.evaluation.grid import Vectors, scorer
+from mmst_cli.evaluation.ranking import Relevance, Scorer, best_hits, metrics_per_query, relevance, relevant_ranks
+from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult, Hits
+from mmst_cli.evaluation.statistics import intervals
 from mmst_cli.model.precision import Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+TIMED_QUERIES = 32  # searched at once to measure the time of a search
+
 
 class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
-    """Retrieval metrics at several embedding dimensions; each query and document is encoded once.
+    """Retrieval metrics at several embedding dimensions and precisions; each input is encoded once.
 
-    Every metric equals that of sentence-transformers' InformationRetrievalEvaluator with that
+    At float32 every metric equals that of sentence-transformers' InformationRetrievalEvaluator with that
     ``truncate_dim``. Scores are computed in float32, whatever the model runs in.
 
     Args:
         retrieval: queries, corpus and relevance.
         dims: embedding dimensions to measure; the model's own if empty.
-        name: name in metrics: ``<name>_cosine_ndcg@10`` at the largest dimension and
-            ``<name>_dim_<dim>_cosine_ndcg@10`` at each.
+        precisions: precisions to measure at each dimension; float32 if empty. The largest dimension is
+            measured in float32 in any case: the others are compared with it.
+        deduplicate: make documents with the same decoded content one, relevant to every query that names any.
+        ranges: dimension to int8 ranges of shape (2, dim), instead of those of the corpus.
+        name: name in metrics: ``<name>_cosine_ndcg@10`` at the largest dimension in float32,
+            ``<name>_dim_<dim>_cosine_ndcg@10`` and ``<name>_dim_<dim>_<precision>_cosine_ndcg@10`` elsewhere.
         precision: mixed precision to encode under.
         batch_size: inputs per forward pass.
         query_prompt: text to prompt queries with, instead of the model's query prompt.
@@ -43,6 +56,9 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         retrieval: RetrievalSet,
         dims: Sequence[int] = (),
         *,
+        precisions: Sequence[str] = (),
+        deduplicate: bool = True,
+        ranges: dict[int, np.ndarray] | None = None,
         name: str = "",
         precision: Precision | None = None,
         batch_size: int = 32,
@@ -57,11 +73,10 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         map_at_k: Sequence[int] = (100,),
     ) -> None:
         super().__init__()
-        self.retrieval = retrieval
-        self.dims = sorted(dims, reverse=True)
-        self.name = name
+        self.retrieval, self.name, self.batch_size = retrieval, name, batch_size
+        self.dims, self.precisions = sorted(dims, reverse=True), list(precisions) or ["float32"]
+        self.deduplicate, self.given_ranges = deduplicate, ranges or {}
         self.precision = precision or Precision()
-        self.batch_size = batch_size
         self.query_prompts = {"prompt": query_prompt, "prompt_name": query_prompt_name}
         self.corpus_prompts = {"prompt": corpus_prompt, "prompt_name": corpus_prompt_name}
         self.ks = {
@@ -72,38 +87,116 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
             "mrr": mrr_at_k,
             "map": map_at_k,
         }
-        self.wanted = relevance(retrieval.query_ids, retrieval.corpus_ids, retrieval.relevant)
         self.on_encoded: Callable[[int], None] | None = None
-        self.result: EvaluationResult | None = None
+        self.evaluation: Evaluation | None = None
+        self.ranges: dict[int, np.ndarray] = {}
+        """Dimension to the int8 ranges that were used."""
+        self._last: tuple[Vectors, Relevance, np.ndarray] | None = None
+
+    @property
+    def inputs(self) -> int:
+        """How many queries and documents there are to encode."""
+        return len(self.retrieval.query_ids) + len(self.retrieval.corpus_ids)
 
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
-        """Encode once, measure at every dimension, and return all metrics under this evaluator's name.
+        """Encode once, measure every cell, and return all metrics under this evaluator's name.
 
-        The cells are kept in :attr:`result`.
+        Everything else that was found is kept in :attr:`evaluation`.
         """
+        duplicates = Deduplicator()
         queries = self._encode(model, self.retrieval.queries(), "query", self.query_prompts)
-        corpus = self._encode(model, self.retrieval.corpus(), "document", self.corpus_prompts)
-        primary = f"ndcg@{max(self.ks['ndcg'])}"
-        cells: list[Cell] = []
-        per_query: list[float] = []
-        for dim in self.dims or [corpus.shape[1]]:
-            # What encode(truncate_dim=dim) gives: the first values, not normalised again.
-            ranks = relevant_ranks(queries[:, :dim], corpus[:, :dim], self.wanted, model.similarity)
-            metrics = metrics_per_query(ranks, self.wanted, self.ks)
-            means = {name: float(values.mean()) for name, values in metrics.items()}
-            cells.append(Cell(dim, "float32", dim * BYTES_PER_VALUE["float32"], means))
-            per_query = per_query or metrics[primary].tolist()
-        self.result = EvaluationResult(
-            self.name, "", len(queries), len(corpus), primary, cells, primary_per_query=per_query
-        )
-        return self._named_metrics(model, self.result)
+        corpus = self._encode(model, self._documents(duplicates), "document", self.corpus_prompts)
+        wanted, kept = self._relevance(duplicates)
+        self.evaluation = self._measure(Vectors(queries, corpus, model.similarity), wanted, kept)
+        # On the CPU, so that a GPU keeps its memory for training.
+        self._last = Vectors(queries.cpu(), corpus.cpu(), model.similarity), wanted, kept
+        return self._named_metrics(model, self.evaluation.result)
+
+    def judgements(self) -> dict[str, dict[str, int]]:
+        """Return query id to document id to grade, as the last evaluation used them: without identical documents."""
+        assert self._last is not None, "nothing was evaluated yet"
+        _, wanted, kept = self._last
+        judged: dict[str, dict[str, int]] = {query: {} for query in self.retrieval.query_ids}
+        for query, document, grade in zip(wanted.query, wanted.document, wanted.grade, strict=True):
+            judged[self.retrieval.query_ids[query]][self.retrieval.corpus_ids[kept[document]]] = int(grade)
+        return judged
 
     @property
-    def inputs(self) -> int:
-        """How many queries and documents it encodes."""
-        return self.wanted.queries + len(self.wanted.order)
+    def corpus_vectors(self) -> torch.Tensor:
+        """The vectors of the corpus in the last evaluation, float32 of shape (documents, full), on the CPU."""
+        assert self._last is not None, "nothing was evaluated yet"
+        return self._last[0].corpus
+
+    def hits(self, cell: Cell, k: int) -> Hits:
+        """Return the ``k`` best documents of each query at a cell of the last evaluation."""
+        assert self._last is not None, "nothing was evaluated yet"
+        vectors, wanted, kept = self._last
+        score = scorer(vectors, cell.dim, cell.precision, max(self.ks["ndcg"]), self.ranges.get(cell.dim))
+        documents, scores = best_hits(score, wanted, k, vectors.corpus.device)
+        answers = torch.zeros(wanted.queries, len(wanted.order), dtype=torch.bool)
+        answers[wanted.query, wanted.document] = True
+        return Hits(kept[documents.numpy()], scores.numpy(), answers.gather(1, documents).numpy())
+
+    def _documents(self, duplicates: Deduplicator) -> Iterator[tuple[Any, Any]]:
+        if not self.deduplicate:
+            yield from self.retrieval.corpus()
+            return
+        for _, modality, value in duplicates.unique(self.retrieval.corpus()):
+            yield modality, value
+
+    def _relevance(self, duplicates: Deduplicator) -> tuple[Relevance, np.ndarray]:
+        """Return what is relevant among the distinct documents, and where each of those stands in the corpus."""
+        names = self.retrieval.corpus_ids
+        place = np.array(duplicates.first_of) if self.deduplicate else np.arange(len(names))
+        kept = np.unique(place, return_index=True)[1]
+        one_of = {name: names[kept[index]] for name, index in zip(names, place.tolist(), strict=True)}
+        relevant: dict[str, dict[str, int]] = {}
+        for query, answers in self.retrieval.relevant.items():
+            grades: dict[str, int] = {}
+            for document, grade in answers.items():
+                grades[one_of[document]] = max(grade, grades.get(one_of[document], 0))
+            relevant[query] = grades
+        return relevance(self.retrieval.query_ids, [names[index] for index in kept], relevant), kept
+
+    def _measure(self, vectors: Vectors, wanted: Relevance, kept: np.ndarray) -> Evaluation:
+        device, k = vectors.corpus.device, max(self.ks["ndcg"])
+        primary = f"ndcg@{k}"
+        cells: list[Cell] = []
+        per_query: dict[str, np.ndarray] = {}
+        for dim, precision in self._grid(vectors.full):
+            score = scorer(vectors, dim, precision, k, self._ranges_at(vectors, dim, precision))
+            metrics = metrics_per_query(relevant_ranks(score, wanted, device), wanted, self.ks)
+            means = {name: float(values.mean()) for name, values in metrics.items()}
+            stored = bytes_per_vector(dim, precision.removesuffix("-rescored"))
+            cell = Cell(dim, precision, stored, means, search_ms=_search_ms(score, wanted, k, device))
+            cells.append(cell)
+            per_query[cell.key] = metrics[primary].numpy()
+        bounds = intervals(np.stack(list(per_query.values()), axis=1))
+        cells = [replace(c, interval=(float(low), float(high))) for c, (low, high) in zip(cells, bounds, strict=True)]
+        result = EvaluationResult(
+            evaluator=self.name,
+            model="",
+            queries=len(vectors.queries),
+            corpus=len(kept),
+            primary_metric=primary,
+            cells=cells,
+            duplicates=len(self.retrieval.corpus_ids) - len(kept),
+        )
+        return Evaluation(result, self.retrieval.query_ids, per_query)
+
+    def _grid(self, full: int) -> list[tuple[int, str]]:
+        dims = self.dims or [full]
+        grid = [(dim, precision) for dim in dims for precision in self.precisions]
+        reference = (dims[0], "float32")
+        return [reference, *(cell for cell in grid if cell != reference)]
+
+    def _ranges_at(self, vectors: Vectors, dim: int, precision: str) -> np.ndarray | None:
+        if precision != "int8":
+            return None
+        self.ranges[dim] = self.given_ranges[dim] if dim in self.given_ranges else vectors.ranges(dim)
+        return self.ranges[dim]
 
     def _encode(
         self, model: SentenceTransformer, values: Any, task: Task, prompts: dict[str, str | None]
@@ -123,6 +216,15 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         similarity = model.similarity_fn_name
         named = {f"{similarity}_{name}": value for name, value in result.full.metrics.items()}
         for cell in result.cells:
-            named |= {f"dim_{cell.dim}_{similarity}_{name}": value for name, value in cell.metrics.items()}
+            at = f"dim_{cell.dim}" if cell.precision == "float32" else f"dim_{cell.dim}_{cell.precision}"
+            named |= {f"{at}_{similarity}_{name}": value for name, value in cell.metrics.items()}
         self.primary_metric = f"{similarity}_{result.primary_metric}"
         return self.prefix_name_to_metrics(named, self.name)  # type: ignore[no-any-return]
+
+
+def _search_ms(score: Scorer, wanted: Relevance, k: int, device: torch.device) -> float:
+    """Return the milliseconds a query that scoring the whole corpus and taking the ``k`` best take here."""
+    queries = torch.arange(min(TIMED_QUERIES, wanted.queries), device=device)
+    begun = time.perf_counter()
+    score(queries).topk(min(k, len(wanted.order)), dim=1).values.cpu()  # to the CPU, so that a GPU has finished
+    return 1000 * (time.perf_counter() - begun) / len(queries)

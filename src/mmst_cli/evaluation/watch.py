@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
-from mmst_cli.evaluation.build import EvaluatorSuite
+from mmst_cli.evaluation.build import Evaluator, EvaluatorSuite
 from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
 from mmst_cli.terminal import Terminal
 
@@ -20,7 +19,7 @@ def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[No
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
     bar = Progress(*columns, console=terminal.console, transient=True, disable=not terminal.is_interactive)
 
-    def follow(name: str, evaluator: BaseEvaluator) -> None:
+    def follow(name: str, evaluator: Evaluator) -> None:
         if isinstance(evaluator, MatryoshkaRetrievalEvaluator):
             task = bar.add_task(f"evaluating {name} {when}", total=evaluator.inputs)
             evaluator.on_encoded = lambda count: bar.advance(task, count)
@@ -34,10 +33,11 @@ def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[No
             yield
     finally:
         suite.before_evaluator = None
-        for evaluator in suite.evaluators.values():
-            if isinstance(evaluator, MatryoshkaRetrievalEvaluator):
-                evaluator.on_encoded = None
-    scores = [
-        f"{name} {result.primary_metric} {result.primary(result.full):.4f}" for name, result in suite.results.items()
-    ]
+        for evaluator in suite.retrievals.values():
+            evaluator.on_encoded = None
+    results = {name: evaluation.result for name, evaluation in suite.evaluations.items()}
+    scores = [f"{name} {result.primary_metric} {result.primary(result.full):.4f}" for name, result in results.items()]
     terminal.say(f"evaluation {when}: {', '.join(scores)} ({time.perf_counter() - begun:.1f} s)")
+    for name, result in results.items():
+        if result.duplicates:
+            terminal.say(f"{name}: {result.duplicates:,} documents are identical to others and count once")

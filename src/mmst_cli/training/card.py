@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mmst_cli import __version__
 from mmst_cli.config.schema import Config
-from mmst_cli.data.columns import RowSet
-from mmst_cli.evaluation.results import EvaluationResult
+from mmst_cli.evaluation.prepare import Rows, data_card
+from mmst_cli.evaluation.results import Evaluation
 from mmst_cli.storage import write_text
 from mmst_cli.training.summary import comparison_rows
 
@@ -16,9 +16,9 @@ from mmst_cli.training.summary import comparison_rows
 def model_card(
     config: Config,
     config_yaml: str,
-    rows: Mapping[str, RowSet],
-    before: Mapping[str, EvaluationResult],
-    after: Mapping[str, EvaluationResult],
+    rows: Mapping[str, Rows],
+    before: Mapping[str, Evaluation],
+    after: Mapping[str, Evaluation],
     summary: str = "",
 ) -> str:
     """Return a model card in Markdown, with the hub's front matter.
@@ -63,30 +63,29 @@ print(model.similarity(query, page))
 ```"""
 
 
-def _scores(before: Mapping[str, EvaluationResult], after: Mapping[str, EvaluationResult], summary: str) -> str:
+def _scores(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], summary: str) -> str:
     if not after:
         return ""
     lines = ["## Evaluation", "", summary, ""]
-    for name, result in after.items():
+    for name, evaluation in after.items():
+        result = evaluation.result
         lines += [
             f"### {name}: {result.primary_metric}, {result.queries} queries, {result.corpus} documents",
             "",
-            "| dimension | before | after | share of full | bytes per vector |",
-            "|---:|---:|---:|---:|---:|",
+            "| dimension | precision | before | after | 95% interval | share of full | bytes per vector |",
+            "|---:|---|---:|---:|---|---:|---:|",
         ]
-        for row in comparison_rows(before.get(name), result):
+        for row in comparison_rows(before.get(name), evaluation):
             old = "-" if row["before"] is None else f"{row['before']:.4f}"
             share = "-" if row["share_of_full"] is None else f"{row['share_of_full']:.1%}"
-            lines.append(f"| {row['dim']} | {old} | {row['after']:.4f} | {share} | {row['bytes_per_vector']} |")
+            interval = "-" if row["interval"] is None else "{:.4f} to {:.4f}".format(*row["interval"])
+            values = [row["dim"], row["precision"], old, f"{row['after']:.4f}", interval, share]
+            lines.append(f"| {' | '.join(map(str, [*values, row['bytes_per_vector']]))} |")
         lines.append("")
     return "\n".join(lines).rstrip()
 
 
-def _data(config: Config, rows: Mapping[str, RowSet]) -> str:
+def _data(config: Config, rows: Mapping[str, Rows]) -> str:
+    entries = data_card(config, rows)
     lines = ["## Data", "", "| name | used for | source | rows | columns |", "|---|---|---|---:|---|"]
-    for key, row_set in rows.items():
-        section = config.datasets[key]
-        source = section.path + (f" / {section.name}" if section.name else "") + f" [{section.split}]"
-        columns = ", ".join(f"{c.name} ({c.role}, {c.modality})" for c in row_set.columns)
-        lines.append(f"| {key} | {section.use} | {source} | {len(row_set)} | {columns} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"| {' | '.join(entry.values())} |" for entry in entries)])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from mmst_cli.evaluation.results import EvaluationResult
+from mmst_cli.evaluation.results import Evaluation
+from mmst_cli.evaluation.statistics import compare
 
-Z95 = 1.96  # half width of a 95% interval, in standard errors
+COLUMNS = ("before", "after", "95% interval", "of full", "bytes")
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class TrainingResult:
     steps: int
     seconds: float
     training_seconds: float
-    before: dict[str, EvaluationResult]
-    after: dict[str, EvaluationResult]
+    before: dict[str, Evaluation]
+    after: dict[str, Evaluation]
     verdict: str
     next_command: str
     dry_run: bool = False
@@ -42,19 +42,22 @@ class TrainingResult:
         }
 
 
-def comparison_rows(before: EvaluationResult | None, after: EvaluationResult) -> list[dict[str, Any]]:
-    """Return a row per dimension: primary metric before and after, and its share of the full dimension's."""
-    full = after.primary(after.full)
+def comparison_rows(before: Evaluation | None, after: Evaluation) -> list[dict[str, Any]]:
+    """Return a row per cell: primary metric before and after, and its share of the full dimension's."""
+    result = after.result
+    full = result.primary(result.full)
     rows = []
-    for cell in after.cells:
-        old = before.cell(cell.dim) if before else None
-        score = after.primary(cell)
+    for cell in result.cells:
+        old = before.result.cell(cell.dim, cell.precision) if before else None
+        score = result.primary(cell)
         rows.append(
             {
                 "dim": cell.dim,
-                "metric": after.primary_metric,
-                "before": before.primary(old) if before and old else None,
+                "precision": cell.precision,
+                "metric": result.primary_metric,
+                "before": before.result.primary(old) if before and old else None,
                 "after": score,
+                "interval": cell.interval,
                 "share_of_full": score / full if full else None,
                 "bytes_per_vector": cell.bytes_per_vector,
             }
@@ -62,47 +65,44 @@ def comparison_rows(before: EvaluationResult | None, after: EvaluationResult) ->
     return rows
 
 
-def comparison_table(before: EvaluationResult | None, after: EvaluationResult) -> Table:
+def comparison_table(before: Evaluation | None, after: Evaluation) -> Table:
     """Return the rows of :func:`comparison_rows` as a table."""
-    table = Table(title=f"{after.evaluator}: {after.primary_metric}", title_justify="left")
-    for heading in ("dimension", "before", "after", "of full", "bytes/vector"):
-        table.add_column(heading, justify="right")
-    for row in comparison_rows(before, after):
-        table.add_row(
-            str(row["dim"]),
-            "-" if row["before"] is None else f"{row['before']:.4f}",
-            f"{row['after']:.4f}",
-            "-" if row["share_of_full"] is None else f"{row['share_of_full']:.1%}",
-            str(row["bytes_per_vector"]),
-        )
+    rows = comparison_rows(before, after)
+    with_precision = {row["precision"] for row in rows} != {"float32"}
+    title = f"{after.result.evaluator}: {after.result.primary_metric}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, title_style="bold")
+    for heading in ("dim", *(["precision"] if with_precision else []), *COLUMNS):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        cells = [str(row["dim"]), *([row["precision"]] if with_precision else [])]
+        cells.append("-" if row["before"] is None else f"{row['before']:.4f}")
+        cells.append(f"{row['after']:.4f}")
+        cells.append("-" if row["interval"] is None else "{:.3f}-{:.3f}".format(*row["interval"]))
+        cells.append("-" if row["share_of_full"] is None else f"{row['share_of_full']:.1%}")
+        table.add_row(*cells, str(row["bytes_per_vector"]))
     return table
 
 
-def verdict(before: Mapping[str, EvaluationResult], after: Mapping[str, EvaluationResult]) -> str:
+def verdict(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> str:
     """Say in a sentence an evaluator whether the model became better, worse, or neither that shows."""
-    return " ".join(_verdict(before.get(name), result) for name, result in after.items()) or "Nothing was evaluated."
+    return " ".join(_verdict(before.get(name), found) for name, found in after.items()) or "Nothing was evaluated."
 
 
-def _verdict(before: EvaluationResult | None, after: EvaluationResult) -> str:
-    new = after.primary(after.full)
-    about = f"{after.evaluator}: {after.primary_metric} at {after.full.dim} dimensions"
-    if before is None:
+def _verdict(before: Evaluation | None, after: Evaluation) -> str:
+    result = after.result
+    new, key = result.primary(result.full), result.full.key
+    about = f"{result.evaluator}: {result.primary_metric} at {result.full.dim} dimensions"
+    old_cell = before.result.cell(result.full.dim) if before else None
+    if before is None or old_cell is None:
         return f"{about} is {new:.4f}."
-    old = before.primary(before.full)
+    old = before.result.primary(old_cell)
     figures = f"{old:.4f} before, {new:.4f} after"
-    margin = paired_margin(before.primary_per_query, after.primary_per_query)
-    if margin is None:
+    if key not in before.per_query or before.query_ids != after.query_ids:
         word = "better" if new > old else "worse" if new < old else "no different"
         return f"{about} is {word} than before ({figures}); no interval is known for this metric."
-    interval = f"{new - old:+.4f} ± {margin:.4f}, 95% interval over {len(after.primary_per_query)} queries"
-    if abs(new - old) <= margin:
+    paired = compare(after.per_query[key][:, None], before.per_query[key][:, None])
+    low, high = paired.interval[0]
+    interval = f"{new - old:+.4f}, 95% interval {low:+.4f} to {high:+.4f} over {len(after.query_ids)} queries"
+    if low <= 0 <= high:
         return f"{about} is no different from before, as far as these queries show ({figures}: {interval})."
     return f"{about} is {'better' if new > old else 'worse'} than before ({figures}: {interval})."
-
-
-def paired_margin(before: list[float], after: list[float]) -> float | None:
-    """Return the half width of a normal 95% interval of the mean paired difference, or None."""
-    if len(before) != len(after) or len(after) < 2:
-        return None
-    differences = [new - old for old, new in zip(before, after, strict=True)]
-    return Z95 * stdev(differences, fmean(differences)) / math.sqrt(len(differences))

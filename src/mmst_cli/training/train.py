@@ -16,9 +16,12 @@ from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import loss_datasets
 from mmst_cli.config.schema import Config, Use
+from mmst_cli.data.columns import RowSet
 from mmst_cli.errors import ConfigError, RunError, WorkError
+from mmst_cli.evaluation.outcome import advised, save_outcome
+from mmst_cli.evaluation.page import write_page
 from mmst_cli.evaluation.prepare import Prepared, prepare
-from mmst_cli.evaluation.results import EvaluationResult, load_result, save_result
+from mmst_cli.evaluation.results import Evaluation, load_evaluation
 from mmst_cli.evaluation.watch import watched
 from mmst_cli.model.checks import half_precision_warning
 from mmst_cli.model.precision import check_precision, default_device
@@ -86,7 +89,7 @@ class _Job:
         self.config, self.run, self.terminal = config, run, terminal
         self.model, self.rows, self.suite = prepared.model, prepared.rows, prepared.suite
         self.loss: nn.Module = build_loss(config.loss, self.model)
-        self.before: dict[str, EvaluationResult] = {}
+        self.before: dict[str, Evaluation] = {}
         rate = float(config.training.get("learning_rate", 5e-5))
         if warning := half_precision_warning(self.model, rate):
             terminal.warn(warning)
@@ -123,14 +126,15 @@ class _Job:
         )
 
     def _build_trainer(self, folder: Path, callbacks: list[Any]) -> RunTrainer:
-        evaluated = {key: self.rows[key] for key in loss_datasets(self.config)}
+        rows = {key: rows for key, rows in self.rows.items() if isinstance(rows, RowSet)}
+        evaluated = {key: rows[key] for key in loss_datasets(self.config) if key in rows}
         arguments = build_arguments(self.config, folder)
         if not evaluated and not self.suite.evaluators:
             arguments.eval_strategy = "no"
         return RunTrainer(
             model=self.model,
             args=arguments,
-            train=next(self.rows[key] for key, d in self.config.datasets.items() if d.use is Use.train),
+            train=next(rows[key] for key, d in self.config.datasets.items() if d.use is Use.train),
             evaluated=evaluated,
             loss=self.loss,
             evaluator=self.suite if self.suite.evaluators else None,
@@ -138,29 +142,29 @@ class _Job:
             write_card=lambda target: write_card(target, self._card({}, "")),
         )
 
-    def _card(self, after: dict[str, EvaluationResult], summary: str) -> str:
+    def _card(self, after: dict[str, Evaluation], summary: str) -> str:
         yaml = config_to_yaml(self.config)
         return model_card(self.config, yaml, self.rows, self.before, after, summary)
 
     def _primary_keys(self) -> dict[str, None]:
         return {
-            f"{name}_{self.model.similarity_fn_name}_{result.primary_metric}": None
-            for name, result in self.before.items()
+            f"{name}_{self.model.similarity_fn_name}_{evaluation.result.primary_metric}": None
+            for name, evaluation in self.before.items()
         }
 
     def _evaluate_before(self) -> dict[str, float]:
         """Measure the untrained model, or read what was measured when a resumed run was begun."""
         saved = {name: self.run.evaluations / f"{name}{BEFORE}.json" for name in self.suite.evaluators}
         if saved and all(path.is_file() for path in saved.values()):
-            self.before = {name: load_result(path) for name, path in saved.items()}
+            self.before = {name: load_evaluation(path) for name, path in saved.items()}
             return {}
         if not saved:
             return {}
         with watched(self.suite, self.terminal, "before training"):
             metrics = self.suite(self.model, steps=0)
-        self.before = dict(self.suite.results)
-        for result in self.before.values():
-            save_result(result, self.run.evaluations, BEFORE)
+        self.before = dict(self.suite.evaluations)
+        for evaluation in self.before.values():
+            save_outcome(evaluation, self.suite, self.run.evaluations, BEFORE)
         self.run.log_metrics({"step": 0, "epoch": 0.0, **{f"eval_{k}": v for k, v in metrics.items()}})
         return metrics
 
@@ -201,7 +205,7 @@ class _Job:
         )
         self.terminal.say(f"interrupted at step {step}. {way_on}")
 
-    def _evaluate_after(self, trainer: RunTrainer) -> dict[str, EvaluationResult]:
+    def _evaluate_after(self, trainer: RunTrainer) -> dict[str, Evaluation]:
         """Measure the final model, unless the last step's evaluation just did."""
         measured = self.suite.last_step == trainer.state.global_step and not trainer.args.load_best_model_at_end
         if self.suite.evaluators and not measured:
@@ -209,16 +213,14 @@ class _Job:
                 metrics = self.suite(self.model, steps=trainer.state.global_step)
             record = {"step": trainer.state.global_step, "epoch": trainer.state.epoch, "final": True}
             self.run.log_metrics({**record, **{f"eval_{k}": v for k, v in metrics.items()}})
-        return {
-            name: EvaluationResult(**{**result.__dict__, "model": str(self.run.model)})
-            for name, result in self.suite.results.items()
-        }
+        self.suite.model_name = str(self.run.model)
+        return advised(self.suite)
 
     def _finish(
-        self, trainer: RunTrainer, after: dict[str, EvaluationResult], begun: float, training_seconds: float
+        self, trainer: RunTrainer, after: dict[str, Evaluation], begun: float, training_seconds: float
     ) -> TrainingResult:
-        for result in after.values():
-            save_result(result, self.run.evaluations)
+        for name, evaluation in after.items():
+            save_outcome(evaluation, self.suite, self.run.evaluations, before=self.before.get(name))
         summary = verdict(self.before, after)
         card = self._card(after, summary)
 
@@ -227,8 +229,16 @@ class _Job:
             write_card(folder, card)
 
         replace_folder(self.run.model, save)
-        dims = next((result.cells for result in after.values()), [])
-        smaller = f" --dim {dims[len(dims) // 2].dim}" if len(dims) > 1 else ""
+        write_page(
+            self.run.report,
+            self.config,
+            self.rows,
+            self.suite,
+            verdict=summary,
+            before=self.before,
+            after=after,
+            run=self.run,
+        )
         return TrainingResult(
             run=str(self.run.path),
             steps=trainer.state.global_step,
@@ -237,15 +247,26 @@ class _Job:
             before=self.before,
             after=after,
             verdict=summary,
-            next_command=f"mmst encode {self.run.path} FOLDER_OF_IMAGES --output vectors{smaller}",
+            next_command=next_command(self.run, after),
         )
 
     def _say_result(self, result: TrainingResult) -> None:
         for name, evaluation in result.after.items():
             self.terminal.show(comparison_table(self.before.get(name), evaluation))
         self.terminal.show(result.verdict)
+        for evaluation in result.after.values():
+            if advice := evaluation.result.recommendation:
+                self.terminal.show(f"{evaluation.result.evaluator}: {advice['sentence']}")
+        self.terminal.show(f"report: {self.run.report}")
         self.terminal.show(f"model: {self.run.model} ({result.steps} steps, {result.seconds:.0f} s)")
         self.terminal.show(f"next: {result.next_command}")
+
+
+def next_command(run: RunFolder, after: dict[str, Evaluation]) -> str:
+    """Return the command that encodes a collection as recommended, or at the full dimension."""
+    advice = [evaluation.result.recommendation for evaluation in after.values() if evaluation.result.recommendation]
+    command = advice[0].get("command") if advice else None
+    return command or f"mmst encode {run.path} INPUT --output vectors"
 
 
 def _find_start(

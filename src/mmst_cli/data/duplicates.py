@@ -1,0 +1,72 @@
+"""Identical documents, found while the corpus streams by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xxhash
+from PIL import Image
+
+from mmst_cli.config.schema import Modality
+
+
+class Deduplicator:
+    """Lets the first of identical documents pass, and remembers which document each is a copy of.
+
+    It keeps a digest of 16 bytes and two indices a document, never a document.
+
+    Attributes:
+        first_of: for each document that was read, the place of its content among the distinct documents.
+    """
+
+    def __init__(self) -> None:
+        self.first_of: list[int] = []
+        self._places: dict[bytes, int] = {}
+
+    def unique(self, documents: Iterable[tuple[Modality, Any]]) -> Iterator[tuple[int, Modality, Any]]:
+        """Yield (index, modality, value) of each document whose content no earlier one has."""
+        for index, (modality, value) in enumerate(documents):
+            distinct = len(self._places)
+            place = self._places.setdefault(self.digest(modality, value), distinct)
+            self.first_of.append(place)
+            if place == distinct:
+                yield index, modality, value
+
+    @staticmethod
+    def digest(modality: Modality, value: Any) -> bytes:
+        """Return 16 bytes that name a document by its decoded content.
+
+        Texts are the same if every character is; images, if mode, size and all pixels are, whatever file
+        format they came in; inputs of several parts, if all parts are.
+
+        Raises:
+            TypeError: the value is of no kind that a document has.
+        """
+        hasher = xxhash.xxh3_128(modality.encode())
+        for part in _parts(value):
+            hasher.update(len(part).to_bytes(8, "little"))  # else "ab", "c" would be "a", "bc"
+            hasher.update(part)
+        return hasher.digest()
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    """Yield what a value is made of, each part's kind before its content."""
+    if isinstance(value, str):
+        yield from (b"text", value.encode("utf-8", "surrogatepass"))
+    elif isinstance(value, Image.Image):
+        yield f"image {value.mode} {value.size}".encode()
+        yield bytes(value.getpalette() or ()) if value.mode in ("P", "PA") else b""
+        yield value.tobytes()
+    elif isinstance(value, np.ndarray):
+        yield from (f"array {value.dtype} {value.shape}".encode(), value.tobytes())
+    elif isinstance(value, Mapping):
+        yield f"mapping of {len(value)}".encode()
+        for name in sorted(value):
+            yield name.encode()
+            yield from _parts(value[name])
+    elif isinstance(value, int | float | None):
+        yield repr(value).encode()
+    else:
+        raise TypeError(f"a document holds no {type(value).__name__}")

@@ -1,0 +1,265 @@
+"""`mmst eval A --compare B`: whether one model is better than another on the same queries, cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mmst_cli.errors import ConfigError
+from mmst_cli.evaluation.results import Cell, Evaluation, load_evaluation
+from mmst_cli.evaluation.statistics import CONFIDENCE, Array, compare, holm
+from mmst_cli.runs import RunFolder
+
+MOVED = 5  # queries shown of those that gained, and of those that lost
+NAMED = 3  # ids shown of queries that only one side has
+
+
+@dataclass(frozen=True)
+class CellComparison:
+    """One cell of both: means of the primary metric, and their difference ``a - b``.
+
+    ``interval`` is the 95% interval of the difference by itself, ``p`` that of a two-sided randomisation test,
+    and ``p_holm`` the same, corrected for the number of cells.
+    """
+
+    dim: int
+    precision: str
+    a: float
+    b: float
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class MovedQuery:
+    """A query with its metric on either side; ``text`` where it is known."""
+
+    query: str
+    a: float
+    b: float
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What came of comparing two evaluations; every difference is that of ``name_a`` less ``name_b``.
+
+    Attributes:
+        name_a: how the first is called.
+        name_b: how the second is called.
+        evaluator: its name in the config of the first.
+        metric: the primary metric.
+        queries: how many both answered.
+        cells: those that both have, the largest first.
+        gained: the queries at which the first is most ahead in the largest cell, at most five.
+        lost: those at which it is most behind.
+        verdict: one sentence.
+    """
+
+    name_a: str
+    name_b: str
+    evaluator: str
+    metric: str
+    queries: int
+    cells: list[CellComparison]
+    gained: list[MovedQuery]
+    lost: list[MovedQuery]
+    verdict: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+
+def load_comparable(path: str, evaluator: str) -> Evaluation | None:
+    """Return what was saved at ``path``, or None where that is a model, or a run that wasn't evaluated so.
+
+    Args:
+        path: a result's JSON file, or a run folder.
+        evaluator: which of a run's results to take.
+
+    Raises:
+        RunError: a JSON file isn't there or holds no result.
+    """
+    if path.endswith(".json"):
+        return load_evaluation(Path(path))
+    run = RunFolder(Path(path))
+    saved = run.evaluations / f"{evaluator}.json"
+    return load_evaluation(saved) if run.is_run() and saved.is_file() else None
+
+
+def compare_evaluations(
+    a: Evaluation, b: Evaluation, name_a: str, name_b: str, texts: Mapping[str, str] | None = None
+) -> Comparison:
+    """Compare two evaluations of the same queries.
+
+    Args:
+        a: the one that the differences speak for.
+        b: what it is compared with; its queries may be in another order.
+        name_a: what to call the first.
+        name_b: what to call the second.
+        texts: query id to text, to show beside the ids.
+
+    Raises:
+        ConfigError: the metric, documents or queries differ, no cell is in both, or one has no values per query.
+    """
+    place = _same_queries(a, b, name_a, name_b)
+    cells = [cell for cell in a.result.cells if cell.key in a.per_query and cell.key in b.per_query]
+    if not cells:
+        has_a, has_b = (", ".join(cell.key for cell in side.result.cells) for side in (a, b))
+        raise ConfigError(f"--compare: no dimension and precision is in both: {name_a} has {has_a}; {name_b} {has_b}.")
+    ours = np.column_stack([a.per_query[cell.key] for cell in cells])
+    theirs = np.column_stack([b.per_query[cell.key] for cell in cells])[place]
+    compared = _compare_cells(cells, ours, theirs)
+    gained, lost = _moved(a.query_ids, ours[:, 0], theirs[:, 0], texts or {})
+    metric, queries = a.result.primary_metric, len(ours)
+    verdict = _verdict(name_a, name_b, metric, queries, compared)
+    return Comparison(name_a, name_b, a.result.evaluator, metric, queries, compared, gained, lost, verdict)
+
+
+def _same_queries(a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> list[int]:
+    """Return where each query of ``a`` is in ``b``, having checked that they measure the same."""
+    for name, side in ((name_a, a), (name_b, b)):
+        if not side.per_query:
+            raise ConfigError(f"--compare: {name} has no values per query. Evaluate it again with `mmst eval`.")
+    if a.result.primary_metric != b.result.primary_metric:
+        raise ConfigError(
+            f"--compare: {name_a} was measured by {a.result.primary_metric}, {name_b} by {b.result.primary_metric}. "
+            "Evaluate both with the same config."
+        )
+    only_a, only_b = (_only(one, other) for one, other in ((a, b), (b, a)))
+    if sorted(a.query_ids) != sorted(b.query_ids):
+        raise ConfigError(
+            f"--compare: the queries differ: {name_a} has {len(a.query_ids):,}, {_count(only_a)} of its own; "
+            f"{name_b} has {len(b.query_ids):,}, {_count(only_b)} of its own. Evaluate both on the same data."
+        )
+    if a.result.corpus != b.result.corpus:
+        raise ConfigError(
+            f"--compare: {name_a} was searched for among {a.result.corpus:,} documents, {name_b} among "
+            f"{b.result.corpus:,}. Evaluate both on the same data."
+        )
+    if a.query_ids == b.query_ids:
+        return list(range(len(a.query_ids)))
+    place = {query: index for index, query in enumerate(b.query_ids)}
+    return [place[query] for query in a.query_ids]
+
+
+def _only(one: Evaluation, other: Evaluation) -> list[str]:
+    known = set(other.query_ids)
+    return [query for query in one.query_ids if query not in known]
+
+
+def _count(queries: Sequence[str]) -> str:
+    if not queries:
+        return "none"
+    more = ", ..." if len(queries) > NAMED else ""
+    return f"{len(queries):,} ({', '.join(queries[:NAMED])}{more})"
+
+
+def _compare_cells(cells: Sequence[Cell], a: Array, b: Array) -> list[CellComparison]:
+    paired = compare(a, b)
+    corrected = holm(paired.p)
+    return [
+        CellComparison(
+            dim=cell.dim,
+            precision=cell.precision,
+            a=float(a[:, index].mean()),
+            b=float(b[:, index].mean()),
+            difference=float(paired.difference[index]),
+            interval=(float(paired.interval[index, 0]), float(paired.interval[index, 1])),
+            p=float(paired.p[index]),
+            p_holm=float(corrected[index]),
+        )
+        for index, cell in enumerate(cells)
+    ]
+
+
+def _moved(
+    ids: Sequence[str], a: Array, b: Array, texts: Mapping[str, str]
+) -> tuple[list[MovedQuery], list[MovedQuery]]:
+    difference = np.round(a - b, 12)  # so that equal differences stay in the order of the queries
+
+    def first(order: npt.NDArray[np.intp], sign: int) -> list[MovedQuery]:
+        places = [int(i) for i in order[:MOVED] if sign * difference[i] > 0]
+        return [MovedQuery(ids[i], float(a[i]), float(b[i]), texts.get(ids[i])) for i in places]
+
+    return first(np.argsort(-difference, kind="stable"), 1), first(np.argsort(difference, kind="stable"), -1)
+
+
+def _verdict(name_a: str, name_b: str, metric: str, queries: int, cells: Sequence[CellComparison]) -> str:
+    first = cells[0]
+    corrected = f" after Holm's correction for {len(cells)} cells" if len(cells) > 1 else ""
+    probability = f"p = {_p(first.p_holm)}".replace("= <", "< ")
+    figures = (
+        f"{metric} {first.a:.4f} against {first.b:.4f}, {first.difference:+.4f}, 95% interval "
+        f"{first.interval[0]:+.4f} to {first.interval[1]:+.4f}, {probability}{corrected}, {queries:,} queries"
+    )
+    at = f"at {first.dim} dimensions in {first.precision}"
+    if first.p_holm >= 1 - CONFIDENCE:
+        about = f"{name_a} is no different from {name_b} {at}, as far as these queries show ({figures})"
+    else:
+        about = f"{name_a} is {'better' if first.difference > 0 else 'worse'} than {name_b} {at} ({figures})"
+    if len(cells) == 1:
+        return f"{about}."
+    sure = [cell for cell in cells if cell.p_holm < 1 - CONFIDENCE]
+    better = sum(cell.difference > 0 for cell in sure)
+    return f"{about}; of all {len(cells)} cells it is better in {better} and worse in {len(sure) - better}."
+
+
+def comparison_tables(comparison: Comparison) -> list[RenderableType]:
+    """Return a table of cells, one of the queries that moved most if any did, and the verdict (a plain string)."""
+    tables: list[RenderableType] = [_cell_table(comparison)]
+    if comparison.gained or comparison.lost:
+        tables.append(_query_table(comparison))
+    return [*tables, comparison.verdict]
+
+
+def _cell_table(comparison: Comparison) -> Table:
+    title = f"{comparison.evaluator}: {comparison.metric} of A = {comparison.name_a} and B = {comparison.name_b}"
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for heading in ("dim", "precision", "A", "B", "A - B", "95% interval", "p", "p, Holm"):
+        table.add_column(heading, justify="left" if heading == "precision" else "right", no_wrap=True)
+    for cell in comparison.cells:
+        low, high = cell.interval
+        difference = Text(f"{cell.difference:+.4f}")
+        if cell.p_holm < 1 - CONFIDENCE:
+            difference.stylize("bold green" if cell.difference > 0 else "bold red")
+        scores = (f"{cell.a:.4f}", f"{cell.b:.4f}", difference, f"{low:+.4f} to {high:+.4f}")
+        table.add_row(str(cell.dim), cell.precision, *scores, _p(cell.p), _p(cell.p_holm))
+    return table
+
+
+def _query_table(comparison: Comparison) -> Table:
+    first = comparison.cells[0]
+    title = f"Queries that gained and lost most at {first.dim} dimensions in {first.precision}"
+    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    table.add_column("query")
+    for heading in ("A", "B", "A - B"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for part in (comparison.gained, comparison.lost):
+        for moved in part:
+            label = f"{moved.query}: {' '.join(moved.text.split())}" if moved.text else moved.query
+            # The text is cut, not wrapped; a column that can't wrap would take its room from the figures.
+            table.add_row(
+                Text(label, no_wrap=True, overflow="ellipsis"),
+                f"{moved.a:.4f}",
+                f"{moved.b:.4f}",
+                f"{moved.a - moved.b:+.4f}",
+            )
+        table.add_section()
+    return table
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,146 @@
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from mmst_cli.errors import ConfigError, RunError
+from mmst_cli.evaluation.compare import compare_evaluations, comparison_tables, load_comparable
+from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult, save_evaluation
+
+
+def evaluation(values, ids=None, metric="ndcg@10", corpus=200):
+    """Return an evaluation of {(dim, precision): values per query}, the full cell first."""
+    cells = [Cell(dim, precision, dim, {metric: float(np.mean(v))}) for (dim, precision), v in values.items()]
+    queries = len(next(iter(values.values())))
+    per_query = {cell.key: np.asarray(v, dtype=float) for cell, v in zip(cells, values.values(), strict=True)}
+    result = EvaluationResult("pages", "org/m", queries, corpus, metric, cells)
+    return Evaluation(result, ids or [f"q{i}" for i in range(queries)], per_query)
+
+
+@pytest.fixture
+def good():
+    return np.random.default_rng(0).choice([0.43, 0.63, 1], size=200, p=[0.1, 0.2, 0.7])
+
+
+@pytest.fixture
+def bad(good):
+    values = good.copy()
+    values[:40] = 0
+    return values
+
+
+def text_of(comparison, width):
+    console = Console(file=io.StringIO(), width=width)
+    for table in comparison_tables(comparison):
+        console.print(table, markup=False)
+    return console.file.getvalue()
+
+
+def test_says_which_is_better_and_how_sure_that_is(good, bad):
+    a = evaluation({(64, "float32"): good, (64, "int8"): good, (32, "float32"): good})
+    b = evaluation({(64, "float32"): bad, (32, "float32"): good, (16, "float32"): good})
+    found = compare_evaluations(a, b, "runs/a", "runs/b")
+    assert [(cell.dim, cell.precision) for cell in found.cells] == [(64, "float32"), (32, "float32")]
+    first, second = found.cells
+    assert (first.a, first.b) == (pytest.approx(good.mean()), pytest.approx(bad.mean()))
+    assert first.difference == pytest.approx(good.mean() - bad.mean())
+    assert first.interval[0] < first.difference < first.interval[1]
+    assert first.p == pytest.approx(1 / 10_001) and first.p_holm == pytest.approx(2 / 10_001)
+    assert second.p == second.p_holm == 1
+    assert found.verdict.startswith("runs/a is better than runs/b at 64 dimensions in float32 (ndcg@10 ")
+    assert found.verdict.endswith("of all 2 cells it is better in 1 and worse in 0.")
+    swapped = compare_evaluations(b, a, "runs/b", "runs/a")
+    assert "runs/b is worse than runs/a" in swapped.verdict
+    assert swapped.cells[0].difference == pytest.approx(-first.difference)
+    assert json.loads(json.dumps(found.to_dict()))["queries"] == 200
+
+
+def test_says_so_where_nothing_shows(good):
+    other = np.roll(good, 1)
+    found = compare_evaluations(evaluation({(64, "float32"): good}), evaluation({(64, "float32"): other}), "A", "B")
+    assert found.verdict.startswith(
+        "A is no different from B at 64 dimensions in float32, as far as these queries show"
+    )
+    same = compare_evaluations(evaluation({(64, "float32"): good}), evaluation({(64, "float32"): good}), "A", "B")
+    assert same.cells[0].p == 1 and not same.gained and not same.lost
+    assert same.cells[0].interval[0] < 0 < same.cells[0].interval[1]
+
+
+def test_queries_are_matched_by_id(good, bad):
+    order = np.random.default_rng(1).permutation(200)
+    a = evaluation({(64, "float32"): good})
+    b = evaluation({(64, "float32"): bad[order]}, ids=[f"q{i}" for i in order])
+    straight = compare_evaluations(a, evaluation({(64, "float32"): bad}), "A", "B")
+    assert compare_evaluations(a, b, "A", "B") == straight
+
+
+def test_names_the_queries_that_moved_most():
+    ours = np.array([1, 1, 0, 0.5, 0.2, 0.9, 1, 1, 1])
+    theirs = np.array([0, 0.5, 1, 0.6, 0.2, 0.8, 0.9, 0.9, 0.9])
+    a, b = evaluation({(8, "float32"): ours}), evaluation({(8, "float32"): theirs})
+    found = compare_evaluations(a, b, "A", "B", texts={"q0": "where is [bold]it[/bold]?"})
+    assert [moved.query for moved in found.gained] == ["q0", "q1", "q5", "q6", "q7"]
+    assert [(moved.query, moved.a, moved.b) for moved in found.lost] == [("q2", 0, 1), ("q3", 0.5, 0.6)]
+    assert found.gained[0].text == "where is [bold]it[/bold]?" and found.gained[1].text is None
+    assert "q0: where is [bold]it[/bold]?" in text_of(found, 80)
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_reads_well(good, bad, width):
+    grid = [(2048, "float32"), (2048, "binary-rescored"), (512, "int8")]
+    a, b = (evaluation(dict.fromkeys(grid, values)) for values in (bad, good))
+    name = "runs/Qwen3-VL-Embedding-2B-vdr[1]"
+    texts = {f"q{i}": "a long question about revenue " * 9 for i in range(200)}
+    shown = text_of(compare_evaluations(a, b, name, "Qwen/Qwen3-VL-Embedding-2B", texts), width)
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= width
+    row = next(line for line in lines if "binary-rescored" in line and "2048" in line)
+    assert row.split()[:4] == ["2048", "binary-rescored", f"{bad.mean():.4f}", f"{good.mean():.4f}"]
+    assert row.split()[-2:] == ["<0.001", "<0.001"]
+    assert sum("..." in line or "…" in line for line in lines) >= (5 if width == 80 else 0)
+    assert shown.count("[1]") == 2  # in the title and the verdict
+    moved = next(line for line in lines if "a long question" in line)
+    assert [len(figure) for figure in moved.split()[-3:]] == [6, 6, 7]
+
+
+def refused(a, b):
+    with pytest.raises(ConfigError) as caught:
+        compare_evaluations(a, b, "A", "B")
+    assert len(caught.value.faults) == 1
+    return str(caught.value)
+
+
+def test_what_can_not_be_compared_is_refused(good):
+    a = evaluation({(64, "float32"): good})
+    other = evaluation({(64, "float32"): good}, ids=[f"q{i}" for i in range(195)] + [f"x{i}" for i in range(5)])
+    assert refused(a, other).startswith(
+        "--compare: the queries differ: A has 200, 5 (q195, q196, q197, ...) of its own; "
+        "B has 200, 5 (x0, x1, x2, ...) of its own."
+    )
+    assert "B has 150, none of its own" in refused(a, evaluation({(64, "float32"): good[:150]}))
+    assert "A was measured by ndcg@10, B by mrr@10" in refused(a, evaluation({(64, "float32"): good}, metric="mrr@10"))
+    assert "A was searched for among 200 documents, B among 90" in refused(
+        a, evaluation({(64, "float32"): good}, corpus=90)
+    )
+    assert "A has 64 float32; B 32 float32" in refused(a, evaluation({(32, "float32"): good}))
+    assert "B has no values per query" in refused(a, Evaluation(a.result))
+
+
+def test_what_was_saved_is_found(tmp_path, good):
+    a = evaluation({(64, "float32"): good})
+    run = tmp_path / "run"
+    (run / "eval").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    saved = save_evaluation(a, run / "eval")
+    save_evaluation(replace(a, result=replace(a.result, corpus=3)), run / "eval", ".before")
+    for path in (run, saved):
+        loaded = load_comparable(str(path), "pages")
+        assert loaded.result.corpus == 200
+        assert compare_evaluations(a, loaded, "A", "B").cells[0].difference == 0
+    assert load_comparable(str(run), "another") is None
+    assert load_comparable("org/model", "pages") is None
+    with pytest.raises(RunError):
+        load_comparable(str(tmp_path / "gone.json"), "pages")
