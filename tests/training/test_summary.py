@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
-from mmst_cli.training.summary import comparison_rows, verdict
+from mmst_cli.evaluation.verdict import verdict
+from mmst_cli.training.summary import comparison_rows
 
 
 def result(scores, per_query=()):

@@ -19,6 +19,7 @@ from mmst_cli.evaluation.page import write_page
 from mmst_cli.evaluation.prepare import Prepared, prepare
 from mmst_cli.evaluation.results import Evaluation, load_evaluation
 from mmst_cli.evaluation.trec import save_runs
+from mmst_cli.evaluation.verdict import verdict
 from mmst_cli.evaluation.watch import watched
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal, quiet_libraries
@@ -198,17 +199,12 @@ def _write_report(path: Path, config: Config, prepared: Prepared, evaluations: d
     run = RunFolder(Path(config.model.name_or_path).parent)
     saved = {name: run.evaluations / f"{name}.before.json" for name in evaluations}
     before = {name: load_evaluation(path) for name, path in saved.items() if path.is_file()} if run.is_run() else {}
-    sentences = [
-        f"{name}: {found.result.primary_metric} is {found.result.primary(found.result.full):.4f} "
-        f"at {found.result.full.dim} dimensions."
-        for name, found in evaluations.items()
-    ]
     return write_page(
         path,
         config,
         prepared.rows,
         prepared.suite,
-        verdict=" ".join(sentences),
+        verdict=verdict(before, evaluations),
         before=before,
         after=evaluations,
         run=run if run.is_run() else None,

@@ -17,7 +17,7 @@ from mmst_cli.evaluation.results import Evaluation, save_evaluation
 from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
 from mmst_cli.terminal import Terminal
 
-COSTS = ("bytes", "GB/million", "ms/query")  # of a stored vector, of an index of a million, of a search here
+COSTS = ("bytes", "GB/1M", "ms/query")  # of a stored vector, of an index of a million, of a search here
 WIDE = 110  # characters from which a table has room for further metrics
 DEFAULT_KEEP = 0.99  # share of the full dimension's score that a recommended size must be shown to keep
 
@@ -84,7 +84,9 @@ def cells_table(evaluation: Evaluation, width: int = 80) -> Table:
     result = evaluation.result
     others = [n for n in ("mrr@10", "recall@10", "accuracy@1") if n in result.full.metrics] if width >= WIDE else []
     title = f"{result.evaluator}: {result.queries:,} queries, {result.corpus:,} documents" if result.corpus else None
-    table = Table(title=title or result.evaluator, title_justify="left", box=SIMPLE_HEAD, title_style="bold")
+    table = Table(
+        title=title or result.evaluator, title_justify="left", box=SIMPLE_HEAD, title_style="bold", padding=(0, 1, 0, 0)
+    )
     for heading in ("dim", "precision", result.primary_metric, "95% interval", "of full", *others, *COSTS):
         table.add_column(heading, justify="left" if heading == "precision" else "right", no_wrap=True)
     best = result.primary(result.full)

@@ -22,6 +22,7 @@ from mmst_cli.evaluation.outcome import advised, save_outcome
 from mmst_cli.evaluation.page import write_page
 from mmst_cli.evaluation.prepare import Prepared, prepare
 from mmst_cli.evaluation.results import Evaluation, load_evaluation
+from mmst_cli.evaluation.verdict import verdict
 from mmst_cli.evaluation.watch import watched
 from mmst_cli.model.checks import half_precision_warning
 from mmst_cli.model.precision import check_precision, default_device
@@ -32,7 +33,7 @@ from mmst_cli.training.arguments import build_arguments
 from mmst_cli.training.card import model_card, write_card
 from mmst_cli.training.loss import MatryoshkaMeter, build_loss
 from mmst_cli.training.progress import RunReporter
-from mmst_cli.training.summary import TrainingResult, comparison_table, verdict
+from mmst_cli.training.summary import TrainingResult, comparison_table
 from mmst_cli.training.trainer import RunTrainer
 
 BEFORE = ".before"  # suffix of the untrained model's results
