@@ -21,6 +21,17 @@ def pytest_unconfigure():
     shutil.rmtree(_OWN_CACHE, ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items):
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model_path():
     """Folder of `builtin:tiny-qwen3-vl`."""
