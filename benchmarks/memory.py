@@ -40,7 +40,8 @@ def build_pages(count: int) -> Path:
 def _draw(folder: Path, count: int) -> None:
     from PIL import ImageDraw
 
-    from mmst_cli.data.pages import draw_page, sample_attributes, write_query
+    from mmst_cli.data.page_drawing import draw_page
+    from mmst_cli.data.pages import sample_attributes, write_query
 
     rng = random.Random(0)
     looks = [sample_attributes(rng) for _ in range(DRAWN)]

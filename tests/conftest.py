@@ -51,7 +51,8 @@ def tiny_model(tiny_model_path):
 @pytest.fixture(scope="session")
 def page_rows():
     """A function giving ``n`` (query, page) pairs, each page with attributes of its own."""
-    from mmst_cli.data.pages import draw_page, sample_attributes, write_query
+    from mmst_cli.data.page_drawing import draw_page
+    from mmst_cli.data.pages import sample_attributes, write_query
 
     def rows(n, seed=0):
         rng = random.Random(seed)

@@ -164,7 +164,7 @@ def evaluate(
             save_run=save_run,
             compare=compare,
             report=report_path(settings, output) if report else None,
-            overwrite=overwrite or (report and output is None),
+            overwrite=overwrite,
         )
         outcome = run_evaluation(settings, options, terminal)
         if json_output:
@@ -252,7 +252,8 @@ def inspect_modalities(
 
         terminal = Terminal()
         with terminal.waiting(LOADING):
-            from mmst_cli.model.inspect import facts_table, run_inspection
+            from mmst_cli.model.facts_table import facts_table
+            from mmst_cli.model.inspect import run_inspection
 
             quiet_libraries(terminal)
         facts = run_inspection(model, revision=revision, trust_remote_code=trust_remote_code)

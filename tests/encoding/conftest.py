@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from mmst_cli.data.pages import draw_page, sample_attributes, sample_queries
+from mmst_cli.data.page_drawing import draw_page
+from mmst_cli.data.pages import sample_attributes, sample_queries
 from mmst_cli.encoding.encode import run_encode
 from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.terminal import Terminal

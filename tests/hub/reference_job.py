@@ -10,7 +10,8 @@ from typing import Any
 from datasets import Dataset, Features, Image, Value
 from stand_in import StandInHub
 
-from mmst_cli.data.pages import Attributes, draw_page, eval_attributes, near_miss, train_attributes, write_query
+from mmst_cli.data.page_drawing import Attributes, draw_page
+from mmst_cli.data.pages import eval_attributes, near_miss, train_attributes, write_query
 from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
 
 MODEL = "Qwen/Qwen3-VL-Embedding-2B"

@@ -150,7 +150,8 @@ def with_grid(config: Config, options: EvaluationOptions) -> Config:
 def _refuse_if_written(config: Config, options: EvaluationOptions) -> None:
     if options.overwrite:
         return
-    targets = {"--report": [options.report] if options.report else []}
+    # A run's own report is renewed whenever one is asked for.
+    targets = {"--report": [options.report] if options.report and options.output else []}
     targets["--output"] = [options.output / f"{name}.json" for name in config.evaluators] if options.output else []
     targets["--save-run"] = (
         [options.save_run / f"{name}.qrels" for name in config.evaluators] if options.save_run else []

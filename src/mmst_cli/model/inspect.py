@@ -12,7 +12,6 @@ from mmst_cli.model.load import find_model
 from mmst_cli.model.weightless import build_without_weights, read_header
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from sentence_transformers import SentenceTransformer
 
 # The processor's part that takes each modality; a chat template joins them into messages.
@@ -231,52 +230,3 @@ def _bytes_on_disk(source: str, revision: str | None) -> int | None:
     except (OSError, ValueError):  # offline, with the configs in the cache
         return None
     return sum(file.size or 0 for file in files) or None
-
-
-def facts_table(facts: ModelFacts) -> RenderableType:
-    """Return two tables: the modalities, and everything else."""
-    from rich.console import Group
-    from rich.table import Table
-
-    modalities = Table("modality", "taken", "through", "by", title_justify="left", title=facts.model)
-    for fact in facts.modalities:
-        through = " ".join(filter(None, [(fact.part or "").replace("_", " "), fact.part_class])) or "-"
-        taken = "yes" if fact.supported else "no"
-        modalities.add_row(fact.modality, taken, through, fact.method or "-")
-    rest = Table(show_header=False)
-    rest.add_column(no_wrap=True)
-    rest.add_column(overflow="fold")
-    for name, value in _lines(facts).items():
-        rest.add_row(name, value)
-    return Group(modalities, rest)
-
-
-def _lines(facts: ModelFacts) -> dict[str, str]:
-    dims = ", ".join(str(dim) for dim in facts.matryoshka_dims or [])
-    size = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in (facts.image_size or {}).items())
-    prompts = "\n".join(f"{name}: {text!r}" for name, text in facts.prompts.items())
-    return {
-        "architecture": facts.architecture,
-        "parameters": f"{facts.parameters:,}",
-        "dtype": facts.dtype or "not recorded",
-        "size on disk": _in_units(facts.bytes_on_disk),
-        "dimension": str(facts.dimension or "not recorded"),
-        "Matryoshka dims": dims or "not recorded",
-        "pooling": facts.pooling or "none",
-        "normalised": "yes" if facts.normalised else "no",
-        "similarity": facts.similarity or "not recorded",
-        "message format": facts.message_format or "none",
-        "maximum length": f"{facts.max_length:,} tokens" if facts.max_length else "not recorded",
-        "image size": size or "none",
-        "prompts": prompts or "none",
-        "default prompt": facts.default_prompt or "none",
-    }
-
-
-def _in_units(size: int | None) -> str:
-    if size is None:
-        return "not known"
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"

@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmst_cli.data.pages import HEIGHT, WIDTH, sample_queries
+from mmst_cli.data.page_drawing import HEIGHT, WIDTH
+from mmst_cli.data.pages import sample_queries
 from mmst_cli.storage import build_folder, cache_folder, digest
 
 if TYPE_CHECKING:

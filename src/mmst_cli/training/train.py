@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
 from mmst_cli.config.load import config_to_yaml
@@ -17,7 +16,7 @@ from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import loss_datasets
 from mmst_cli.config.schema import Config, Use
 from mmst_cli.data.columns import RowSet
-from mmst_cli.errors import ConfigError, RunError, WorkError
+from mmst_cli.errors import ConfigError, WorkError
 from mmst_cli.evaluation.outcome import advised, save_outcome
 from mmst_cli.evaluation.page import write_page
 from mmst_cli.evaluation.prepare import Prepared, prepare
@@ -33,6 +32,7 @@ from mmst_cli.training.arguments import build_arguments
 from mmst_cli.training.card import model_card, write_card
 from mmst_cli.training.loss import MatryoshkaMeter, build_loss
 from mmst_cli.training.progress import RunReporter
+from mmst_cli.training.starting import find_start
 from mmst_cli.training.summary import TrainingResult, comparison_table
 from mmst_cli.training.trainer import RunTrainer
 
@@ -66,7 +66,7 @@ def run_training(
     for warning in check_config(config):
         terminal.warn(warning)
     run = RunFolder(Path(config.output_dir))
-    checkpoint = _find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
+    checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     quiet_libraries(terminal)
     # What the arguments and this machine refuse is reported before anything is loaded.
     check_precision(config.training, default_device(config.training))
@@ -268,48 +268,6 @@ def next_command(run: RunFolder, after: dict[str, Evaluation]) -> str:
     advice = [evaluation.result.recommendation for evaluation in after.values() if evaluation.result.recommendation]
     command = advice[0].get("command") if advice else None
     return command or f"mmst encode {run.path} INPUT --output vectors"
-
-
-def _find_start(
-    run: RunFolder, config: Config, terminal: Terminal, *, resume: bool, overwrite: bool, dry_run: bool
-) -> Path | None:
-    """Return the checkpoint to start from, or None to start anew."""
-    if resume and overwrite:
-        raise ConfigError("--resume and --overwrite exclude each other.")
-    if overwrite:
-        run.refuse_to_clear()
-        return None
-    if not resume:
-        if not dry_run:
-            run.refuse_if_taken()
-        return None
-    if not run.is_run():
-        raise RunError(f"--resume: there is no run in {run.path}. Leave --resume out to start one.")
-    for path in run.drop_broken_checkpoints() if not dry_run else ():
-        terminal.warn(f"{path.name} was only half written and was removed.")
-    whole = run.checkpoints()
-    if not whole:
-        raise RunError(f"--resume: no whole checkpoint in {run.path}. Start again by --overwrite.")
-    _warn_of_changes(run, config, terminal)
-    run.forget_metrics_after(checkpoint_step(whole[-1]))
-    terminal.say(f"resuming from {whole[-1]}")
-    return whole[-1]
-
-
-def _warn_of_changes(run: RunFolder, config: Config, terminal: Terminal) -> None:
-    """Name the keys in which a resumed run's config differs from the one it was begun with."""
-    now: Any = OmegaConf.to_container(OmegaConf.create(config_to_yaml(config)))
-    then: Any = OmegaConf.to_container(OmegaConf.load(run.config))
-    changed = sorted(_differences(now, then))
-    if changed:
-        terminal.warn(f"the run was begun with other values of {', '.join(changed)}; the new ones are used from here.")
-
-
-def _differences(now: Any, then: Any, prefix: str = "") -> list[str]:
-    if isinstance(now, dict) and isinstance(then, dict):
-        keys = [*now, *(key for key in then if key not in now)]
-        return [d for key in keys for d in _differences(now.get(key), then.get(key), f"{prefix}{key}.")]
-    return [] if now == then else [prefix.rstrip(".")]
 
 
 def _devices(prepared: Prepared) -> list[str]:
