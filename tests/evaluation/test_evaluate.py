@@ -11,7 +11,7 @@ from small_job import job, write_job
 from mmst_cli.config.load import load_config
 from mmst_cli.encoding.encode import run_encode
 from mmst_cli.encoding.ranges import load_ranges
-from mmst_cli.errors import ConfigError, RunError
+from mmst_cli.errors import ConfigError, MmstError, RunError
 from mmst_cli.evaluation.evaluate import EvaluationOptions, report_path, run_evaluation, with_grid
 from mmst_cli.evaluation.results import load_evaluation
 from mmst_cli.evaluation.target import find_config
@@ -129,6 +129,13 @@ def test_a_comparison_with_a_run_a_model_or_a_saved_result(other, folder, config
         before = load_evaluation(folder / "run/eval/pages.before.json").result
         assert [cell["b"] for cell in told["cells"]] == pytest.approx([before.primary(cell) for cell in before.cells])
         assert any(moved["text"] for moved in told["gained"] + told["lost"])
+
+
+@pytest.mark.parametrize("other", ["gone.json", "./gone"])
+def test_a_comparison_with_nothing_is_told_before_anything_is_measured(other, config, quiet):
+    with pytest.raises(MmstError, match="gone"):
+        run_evaluation(config, EvaluationOptions(compare=other), quiet)
+    assert "evaluation of" not in quiet.shown.getvalue()
 
 
 def test_a_report_of_a_run_and_of_a_model(folder, config, quiet, tmp_path):

@@ -65,5 +65,6 @@ def check_config(config: Config, *, for_training: bool = True) -> list[str]:
         faults.append("evaluators: none is declared, so there is nothing to evaluate. Add one.")
     if faults:
         raise ConfigError(*faults)
-    warnings = [*warn_of_id_columns(config), *warn_of_losses(config)]
-    return [*warnings, *warn_of_steps(config)] if for_training else warnings
+    if not for_training:
+        return []
+    return [*warn_of_id_columns(config), *warn_of_losses(config), *warn_of_steps(config)]

@@ -21,6 +21,7 @@ from mmst_cli.evaluation.results import Evaluation, load_evaluation
 from mmst_cli.evaluation.trec import save_runs
 from mmst_cli.evaluation.verdict import verdict
 from mmst_cli.evaluation.watch import watched
+from mmst_cli.model.load import find_model
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal, quiet_libraries
 
@@ -85,9 +86,10 @@ def run_evaluation(
     """
     options, terminal = options or EvaluationOptions(), terminal or Terminal()
     config = with_grid(config, options)
-    for warning in check_config(config, for_training=False):
-        terminal.warn(warning)
+    check_config(config, for_training=False)
     _refuse_if_written(config, options)
+    if options.compare and None in [load_comparable(options.compare, name) for name in config.evaluators]:
+        find_model(options.compare)  # so that a name that leads nowhere is told before anything is measured
     quiet_libraries(terminal)
     prepared = _prepare(config, options, terminal)
     with watched(prepared.suite, terminal, f"of {config.model.name_or_path}"):
