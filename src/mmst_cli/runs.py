@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def environment(self) -> Path:
+        """Versions, devices and commit that the run was begun with."""
+        return self.path / "environment.json"
+
+    @property
     def report(self) -> Path:
         """A page about the run."""
         return self.path / "report.html"
@@ -78,7 +83,7 @@ class RunFolder:
         """Write how the run is made: config, overrides, versions, devices and commit."""
         write_text(self.config, config_yaml)
         write_text(self.path / "overrides.txt", "".join(f"{override}\n" for override in overrides))
-        write_json(self.path / "environment.json", describe_environment(devices))
+        write_json(self.environment, describe_environment(devices))
 
     def refuse_to_clear(self) -> None:
         """Raise RunError if something is there that is no run: --overwrite leaves it alone."""
@@ -160,6 +165,12 @@ def is_whole(checkpoint: Path) -> bool:
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError):
         return False
+
+
+def run_of_model(model: str) -> RunFolder | None:
+    """Return the run that a model folder is the final model of, or None if it is no run's."""
+    run = RunFolder(Path(model).parent)
+    return run if Path(model) == run.model and run.is_run() else None
 
 
 def newest_run(root: Path = Path("runs")) -> RunFolder:

@@ -189,6 +189,16 @@ def test_a_dry_run_writes_nothing(tmp_path):
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "job.yaml"])
 
 
+def test_a_dry_run_of_a_resumption_writes_nothing_either(tmp_path):
+    config = job(tmp_path, save_strategy="steps", save_steps=2, max_steps=3)
+    train(config, tmp_path)
+    run = tmp_path / "run"
+    (run / "checkpoint-3" / "complete.json").unlink()  # as if it had been killed while writing
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert train(config, tmp_path, resume=True, dry_run=True).dry_run
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 def test_the_best_model_is_kept(tmp_path):
     metric = "eval_pages_dim_8_cosine_ndcg@10"
     options = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1}

@@ -10,6 +10,7 @@ from typing import Any
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.config.schema import Config
+from mmst_cli.config.signatures import OWN_EVALUATOR
 from mmst_cli.data.retrieval import RetrievalSet
 from mmst_cli.encoding.ranges import find_ranges
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
@@ -22,10 +23,8 @@ from mmst_cli.evaluation.trec import save_runs
 from mmst_cli.evaluation.verdict import verdict
 from mmst_cli.evaluation.watch import watched
 from mmst_cli.model.load import find_model
-from mmst_cli.runs import RunFolder
+from mmst_cli.runs import run_of_model
 from mmst_cli.terminal import Terminal, quiet_libraries
-
-OURS = "MatryoshkaRetrievalEvaluator"
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,7 @@ def run_evaluation(
     config = with_grid(config, options)
     check_config(config, for_training=False)
     _refuse_if_written(config, options)
-    if options.compare and None in [load_comparable(options.compare, name) for name in config.evaluators]:
-        find_model(options.compare)  # so that a name that leads nowhere is told before anything is measured
+    compared = _find_compared(config, options)
     quiet_libraries(terminal)
     prepared = _prepare(config, options, terminal)
     with watched(prepared.suite, terminal, f"of {config.model.name_or_path}"):
@@ -99,7 +97,7 @@ def run_evaluation(
         terminal.show(cells_table(evaluation, terminal.result_width))
         show_advice(evaluation, terminal)
     _save(config, options, prepared, evaluations, terminal)
-    comparisons = _compare(config, options, evaluations, prepared, terminal)
+    comparisons = _compare(config, options, evaluations, compared, prepared, terminal)
     if options.report:
         terminal.say(f"saved: {_write_report(options.report, config, prepared, evaluations)}")
     return EvaluationOutcome(evaluations, comparisons)
@@ -113,10 +111,10 @@ def report_path(config: Config, output: Path | None) -> Path:
     """
     if output is not None:
         return output / "report.html"
-    run = RunFolder(Path(config.model.name_or_path).parent)
-    if not run.is_run():
+    run = run_of_model(config.model.name_or_path)
+    if run is None:
         raise ConfigError("--report: name a folder for it by --output; only a run has a place of its own for it.")
-    return run.path / "report.html"
+    return run.report
 
 
 def with_grid(config: Config, options: EvaluationOptions) -> Config:
@@ -136,13 +134,13 @@ def with_grid(config: Config, options: EvaluationOptions) -> Config:
         raise ConfigError(f"--precisions: {','.join(precisions)}: name each once.")
     if not 0 < options.keep <= 1:
         raise ConfigError(f"--keep: {options.keep}: a share between 0 and 1, such as 0.99.")
-    if precisions and not any(evaluator.type == OURS for evaluator in config.evaluators.values()):
-        raise ConfigError(f"--precisions: no evaluator of this config is a {OURS}.")
+    if precisions and not any(evaluator.type == OWN_EVALUATOR for evaluator in config.evaluators.values()):
+        raise ConfigError(f"--precisions: no evaluator of this config is a {OWN_EVALUATOR}.")
     changed = {
         name: replace(
             evaluator,
             dims=list(dims) or evaluator.dims,
-            precisions=list(precisions) or evaluator.precisions if evaluator.type == OURS else [],
+            precisions=list(precisions) or evaluator.precisions if evaluator.type == OWN_EVALUATOR else [],
         )
         for name, evaluator in config.evaluators.items()
     }
@@ -184,13 +182,13 @@ def _save(
     evaluations: dict[str, Evaluation],
     terminal: Terminal,
 ) -> None:
-    run = RunFolder(Path(config.model.name_or_path).parent)
+    run = run_of_model(config.model.name_or_path)
     for name, evaluation in evaluations.items():
         if options.output:
             terminal.say(f"saved: {save_outcome(evaluation, prepared.suite, options.output)}")
         evaluator = prepared.suite.retrievals.get(name)
         # `mmst encode RUN --precision int8` finds them there.
-        if evaluator and run.is_run() and (path := save_int8_ranges(evaluator, str(run.model), run.evaluations)):
+        if evaluator and run and (path := save_int8_ranges(evaluator, str(run.model), run.evaluations)):
             terminal.say(f"saved: {path}")
         if evaluator and options.save_run:
             paths = save_runs(evaluator, options.save_run, config.run_name)
@@ -199,9 +197,9 @@ def _save(
 
 def _write_report(path: Path, config: Config, prepared: Prepared, evaluations: dict[str, Evaluation]) -> Path:
     """Write the page; that of a run tells of its training as well."""
-    run = RunFolder(Path(config.model.name_or_path).parent)
-    saved = {name: run.evaluations / f"{name}.before.json" for name in evaluations}
-    before = {name: load_evaluation(path) for name, path in saved.items() if path.is_file()} if run.is_run() else {}
+    run = run_of_model(config.model.name_or_path)
+    saved = {name: run.evaluations / f"{name}.before.json" for name in evaluations} if run else {}
+    before = {name: load_evaluation(path) for name, path in saved.items() if path.is_file()}
     return write_page(
         path,
         config,
@@ -210,27 +208,41 @@ def _write_report(path: Path, config: Config, prepared: Prepared, evaluations: d
         verdict=verdict(before, evaluations),
         before=before,
         after=evaluations,
-        run=run if run.is_run() else None,
+        run=run,
     )
+
+
+def _find_compared(config: Config, options: EvaluationOptions) -> dict[str, Evaluation] | None:
+    """Return what is saved of what ``--compare`` names, or None where that is a model to measure.
+
+    Raises:
+        MmstError: the name leads nowhere; told before anything is measured.
+    """
+    if options.compare is None:
+        return None
+    saved = {name: load_comparable(options.compare, name) for name in config.evaluators}
+    found = {name: evaluation for name, evaluation in saved.items() if evaluation}
+    if len(found) == len(saved):
+        return found
+    find_model(options.compare)
+    return None
 
 
 def _compare(
     config: Config,
     options: EvaluationOptions,
     evaluations: dict[str, Evaluation],
+    others: dict[str, Evaluation] | None,
     prepared: Prepared,
     terminal: Terminal,
 ) -> dict[str, Comparison]:
     """Compare with what ``--compare`` names: saved results as they are, a model after measuring it likewise."""
     if options.compare is None:
         return {}
-    others = {name: load_comparable(options.compare, name) for name in evaluations}
-    if None in others.values():
-        others = dict(_measure_other(config, options, terminal))
+    others = others or _measure_other(config, options, terminal)
     comparisons = {}
     for name, evaluation in evaluations.items():
         evaluator, other = prepared.suite.retrievals.get(name), others[name]
-        assert other is not None
         texts = QueryTexts(evaluator.retrieval) if evaluator else None
         comparison = compare_evaluations(evaluation, other, config.model.name_or_path, options.compare, texts)
         for part in comparison_tables(comparison):

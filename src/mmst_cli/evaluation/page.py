@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
@@ -46,8 +47,6 @@ def write_page(
         after: what is reported, by evaluator.
         run: the run it belongs to, whose metrics and environment are shown.
     """
-    environment = run.path / "environment.json" if run else None
-    known = environment is not None and environment.is_file()
     data = ReportData(
         title=config.run_name if run else config.model.name_or_path,
         verdict=verdict,
@@ -59,11 +58,16 @@ def write_page(
         galleries=galleries(suite, before, after),
         data_card=data_card(config, rows),
         config_yaml=config_to_yaml(config),
-        environment=json.loads(environment.read_text(encoding="utf-8"))
-        if known and environment
-        else describe_environment([]),
+        environment=_environment(run),
     )
     return write_report(path, data)
+
+
+def _environment(run: RunFolder | None) -> dict[str, Any]:
+    """Return what the run was begun with, or what is here now."""
+    if run is None or not run.environment.is_file():
+        return describe_environment([])
+    return dict(json.loads(run.environment.read_text(encoding="utf-8")))
 
 
 def galleries(

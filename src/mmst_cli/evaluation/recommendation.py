@@ -6,7 +6,6 @@ import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from mmst_cli.errors import ConfigError
 from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
 from mmst_cli.evaluation.statistics import CONFIDENCE, queries_needed, ratio_lower_bound
-from mmst_cli.runs import RunFolder
+from mmst_cli.runs import run_of_model
 
 ONE_SIDED = 1 - (1 - CONFIDENCE) / 2  # how sure each end of a 95% interval is by itself
 RESCORED = "binary-rescored"  # stored as binary; the float query rescores what Hamming distance finds
@@ -105,9 +104,8 @@ def recommend(evaluation: Evaluation, keep: float = 0.99) -> Recommendation | No
 
 def encode_command(model: str, cell: Cell) -> str:
     """Return the `mmst encode` command that stores vectors as a cell has them."""
-    folder = Path(model)
-    run = folder.parent if folder.name == "model" and RunFolder(folder.parent).is_run() else None
-    name = shlex.quote(str(run) if run else model)
+    run = run_of_model(model)
+    name = shlex.quote(str(run.path) if run else model)
     precision = "binary" if cell.precision == RESCORED else cell.precision
     return f"mmst encode {name} INPUT --output vectors --dim {cell.dim} --precision {precision}"
 

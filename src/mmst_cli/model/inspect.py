@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmst_cli.model.load import find_model
 from mmst_cli.model.weightless import build_without_weights, read_header
+from mmst_cli.runs import run_of_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -187,11 +188,11 @@ def _matryoshka_dims(source: str, model: SentenceTransformer, config: Any) -> li
 def _run_dims(source: Path) -> Any:
     from omegaconf import OmegaConf
 
-    path = source.parent / "config.yaml"
-    if source.name != "model" or not path.is_file():
+    run = run_of_model(str(source))
+    if run is None:
         return None
     try:
-        config: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        config: Any = OmegaConf.to_container(OmegaConf.load(run.config), resolve=True)
         return config.get("matryoshka_dims")
     except Exception:  # somebody else's config.yaml, which says nothing about this model
         return None

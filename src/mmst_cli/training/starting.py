@@ -17,7 +17,7 @@ from mmst_cli.terminal import Terminal
 def find_start(
     run: RunFolder, config: Config, terminal: Terminal, *, resume: bool, overwrite: bool, dry_run: bool
 ) -> Path | None:
-    """Return the checkpoint to start from, or None to start anew."""
+    """Return the checkpoint to start from, or None to start anew. Nothing is written."""
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other.")
     if overwrite:
@@ -29,15 +29,19 @@ def find_start(
         return None
     if not run.is_run():
         raise RunError(f"--resume: there is no run in {run.path}. Leave --resume out to start one.")
-    for path in run.drop_broken_checkpoints() if not dry_run else ():
-        terminal.warn(f"{path.name} was only half written and was removed.")
     whole = run.checkpoints()
     if not whole:
         raise RunError(f"--resume: no whole checkpoint in {run.path}. Start again by --overwrite.")
     _warn_of_changes(run, config, terminal)
-    run.forget_metrics_after(checkpoint_step(whole[-1]))
-    terminal.say(f"resuming from {whole[-1]}")
     return whole[-1]
+
+
+def take_up(run: RunFolder, checkpoint: Path, terminal: Terminal) -> None:
+    """Bring a run folder to the state of a checkpoint, dropping what a killed process left behind it."""
+    for path in run.drop_broken_checkpoints():
+        terminal.warn(f"{path.name} was only half written and was removed.")
+    run.forget_metrics_after(checkpoint_step(checkpoint))
+    terminal.say(f"resuming from {checkpoint}")
 
 
 def _warn_of_changes(run: RunFolder, config: Config, terminal: Terminal) -> None:

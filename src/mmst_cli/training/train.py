@@ -32,7 +32,7 @@ from mmst_cli.training.arguments import build_arguments
 from mmst_cli.training.card import model_card, write_card
 from mmst_cli.training.loss import MatryoshkaMeter, build_loss
 from mmst_cli.training.progress import RunReporter
-from mmst_cli.training.starting import find_start
+from mmst_cli.training.starting import find_start, take_up
 from mmst_cli.training.summary import TrainingResult, comparison_table
 from mmst_cli.training.trainer import RunTrainer
 
@@ -79,6 +79,8 @@ def run_training(
         run.clear()
     if checkpoint is None:
         run.write_record(config_to_yaml(config), overrides, _devices(prepared))
+    else:
+        take_up(run, checkpoint, terminal)
     terminal.log_to(run.log)
     return job.train(checkpoint)
 
