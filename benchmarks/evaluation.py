@@ -19,7 +19,7 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from sentence_transformers.util import cos_sim, quantize_embeddings
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
-from mmst_cli.data.columns import prepare_rows
+from mmst_cli.data.preparing import prepare_rows
 from mmst_cli.data.retrieval import RowRetrieval
 from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
 from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl

@@ -86,7 +86,7 @@ def evaluate(model: Path, rows: Path) -> float:
     from sentence_transformers import SentenceTransformer
 
     from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
-    from mmst_cli.data.columns import prepare_rows
+    from mmst_cli.data.preparing import prepare_rows
     from mmst_cli.data.retrieval import RowRetrieval
     from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
 

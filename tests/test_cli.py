@@ -8,6 +8,7 @@ from importlib import metadata
 
 import pytest
 from datasets import Dataset, Features, Image, Value
+from media_samples import write_pdf
 from small_job import job, write_job
 from typer.testing import CliRunner
 
@@ -88,9 +89,16 @@ BAD_CONFIGS = {
         put("no/such/rows.parquet", "datasets", "train", "path"),
         "datasets.train.path: no/such/rows.parquet: no such file",
     ),
-    "audio on a model without it": (
+    "images declared audio": (
         put("audio", *IMAGE, "modality"),
-        "datasets.train.columns.image.modality: audio: the model takes text, image, video",
+        "datasets.train.columns.image: declared audio, but the column holds Image",
+    ),
+    "sounds for a model without them": (
+        lambda config: config["datasets"]["train"].update(
+            path="builtin:sounds",
+            columns={"query": {"role": "anchor"}, "sound": {"role": "positive", "modality": "audio"}},
+        ),
+        "datasets.train.columns.sound.modality: audio: the model takes text, image, video",
     ),
     "flash attention without the package": (
         put("flash_attention_2", "model", "attn_implementation"),
@@ -172,7 +180,7 @@ def test_a_truncated_image_is_named_by_its_row(data, mmst, tmp_path):
     config["output_dir"] = str(tmp_path / "run")
     result = mmst("train", write_job(config, tmp_path / "job.yaml"), "datasets.train.path=rows.parquet")
     assert result.exit_code == 2
-    assert "datasets.train, row 17, column image: can't be decoded as an image" in result.stderr
+    assert "datasets.train, row 17, column image: the image can't be read" in result.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -246,6 +254,21 @@ def test_a_file_that_cant_be_read_makes_the_exit_code_1(mmst, tmp_path):
     assert result.exit_code == 1, result.output
     assert "0.png" in (tmp_path / "vectors" / "errors.jsonl").read_text()
     assert json.loads((tmp_path / "vectors" / "manifest.json").read_text())["count"] == 2
+
+
+def test_how_media_are_read_is_an_option_of_encode(mmst, tmp_path):
+    pytest.importorskip("pypdfium2")
+    write_pdf(tmp_path / "manual.pdf", 3)
+    named = ["--dpi", "36", "--max-seconds", "2", "--fps", "4", "--max-frames", "8", "--max-pixels", "4096"]
+    result = mmst("encode", "builtin:tiny-qwen3-vl", "manual.pdf", "--output", "vectors", "--pages", "1,3", *named)
+    assert result.exit_code == 0, result.output
+    job = json.loads((tmp_path / "vectors" / "job.json").read_text())
+    assert job["media"] == {"max_seconds": 2.0, "fps": 4.0, "max_frames": 8, "max_pixels": 4096, "dpi": 36}
+    assert job["pages"] == [1, 3]
+    assert json.loads((tmp_path / "vectors" / "manifest.json").read_text())["count"] == 2
+    refused = mmst("encode", "builtin:tiny-qwen3-vl", "manual.pdf", "--output", "v", "--pages", "last", "--dpi", "5")
+    assert refused.exit_code == 2 and "error: --dpi: found 5" in refused.stderr
+    assert not (tmp_path / "v").exists()
 
 
 def test_help_and_version(mmst):

@@ -18,6 +18,7 @@ FLOORS = [
     ["encoding"],
     ["model"],
     ["data"],
+    ["media"],
     ["runs", "config"],
     ["terminal", "storage", "errors"],
 ]

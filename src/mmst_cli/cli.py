@@ -176,7 +176,10 @@ def encode(
     model: Annotated[str, typer.Argument(help="A run folder, a model folder or a hub id.")],
     inputs: Annotated[
         list[str],
-        typer.Argument(help="Images, folders, .jsonl, .parquet, .csv, .txt (a text a line), or - for stdin."),
+        typer.Argument(
+            help="Images, sounds, clips, PDF files, folders of these, .jsonl, .parquet, .csv, .txt (a text a line), "
+            "or - for stdin."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Folder for the vectors.")],
     dim: Annotated[int | None, typer.Option(help="Keep this many dimensions, and normalise again.")] = None,
@@ -193,7 +196,20 @@ def encode(
     prompt_name: Annotated[str | None, typer.Option(help="A prompt of the model, such as query.")] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Column of a table to encode, such as image, or path:image for a column of paths."),
+        typer.Option(
+            help="Column of a table to encode, such as query, or file:audio for paths and bytes of text, image, audio, "
+            "video, message or mixed. Several make one input."
+        ),
+    ] = None,
+    pages: Annotated[str | None, typer.Option(help="Pages of PDF files: all, first, or numbers such as 1,3.")] = None,
+    dpi: Annotated[int | None, typer.Option(help="Resolution at which pages are drawn, in dots per inch.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Read so much of a sound or clip, from its beginning.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second to take of a clip.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Frames to take of a clip at most, spread evenly.")] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Scale the frames of a clip down to so many pixels, in width x height.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Inputs per forward pass.")] = 32,
     rows_per_part: Annotated[int, typer.Option(min=1, help="Rows of one output file.")] = 50_000,
@@ -203,6 +219,8 @@ def encode(
     json_output: Json = False,
 ) -> None:
     """Embed a collection into parquet files.
+
+    A run folder brings the settings for media that it was trained with; the options stand above them.
 
     Example: mmst encode runs/quickstart pages/ --output vectors --dim 64
     """
@@ -226,6 +244,14 @@ def encode(
             rows_per_part=rows_per_part,
             precision=precision,
             ranges=ranges,
+            media={
+                "dpi": dpi,
+                "max_seconds": max_seconds,
+                "fps": fps,
+                "max_frames": max_frames,
+                "max_pixels": max_pixels,
+            },
+            pages=pages,
             terminal=terminal,
         )
         if json_output:

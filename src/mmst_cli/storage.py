@@ -79,3 +79,8 @@ def replace_folder(target: Path, build: Callable[[Path], None]) -> Path:
 def digest(*parts: Any) -> str:
     """Return 16 hexadecimal digits that name the given values by content."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def expand_home(path: str) -> Path:
+    """Return ``path`` with a leading ``~/`` replaced by the home folder."""
+    return Path(path).expanduser() if path.startswith("~/") else Path(path)

@@ -174,7 +174,6 @@ def test_overrides(write, override, read):
         ("evaluators.hard.dims=[64, big]", "evaluators.hard.dims.1", ['the text "big"', "a whole number"]),
         ("training=3", "training", ["takes a mapping"]),
         # missing required fields
-        ("model={}", "model.name_or_path", ["missing", "text"]),
         ("model=null", "model", ["missing"]),
         ("datasets=null", "datasets", ["missing", "a mapping"]),
         ("datasets.train.use=null", "datasets.train.use", ["missing", "one of train, eval"]),

@@ -292,7 +292,7 @@ def test_what_is_right_passes(load, overrides):
         # what training needs
         (["loss=[]"], "loss", ["none is declared"]),
         (["datasets.train.use=eval"], "datasets", ["none has `use: train`"]),
-        (["datasets.eval.use=train"], "datasets", ["train, eval", "one dataset"]),
+        (["loss=[]", "datasets.eval.use=train", "evaluators={}"], "loss", ["none is declared for train, eval"]),
         (
             ["datasets.train.columns={a: {role: positive}}"],
             "datasets.train.columns",

@@ -1,7 +1,7 @@
 import pytest
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
-from mmst_cli.data.columns import prepare_rows
+from mmst_cli.data.preparing import prepare_rows
 
 QUERY_AND_IMAGE = {
     "query": ColumnConfig(Role.anchor),

@@ -2,6 +2,7 @@ import datasets
 import pytest
 
 from mmst_cli.config.schema import ColumnConfig, Modality, Role
+from mmst_cli.data.columns import ROW, as_input
 from mmst_cli.errors import ConfigError, DataError
 
 LIKE_MEDIA = [
@@ -25,9 +26,9 @@ def test_columns_stand_in_the_order_of_their_roles(parquet, prepare):
     columns = texts(score="label", second="negative", page="positive", hard="negative", query="anchor")
     rows = prepare(path, columns)
     order = ["query", "page", "second", "hard", "score"]
-    assert rows.rows.column_names == [column.name for column in rows.columns] == order
-    assert list(rows.rows[0]) == order
-    assert rows.rows[1]["page"] == "page 1"
+    assert [column.name for column in rows.columns] == list(rows.read(rows.rows[0])) == order
+    assert rows.rows.column_names == [*order, ROW]
+    assert rows.read(rows.rows[1])["page"] == {"text": "page 1"}
 
 
 def test_an_image_column_keeps_its_place(parquet, prepare, png, tmp_path):
@@ -38,12 +39,12 @@ def test_an_image_column_keeps_its_place(parquet, prepare, png, tmp_path):
         "page": ColumnConfig(Role.positive, Modality.image),
         "query": ColumnConfig(Role.anchor),
     }
-    assert prepare(path, columns).rows.column_names == ["query", "page", "hard"]
+    assert prepare(path, columns).rows.column_names == ["query", "page", "hard", ROW]
 
 
 def test_undeclared_columns_are_dropped_unread(parquet, prepare):
     path = parquet(query=["a", "b"], page=["c", "d"], image=[b"broken", None], note=[None, None])
-    assert prepare(path, texts(query="anchor", page="positive")).rows.column_names == ["query", "page"]
+    assert prepare(path, texts(query="anchor", page="positive")).rows.column_names == ["query", "page", ROW]
 
 
 def test_values_by_role(parquet, prepare):
@@ -76,7 +77,7 @@ def test_strings_that_look_like_media_stay_text(parquet, prepare, png, tmp_path,
 def test_such_strings_are_embedded_as_text(parquet, prepare, png, tmp_path, monkeypatch, tiny_model, no_way_out):
     import torch
 
-    from mmst_cli.encoding.pipeline import as_input, encode_stream
+    from mmst_cli.encoding.pipeline import encode_stream
 
     (tmp_path / "page.png").write_bytes(png())
     monkeypatch.chdir(tmp_path)
@@ -103,7 +104,13 @@ def test_a_cell_that_a_json_line_leaves_out(tmp_path, prepare):
 
 @pytest.mark.parametrize(
     ("values", "found"),
-    [([1, 2], "int64"), ([0.5, 1.0], "float64"), ([["a"], ["b"]], "List"), ([b"a", b"b"], "binary")],
+    [
+        ([1, 2], "int64"),
+        ([0.5, 1.0], "float64"),
+        ([[1], [2]], "lists"),
+        ([{"a": 1}, {"a": 2}], "a structure of a"),
+        ([b"a", b"b"], "binary"),
+    ],
 )
 def test_other_values_declared_text(values, found, parquet, prepare):
     with pytest.raises(DataError, match=rf"^datasets\.train, row 0, column page: declared text, found {found}\."):

@@ -131,3 +131,22 @@ def test_many_documents():
     unique, first_of = passed(*((TEXT, f"document {number}") for number in numbers))
     assert len(unique) == len(set(numbers.tolist()))
     assert [unique[place][2] for place in first_of] == [f"document {number}" for number in numbers]
+
+
+def test_what_readers_return_can_be_told_apart(tmp_path):
+    import soundfile
+
+    from mmst_cli.config.schema import MediaConfig
+    from mmst_cli.media.reading import Reader
+
+    for name, pitch in (("a.wav", 9), ("b.wav", 9), ("c.wav", 8)):
+        soundfile.write(tmp_path / name, np.sin(np.arange(800) / pitch), 8000)
+    reader = Reader(MediaConfig(), tmp_path)
+    sounds = [reader.read(AUDIO, name) for name in ("a.wav", "b.wav", "c.wav")]
+    assert same(*sounds[:2], AUDIO)
+    assert not same(*sounds[1:], AUDIO)
+    clips = [reader.read(Modality.video, np.full((2, 8, 8, 3), n, np.uint8)) for n in (1, 1, 2)]
+    assert same(*clips[:2], Modality.video)
+    assert not same(*clips[1:], Modality.video)
+    chats = [reader.read(Modality.message, [{"role": "user", "content": [{"audio": n}]}]) for n in ("a.wav", "b.wav")]
+    assert same(*chats, Modality.message)

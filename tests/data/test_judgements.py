@@ -5,7 +5,7 @@ import datasets
 import pytest
 from PIL import Image
 
-from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Layout, Modality, Role, Use
+from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Layout, MediaConfig, Modality, Role, Use
 from mmst_cli.data.judgements import prepare_judgements
 from mmst_cli.errors import ConfigError, DataError
 
@@ -77,7 +77,6 @@ def test_a_folder_of_beir_files(folder):
     assert judged.corpus_ids == ["d0", "d1", "d2", "d3"]
     assert judged.relevant == {"q0": {"d0": 2, "d1": 1}, "q1": {"d2": 1}}
     assert list(judged.queries()) == [("text", "query 0"), ("text", "query 1")]
-    assert judged.modalities == {Modality.text}
     assert [column.name for column in judged.columns] == ["queries/text", "corpus/text"]
 
 
@@ -176,7 +175,6 @@ def with_images(folder, tmp_path):
 
 def test_text_queries_and_an_image_corpus(with_images):
     judged = prepare(with_images("corpus"), {"text": ANCHOR, "image": PICTURE})
-    assert judged.modalities == {Modality.text, Modality.image}
     assert [(m, image.getpixel((0, 0))) for m, image in judged.corpus()] == [
         ("image", colour) for colour in [(255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 0, 0)]
     ]
@@ -375,6 +373,41 @@ def test_queries_in_several_splits(tmp_path):
     assert message == (
         "datasets.eval.split: test: configuration corpus has dev, train, and none is called corpus or test."
     )
+
+
+def test_inputs_of_several_parts(folder, png):
+    path = folder()
+    for number in range(4):
+        (path / f"{number}.png").write_bytes(png())
+    write_jsonl(path / "corpus.jsonl", [{**row, "page": f"{number}.png"} for number, row in enumerate(CORPUS)])
+    parts = ColumnConfig(Role.positive, parts={"text": "corpus/text", "image": "page"})
+    judged = prepare(path, {"queries/text": ANCHOR, "document": parts})
+    documents = [value for _, value in judged.corpus()]
+    assert [document["text"] for document in documents] == [row["text"] for row in CORPUS]
+    assert {document["image"].size for document in documents} == {(20, 24)}
+
+
+def test_sounds_are_read_as_the_config_says(folder):
+    import numpy
+    import soundfile
+
+    path = folder()
+    soundfile.write(path / "a.wav", numpy.sin(numpy.arange(800) / 9), 8000)
+    write_jsonl(path / "corpus.jsonl", [{"_id": row["_id"], "sound": "a.wav"} for row in CORPUS])
+    section = DatasetConfig(
+        use=Use.eval,
+        path=str(path),
+        layout=Layout.beir,
+        split="test",
+        columns={"text": ANCHOR, "sound": ColumnConfig(Role.positive, Modality.audio)},
+    )
+    judged = prepare_judgements("eval", section, 0, MediaConfig(max_seconds=0.05))
+    assert {value["array"].shape for _, value in judged.corpus()} == {(400,)}
+
+
+def test_lists_in_a_corpus(folder):
+    path = folder(corpus=[{**row, "text": [row["text"]]} for row in CORPUS])
+    assert "columns.corpus/text: the cells are lists of inputs" in fault(path)
 
 
 # Mistakes

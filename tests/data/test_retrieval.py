@@ -52,7 +52,6 @@ def test_any_one_can_be_read(retrieval):
 
 def test_what_it_is_made_of(retrieval):
     assert [column.name for column in retrieval.columns] == ["query", "scan", "page", "easy", "hint"]
-    assert retrieval.modalities == {Modality.text, Modality.image}
     assert retrieval.notes == []
 
 

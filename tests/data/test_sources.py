@@ -1,7 +1,11 @@
+import gzip
+import importlib
 import json
 import random
 
 import datasets
+import pyarrow
+import pyarrow.ipc
 import pytest
 from PIL import Image
 
@@ -50,7 +54,42 @@ def write_csv(path, rows=ROWS):
     return path
 
 
-WRITERS = {".jsonl": write_jsonl, ".parquet": write_parquet, ".csv": write_csv}
+def write_json(path, rows=ROWS):
+    path.write_text(json.dumps(rows, indent=1))
+    return path
+
+
+def write_tsv(path, rows=ROWS):
+    datasets.Dataset.from_list(rows).to_csv(str(path), sep="\t")
+    return path
+
+
+def write_arrow(path, rows=ROWS):
+    table = datasets.Dataset.from_list(rows).data.table
+    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    return path
+
+
+def compress(path, write):
+    with gzip.open(path, "wb") as file:
+        file.write(write(path.with_suffix("")).read_bytes())
+    path.with_suffix("").unlink()
+    return path
+
+
+WRITERS = {
+    ".jsonl": write_jsonl,
+    ".json": write_json,
+    ".parquet": write_parquet,
+    ".csv": write_csv,
+    ".tsv": write_tsv,
+    ".arrow": write_arrow,
+    ".jsonl.gz": lambda path: compress(path, write_jsonl),
+    ".json.gz": lambda path: compress(path, write_json),
+    ".csv.gz": lambda path: compress(path, write_csv),
+    ".tsv.gz": lambda path: compress(path, write_tsv),
+}
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -67,6 +106,28 @@ def test_a_file_may_have_any_name(name, tmp_path, load):
 def test_a_changed_file_is_read_again(tmp_path, load):
     assert len(load(write_jsonl(tmp_path / "rows.jsonl"))) == 12
     assert load(write_jsonl(tmp_path / "rows.jsonl", ROWS[:3])).to_list() == ROWS[:3]
+
+
+def test_json_lines_may_end_in_json(tmp_path, load):
+    assert load(write_jsonl(tmp_path / "rows.json")).to_list() == ROWS
+
+
+def test_a_file_by_its_address(tmp_path, load, section):
+    address = f"file://{write_csv(tmp_path / 'rows.csv')}"
+    assert load(address).to_list() == ROWS
+    assert media_folder(section(address)) == tmp_path
+
+
+def test_a_file_compressed_with_zstd(tmp_path, load, fault):
+    path = tmp_path / "rows.csv.zst"
+    try:
+        zstandard = importlib.import_module("zstandard")
+    except ImportError:
+        path.write_bytes(b"\x28\xb5\x2f\xfd and more")
+        assert fault(path).endswith("is compressed with zstd: `pip install zstandard` reads it.")
+    else:
+        path.write_bytes(zstandard.compress(write_csv(tmp_path / "rows.csv").read_bytes()))
+        assert load(path).to_list() == ROWS
 
 
 def test_paths_are_relative_to_the_working_directory_and_the_home_folder(tmp_path, load, monkeypatch):
@@ -113,6 +174,16 @@ def test_generated_pages_by_name_or_split(few_pages, load):
     assert len(load("builtin:pages")) == len(load("builtin:pages", name="train")) == 12
     assert load("builtin:pages", name="eval")["query"] == load("builtin:pages", split="eval")["query"]
     assert len(load("builtin:pages", name="eval")) == 8
+
+
+@pytest.mark.parametrize(("name", "build"), [("sounds", "build_sounds"), ("clips", "build_clips")])
+def test_generated_sounds_and_clips(name, build, tmp_path, table, load, fault, monkeypatch):
+    module = importlib.import_module(f"mmst_cli.data.{name}")
+    table.save_to_disk(tmp_path / "eval")
+    monkeypatch.setattr(module, build, lambda part: tmp_path / part)
+    assert load(f"builtin:{name}", name="eval").to_list() == ROWS
+    assert load(f"builtin:{name}", split="eval[:2]").to_list() == ROWS[:2]
+    assert f"builtin:{name} has {', '.join(module.NAMES)}" in fault(f"builtin:{name}", name="nothing")
 
 
 def everywhere(tmp_path, table):
@@ -190,7 +261,7 @@ def test_a_hub_id_without_a_network(fault):
     assert fault("nobody/nothing").startswith("datasets.train.path: nobody/nothing can't be loaded")
 
 
-@pytest.mark.parametrize("name", ["rows.json", "rows.txt", "rows"])
+@pytest.mark.parametrize("name", ["rows.yaml", "rows.txt", "rows", "rows.parquet.gz", "rows.gz"])
 def test_a_file_of_another_kind(name, tmp_path, fault):
     (tmp_path / name).write_text("{}")
     message = fault(tmp_path / name)
@@ -199,7 +270,9 @@ def test_a_file_of_another_kind(name, tmp_path, fault):
 
 
 def test_an_unknown_builtin(fault):
-    assert fault("builtin:page").endswith("there is builtin:pages. Did you mean builtin:pages?")
+    known = "there is builtin:pages, builtin:sounds, builtin:clips."
+    assert fault("builtin:page").endswith(f"{known} Did you mean builtin:pages?")
+    assert fault("builtin:sound").endswith(f"{known} Did you mean builtin:sounds?")
     assert fault("builtin:pages", name="evl").startswith("datasets.train.name: evl: ")
     assert fault("builtin:pages", name="evl").endswith("Did you mean eval?")
 

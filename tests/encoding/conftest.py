@@ -9,6 +9,7 @@ from rich.console import Console
 from mmst_cli.data.page_drawing import draw_page
 from mmst_cli.data.pages import sample_attributes, sample_queries
 from mmst_cli.encoding.encode import run_encode
+from mmst_cli.model.tiny_clap import build_tiny_clap
 from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.terminal import Terminal
 
@@ -23,6 +24,18 @@ def model(model_folder):
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(model_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def clap_folder():
+    return str(build_tiny_clap())
+
+
+@pytest.fixture(scope="session")
+def clap(clap_folder):
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(clap_folder, device="cpu")
 
 
 @pytest.fixture(scope="session")

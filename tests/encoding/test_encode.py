@@ -23,7 +23,7 @@ def test_images_of_a_folder_get_the_vectors_of_model_encode(folder, encode, read
     assert ids == [f"pages/{n}.png" for n in range(4)] + ["pages/more/4.png", "pages/more/5.png"]
     assert numpy.array_equal(vectors, model.encode(pages, batch_size=4))
     assert (result.count, result.parts, result.dimension, result.failed) == (6, 1, 128, 0)
-    assert "skipped 1 file that is no image" in said.getvalue()
+    assert "pages: skipped 1 file of no kind that can be embedded." in said.getvalue()
     assert "duckdb -c" in said.getvalue()
 
 
@@ -175,7 +175,21 @@ def test_manifest(folder, encode, model_folder):
         (["empty"], {}, "holds no images"),
         (["rows.csv"], {}, "--column: rows.csv has text, other"),
         (["rows.csv"], {"columns": ["txet"]}, "no column txet; there is text, other. Did you mean text?"),
-        (["rows.csv"], {"columns": ["text:audio"]}, "takes text and image, not audio"),
+        (["rows.csv"], {"columns": ["text:audio"]}, "rows.csv: audio, but"),
+        (
+            ["rows.csv"],
+            {"columns": ["text:sound"]},
+            "encode takes text, image, audio, video, message, mixed, not sound",
+        ),
+        (["rows.csv"], {"columns": ["text:message", "other"]}, "a message column is an input by itself"),
+        (["report.docx"], {}, "report.docx: office files aren't read; convert it to PDF"),
+        (["office"], {}, "holds no images, sounds, clips or PDF files"),
+        (["office"], {}, "Convert the office documents"),
+        (["pages"], {"pages": "0"}, "--pages 0: write all, first, or numbers from 1 such as 1,3."),
+        (["pages"], {"pages": "last"}, "--pages last: write all"),
+        (["pages"], {"media": {"dpi": 5}}, "--dpi: found 5"),
+        (["pages"], {"media": {"max_seconds": 0.0}}, "--max-seconds: found 0"),
+        (["pages"], {"media": {"max_frames": 1}}, "--max-frames: 1: the model takes 2 frames"),
         (["rows.csv"], {"columns": ["text", "other"]}, "different modalities"),
         (["broken.jsonl"], {"columns": ["text"]}, "broken.jsonl: can't be read"),
         (["pages"], {"columns": ["text"]}, "have columns"),
@@ -195,6 +209,9 @@ def test_mistakes_are_named_and_nothing_is_written(inputs, options, words, folde
     (folder / "rows.csv").write_text("text,other\na,b\n")
     (folder / "broken.jsonl").write_text("{'text'")
     (folder / "blank.txt").write_text("\n\n")
+    (folder / "report.docx").write_bytes(b"PK")
+    (folder / "office").mkdir()
+    (folder / "office" / "report.docx").write_bytes(b"PK")
     with pytest.raises(MmstError) as caught:
         encode(inputs, folder / "out", **options)
     assert words in str(caught.value)

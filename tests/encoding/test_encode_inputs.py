@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from mmst_cli.encoding.inputs import open_sources
-from mmst_cli.encoding.items import read_image
 
 
 def read_all(path, *columns):
@@ -95,7 +94,7 @@ def test_images_are_turned_upright_and_made_rgb(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees
     Image.new("L", (4, 8)).save(tmp_path / "turned.jpg", exif=exif)
-    image = read_image(tmp_path / "turned.jpg")
+    (image,) = read_all(tmp_path / "turned.jpg")
     assert (image.size, image.mode) == ((8, 4), "RGB")
 
 
@@ -105,3 +104,13 @@ def test_image_files_by_suffix(tmp_path, suffix):
     Image.new("RGB", (4, 4)).save(path)
     (image,) = read_all(path)
     assert image.size == (4, 4)
+
+
+def test_columns_that_the_first_line_lacks(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": null}\n{broken\n{"b": [{"role": "user", "content": "x"}]}\n')
+    (source,) = open_sources([str(path)], ["b"])
+    assert source.kinds == (("message",),)
+    found = failures(path, "b")
+    assert list(found) == [0, 1]
+    assert found[0] == "column b is empty"

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from mmst_cli.encoding import inputs as inputs_module
-from mmst_cli.encoding.items import read_image
 from mmst_cli.errors import MmstError
+from mmst_cli.media import reading
+from mmst_cli.media.image import read_image
 
 
 @pytest.fixture
@@ -12,13 +12,13 @@ def interrupted(folder, encode, monkeypatch):
     """An output of two inputs a part, interrupted at the fifth of six; the first can't be read."""
     (folder / "pages" / "0.png").write_bytes(b"")
 
-    def stop_at_fourth(file):
+    def stop_at_fourth(file, **options):
         if Path(file).name == "4.png":
             raise KeyboardInterrupt
-        return read_image(file)
+        return read_image(file, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(inputs_module, "read_image", stop_at_fourth)
+        patch.setattr(reading, "read_image", stop_at_fourth)
         with pytest.raises(KeyboardInterrupt):
             encode(["pages"], folder / "out", rows_per_part=2)
     return folder / "out"
@@ -35,11 +35,11 @@ def test_an_interruption_leaves_whole_parts_only(interrupted):
 def test_resumed_equals_undisturbed_and_reads_nothing_twice(folder, encode, interrupted, monkeypatch):
     read = []
 
-    def note(file):
+    def note(file, **options):
         read.append(Path(file).name)
-        return read_image(file)
+        return read_image(file, **options)
 
-    monkeypatch.setattr(inputs_module, "read_image", note)
+    monkeypatch.setattr(reading, "read_image", note)
     (interrupted / ".part-00002.parquet.partial").write_bytes(b"left by a killed process")
     resumed = encode(["pages"], interrupted, rows_per_part=2, resume=True)
     assert read == ["4.png", "5.png"]
@@ -101,11 +101,11 @@ def test_inputs_are_read_as_they_are_needed(folder, encode, monkeypatch):
     """No more than one part's inputs are read before the part stands on disk."""
     ahead = []
 
-    def note(file):
+    def note(file, **options):
         parts = len(list((folder / "out").glob("part-*.parquet")))
         ahead.append((Path(file).name, parts))
-        return read_image(file)
+        return read_image(file, **options)
 
-    monkeypatch.setattr(inputs_module, "read_image", note)
+    monkeypatch.setattr(reading, "read_image", note)
     encode(["pages"], folder / "out", rows_per_part=2, batch_size=2)
     assert [parts for _, parts in ahead] == [0, 0, 1, 1, 2, 2]

@@ -210,7 +210,7 @@ def test_the_library_evaluators_run_at_several_dimensions_on_one_pass(folder, qu
         "BinaryClassificationEvaluator": "{a: {role: anchor}, p: {role: positive}, s: {role: label}}",
     }
     from mmst_cli.config.schema import EvaluatorConfig
-    from mmst_cli.data.columns import prepare_rows
+    from mmst_cli.data.preparing import prepare_rows
     from mmst_cli.evaluation.build import build_evaluator
     from mmst_cli.model.precision import Precision
 

@@ -6,7 +6,7 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from small_job import write_pages
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, EvaluatorConfig, Modality, Role, Use
-from mmst_cli.data.columns import prepare_rows
+from mmst_cli.data.preparing import prepare_rows
 from mmst_cli.data.retrieval import RowRetrieval
 from mmst_cli.encoding import pipeline
 from mmst_cli.errors import ConfigError

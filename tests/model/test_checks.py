@@ -4,14 +4,16 @@ import pytest
 import torch
 from PIL import Image
 
-from mmst_cli.config.schema import ModelConfig
+from mmst_cli.config.schema import LossConfig, ModelConfig, RouteConfig
 from mmst_cli.errors import ModelError
 from mmst_cli.model.checks import (
+    batch_norm_warning,
     check_dims,
     check_modalities,
     check_pixel_bounds,
     half_precision_warning,
     produced_pixels,
+    sampling_rate,
 )
 from mmst_cli.model.load import load_model
 
@@ -78,6 +80,31 @@ def test_audio_on_a_model_without_it(tiny_model, bert):
     assert str(caught.value).startswith(f"{key}: audio: the model takes text, image, video.")
     with pytest.raises(ModelError, match=rf"{key}: image: the model takes text\."):
         check_modalities(bert, {key: "image"})
+
+
+def test_messages_and_mixed_inputs(tiny_model, clip):
+    check_modalities(tiny_model, {"a": "message", "b": ("image", "text"), "c": ("text", "video", "image")})
+    with pytest.raises(ModelError, match=r"^c\.modality: message: the model takes text, image\. Drop the column"):
+        check_modalities(load(clip), {"c.modality": "message"})
+    with pytest.raises(ModelError, match=r"^c\.parts: text with image: the model takes text, image, but not several"):
+        check_modalities(load(clip), {"c.parts": ("text", "image")})
+
+
+def test_a_part_that_the_model_does_not_take(tiny_model):
+    key = "datasets.train.columns.document.parts"
+    with pytest.raises(ModelError) as caught:
+        check_modalities(tiny_model, {key: ("text", "audio")})
+    assert str(caught.value).startswith(f"{key}.audio: audio: the model takes text, image, video.")
+
+
+def test_modalities_of_a_routed_model_are_those_of_its_routes(tiny_model_path):
+    routes = {"text": RouteConfig(name_or_path="builtin:tiny-text"), "image": RouteConfig(str(tiny_model_path))}
+    model, _ = load_model(ModelConfig(routes=routes), torch.device("cpu"))
+    check_modalities(model, {"a": "text", "b": "image"})
+    for modality in ("video", "message"):
+        with pytest.raises(ModelError, match=rf"^c: {modality}: the model takes text, image\."):
+            check_modalities(model, {"c": modality})
+    assert produced_pixels(model, Image.new("RGB", (96, 128))) == 96 * 128
 
 
 @pytest.mark.parametrize(
@@ -162,3 +189,71 @@ def test_half_precision_weights_are_warned_of_with_the_figures(dtype, tiny_model
 def test_frozen_half_precision_weights_are_fine(tiny_model):
     model = copy.deepcopy(tiny_model).to(torch.bfloat16).requires_grad_(False)
     assert half_precision_warning(model, 2e-5) is None
+
+
+@pytest.fixture(scope="module")
+def clap():
+    return load("builtin:tiny-clap")
+
+
+def feature_extractor(folder, rate):
+    """An audio encoder whose processor is a feature extractor alone."""
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
+
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ASTModel(ASTConfig(max_length=32, num_mel_bins=16, **sizes)).save_pretrained(folder)
+    ASTFeatureExtractor(sampling_rate=rate, num_mel_bins=16, max_length=32).save_pretrained(folder)
+    return folder
+
+
+def test_the_sampling_rate_a_model_wants(clap, tiny_model, tmp_path):
+    assert sampling_rate(clap) == 8000
+    assert sampling_rate(tiny_model) is None
+    alone = load(feature_extractor(tmp_path / "ast", 16_000))
+    assert (alone.modalities, sampling_rate(alone)) == (["audio"], 16_000)
+
+
+def test_the_sampling_rate_of_routes(tmp_path):
+    ast = str(feature_extractor(tmp_path / "ast", 16_000))
+    routes = {"text": RouteConfig(name_or_path="builtin:tiny-text"), "audio": RouteConfig(name_or_path=ast)}
+    model, _ = load_model(ModelConfig(routes=routes, dimension=32), torch.device("cpu"))
+    assert sampling_rate(model) == 16_000
+    routes = {"query": RouteConfig(name_or_path="builtin:tiny-clap"), "document": RouteConfig(name_or_path=ast)}
+    model, _ = load_model(ModelConfig(routes=routes, dimension=32), torch.device("cpu"))
+    with pytest.raises(ModelError, match=r"^model\.routes: .* sampling rates, 8000 Hz and 16000 Hz"):
+        sampling_rate(model)
+
+
+def layers(**args):
+    return [LossConfig("CachedMultipleNegativesRankingLoss", args), LossConfig("MatryoshkaLoss")]
+
+
+def test_batch_norm_in_smaller_pieces_than_the_batch_is_warned_of(clap):
+    warning = batch_norm_warning(clap, layers(mini_batch_size=16), 64)
+    assert "holds BatchNorm (1 layer)" in warning
+    assert "a batch of 64" in warning and "mini-batches of 16 (mini_batch_size)" in warning
+    assert "differ by up to 0.083. Set mini_batch_size to 64, or training.per_device_train_batch_size" in warning
+    assert "mini-batches of 32" in batch_norm_warning(clap, layers(), 64)  # the loss's own
+    assert "Set mini_batch_size=64 instead" in batch_norm_warning(clap, layers(mini_batch_num_tokens=4096), 64)
+
+
+def test_where_batch_norm_sees_the_whole_batch(clap, tiny_model):
+    assert batch_norm_warning(clap, layers(mini_batch_size=64), 64) is None
+    assert batch_norm_warning(clap, layers(), 32) is None
+    assert batch_norm_warning(clap, [LossConfig("MultipleNegativesRankingLoss")], 64) is None
+    assert batch_norm_warning(clap, [], 64) is None
+    assert batch_norm_warning(tiny_model, layers(mini_batch_size=1), 64) is None
+
+
+def test_pieces_do_change_what_batch_norm_makes_of_a_batch(clap):
+    noise = torch.rand(8, 8000, generator=torch.Generator().manual_seed(0)).numpy()
+    features = clap.preprocess([{"array": wave, "sampling_rate": 8000} for wave in noise])
+    model = copy.deepcopy(clap).train()
+
+    def vectors(rows):
+        part = {k: v[rows] if isinstance(v, torch.Tensor) else v for k, v in features.items()}
+        return model(part)["sentence_embedding"].detach()
+
+    whole = vectors(slice(0, 8))
+    pieces = torch.cat([vectors(slice(0, 4)), vectors(slice(4, 8))])
+    assert (whole - pieces).abs().max() > 1e-3

@@ -68,6 +68,16 @@ def static(folder):
     return folder
 
 
+def routed(folder):
+    from mmst_cli.config.schema import ModelConfig, RouteConfig
+    from mmst_cli.model.load import load_model
+
+    routes = {"text": RouteConfig("builtin:tiny-text"), "image": RouteConfig("builtin:tiny-qwen3-vl")}
+    model, _ = load_model(ModelConfig(routes=routes, dimension=96), torch.device("cpu"))
+    model.save_pretrained(str(folder), create_model_card=False)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     base = tmp_path_factory.mktemp("models")
@@ -77,6 +87,7 @@ def folders(tmp_path_factory):
         "dense": bert_with_dense(base / "dense", base / "parts"),
         "raw": bert(base / "raw", "bfloat16"),
         "clip": clip(base / "clip"),
+        "routed": routed(base / "routed"),
     }
 
 
@@ -131,7 +142,76 @@ def test_clip(folders):
     assert facts.image_size == {"shortest_edge": 32, "crop_height": 32, "crop_width": 32}
 
 
-@pytest.mark.parametrize("name", ["qwen", "dense", "raw", "clip"])
+def test_the_builtin_models():
+    clap = run_inspection("builtin:tiny-clap")
+    assert taken(clap) == ["text", "audio"]
+    assert by_name(clap)["audio"].part_class == "ClapFeatureExtractor"
+    assert by_name(clap)["audio"].method == "get_audio_features"
+    assert (clap.architecture, clap.dimension, clap.pooling, clap.sampling_rate) == ("ClapModel", 128, None, 8000)
+    clip = run_inspection("builtin:tiny-clip")
+    assert taken(clip) == ["text", "image"]
+    assert (clip.dimension, clip.pooling, clip.normalised, clip.sampling_rate) == (128, None, True, None)
+    assert clip.image_size == {"height": 128, "width": 128}
+    text = run_inspection("builtin:tiny-text")
+    assert (taken(text), text.dimension, text.pooling, text.normalised) == (["text"], 128, "mean", True)
+    video = run_inspection("builtin:tiny-qwen3-vl-video")
+    assert taken(video) == ["text", "image", "video", "message"]
+    assert (video.pooling, video.normalised, video.message_format) == ("lasttoken", True, "structured")
+
+
+def test_a_routed_model(folders):
+    facts = run_inspection(str(folders["routed"]))
+    assert taken(facts) == ["text", "image"]  # the image encoder takes more, and no route leads there
+    text, image = by_name(facts)["text"], by_name(facts)["image"]
+    assert (text.route, text.part, text.method) == ("text", "tokenizer", "forward")
+    assert (image.route, image.part_class) == ("image", "Qwen2VLImageProcessor")
+    assert (facts.dimension, facts.normalised, facts.max_length) == (96, True, 128)
+    assert (facts.architecture, facts.pooling) == (
+        "text: BertModel, image: Qwen3VLModel",
+        "text: mean, image: lasttoken",
+    )
+    assert facts.image_size == {"min_pixels": 256, "max_pixels": 96 * 128}
+    assert [route.takes for route in facts.routes] == [["text"], ["image"]]
+    assert [(r.encoder_dimension, r.dimension, r.projected) for r in facts.routes] == [(128, 96, True)] * 2
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(facts_table(facts))
+    shown = console.export_text()
+    assert "image: Qwen3VLModel, lasttoken pooling, 128 dimensions projected to 96" in shown
+    assert json.loads(json.dumps(facts.to_dict()))["routes"][0]["route"] == "text"
+
+
+def test_a_routed_model_by_sides(tmp_path):
+    from mmst_cli.config.schema import ModelConfig, RouteConfig
+    from mmst_cli.model.load import load_model
+
+    routes = {"query": RouteConfig("builtin:tiny-text"), "document": RouteConfig("builtin:tiny-clip")}
+    model, _ = load_model(ModelConfig(routes=routes), torch.device("cpu"))
+    model.save_pretrained(str(tmp_path / "sides"), create_model_card=False)
+    facts = run_inspection(str(tmp_path / "sides"))
+    found = [(fact.modality, fact.route) for fact in facts.modalities if fact.supported]
+    assert found == [("text", "query"), ("text", "document"), ("image", "document")]
+
+
+def test_prompts_are_shown(tmp_path):
+    from mmst_cli.config.schema import ModelConfig
+    from mmst_cli.model.load import load_model
+    from mmst_cli.model.prompts import set_prompts
+
+    model, _ = load_model(ModelConfig(name_or_path="builtin:tiny-text"), torch.device("cpu"))
+    shown = []
+    for prompts in ({}, {"anchor": "Find the page: "}):
+        set_prompts(model, prompts)
+        model.save_pretrained(str(tmp_path / "saved"), create_model_card=False)
+        facts = run_inspection(str(tmp_path / "saved"))
+        console = Console(width=100, record=True, file=io.StringIO())
+        console.print(facts_table(facts))
+        shown.append(next(line for line in console.export_text().splitlines() if "│ prompts" in line))
+    assert "none" in shown[0]
+    assert "query: 'Find the page: '" in shown[1]
+    assert facts.prompts == {"query": "Find the page: ", "document": ""}
+
+
+@pytest.mark.parametrize("name", ["qwen", "dense", "raw", "clip", "routed"])
 def test_no_weight_is_read(name, folders, tmp_path, monkeypatch):
     facts = run_inspection(str(folders[name])).to_dict()
     bare = tmp_path / "model"

@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import Field, asdict, fields, is_dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -24,7 +24,8 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 def default_of(field: Field[Any]) -> Any:
     """Return a field's default as a plain value, or MISSING if it is required."""
     if field.default_factory is not NO_DEFAULT:
-        return field.default_factory()
+        made = field.default_factory()
+        return asdict(made) if is_dataclass(made) and not isinstance(made, type) else made
     default = MISSING if field.default is NO_DEFAULT else field.default
     return default.value if isinstance(default, StrEnum) else default
 
@@ -70,6 +71,8 @@ def build(value: Any, hint: Any, key: str, faults: list[str]) -> Any:
         if value == MISSING:
             faults.append(f"{key}: `???` stands for a value that is still missing. Give one.")
         return value
+    if hint is float and type(value) is int:
+        return float(value)
     if type(value) is not hint:
         faults.append(_wrong_type(value, hint, key))
     return value
@@ -130,7 +133,7 @@ def _words(hint: Any) -> str:
 
 
 def _optional(hint: Any) -> bool:
-    return isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint)
+    return hint is Any or (isinstance(hint, types.UnionType) and type(None) in typing.get_args(hint))
 
 
 def _join(key: str, name: object) -> str:

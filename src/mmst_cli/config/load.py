@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,7 @@ def _all_keys(tree: Any, key: str = "") -> Iterator[str]:
 def _to_plain(value: Any) -> Any:
     if is_dataclass(value):
         pairs = [(field, getattr(value, field.name)) for field in fields(value)]
-        kept = [(f.name, v) for f, v in pairs if v not in (None, [], {}) or v != default_of(f)]
+        kept = [(f.name, v) for f, v in pairs if not (_says_nothing(v) and _matches(v, default_of(f)))]
         return {name: _to_plain(item) for name, item in kept}
     if isinstance(value, StrEnum):
         return value.value
@@ -195,6 +195,14 @@ def _to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_to_plain(item) for item in value]
     return copy.copy(value)
+
+
+def _says_nothing(value: Any) -> bool:
+    return is_dataclass(value) or value in (None, [], {})
+
+
+def _matches(value: Any, default: Any) -> bool:
+    return bool((asdict(value) if is_dataclass(value) and not isinstance(value, type) else value) == default)
 
 
 def _escape(value: Any) -> Any:

@@ -8,12 +8,14 @@ from pathlib import Path
 from mmst_cli.config.load import read_config
 from mmst_cli.config.rules_data import (
     check_datasets,
-    check_model,
     check_training_datasets,
     warn_of_id_columns,
 )
 from mmst_cli.config.rules_evaluators import check_evaluators
 from mmst_cli.config.rules_loss import check_dimensions, check_losses, warn_of_losses
+from mmst_cli.config.rules_mixing import check_mixing, warn_of_weights
+from mmst_cli.config.rules_model import check_media, check_model
+from mmst_cli.config.rules_prompts import check_prompts
 from mmst_cli.config.rules_training import (
     check_best_model,
     check_schedule,
@@ -54,7 +56,10 @@ def check_config(config: Config, *, for_training: bool = True) -> list[str]:
     faults = [
         *check_dimensions(config.matryoshka_dims, "matryoshka_dims"),
         *check_model(config.model),
+        *check_media(config.media),
         *check_datasets(config),
+        *check_mixing(config),
+        *check_prompts(config),
         *check_losses(config),
         *check_evaluators(config),
         *check_training_fields(config.training),
@@ -67,4 +72,4 @@ def check_config(config: Config, *, for_training: bool = True) -> list[str]:
         raise ConfigError(*faults)
     if not for_training:
         return []
-    return [*warn_of_id_columns(config), *warn_of_losses(config), *warn_of_steps(config)]
+    return [*warn_of_id_columns(config), *warn_of_losses(config), *warn_of_weights(config), *warn_of_steps(config)]

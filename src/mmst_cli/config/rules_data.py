@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from mmst_cli.config.rules_evaluators import loss_datasets
-from mmst_cli.config.schema import Config, DatasetConfig, Layout, Modality, ModelConfig, Role, Use
-from mmst_cli.config.signatures import LossInput, loss_inputs
-from mmst_cli.config.values import describe
+from mmst_cli.config.loss_stacks import loss_keys, loss_layers, training_datasets
+from mmst_cli.config.rules_columns import check_columns
+from mmst_cli.config.rules_roles import check_roles
+from mmst_cli.config.schema import Config, DatasetConfig, Layout, Modality, Role, Use
 
 TABLE_OF = {Role.anchor: "queries", Role.positive: "corpus"}
 """In which table of layout beir a column of a role stands."""
 
 _RESERVED = ("return_loss", "dataset_name")
-
-
-def check_model(model: ModelConfig) -> list[str]:
-    """Return the faults of the pixel bounds: positive whole numbers, the lower below the upper."""
-    key, faults = "model.processor", []
-    bounds = {name: model.processor[name] for name in ("min_pixels", "max_pixels") if name in model.processor}
-    for name, value in bounds.items():
-        if type(value) is not int or value < 1:
-            faults.append(f"{key}.{name}: found {describe(value)}; it is a whole number of pixels above 0.")
-    if not faults and len(bounds) == 2 and bounds["min_pixels"] > bounds["max_pixels"]:
-        faults.append(
-            f"{key}.min_pixels: {bounds['min_pixels']} is above max_pixels, {bounds['max_pixels']}."
-            " Swap or change them."
-        )
-    return faults
 
 
 def check_datasets(config: Config) -> list[str]:
@@ -39,10 +24,18 @@ def check_datasets(config: Config) -> list[str]:
             faults.append(f"{key}.max_rows: found {dataset.max_rows}; it is 1 or more. Leave it out for all rows.")
         if dataset.layout is Layout.beir:
             faults += _check_judgements(dataset, key)
+        faults += check_columns(dataset, key)
         faults += [
             f"{key}.columns.{column}: the trainer keeps this name for itself. Rename the column in the data."
             for column in dataset.columns
             if column in _RESERVED
+        ]
+        faults += [
+            f"{key}.columns.{longer}: the trainer takes a name that begins with {shorter}_ for a part of {shorter}."
+            " Rename one of the two in the data."
+            for shorter in dataset.columns
+            for longer in dataset.columns
+            if longer.startswith(f"{shorter}_")
         ]
     return faults
 
@@ -50,15 +43,15 @@ def check_datasets(config: Config) -> list[str]:
 def check_training_datasets(config: Config) -> list[str]:
     """Return the faults that keep the loss from being computed: its datasets and their roles."""
     faults = []
-    training = {name: dataset for name, dataset in config.datasets.items() if dataset.use is Use.train}
-    if not config.loss:
-        faults.append("loss: none is declared. Training needs one, such as MultipleNegativesRankingLoss.")
+    training, keys = training_datasets(config), loss_keys(config)
+    without = [name for name in training if not loss_layers(config, keys[name])]
+    if without or not (training or config.loss):
+        whose = f" for {', '.join(without)}" if len(training) > 1 else ""
+        faults.append(f"loss: none is declared{whose}. Training needs one, such as MultipleNegativesRankingLoss.")
     if not training:
         faults.append("datasets: none has `use: train`. Training needs one.")
-    elif len(training) > 1:
-        faults.append(f"datasets: {', '.join(training)} all have `use: train`; this version trains on one dataset.")
-    innermost = config.loss[0].type if config.loss else None
-    for name, dataset in {**training, **loss_datasets(config)}.items():
+    for name, key in keys.items():
+        dataset, layers = config.datasets[name], loss_layers(config, key)
         if dataset.layout is Layout.beir:
             if dataset.use is Use.eval:
                 faults.append(
@@ -66,7 +59,8 @@ def check_training_datasets(config: Config) -> list[str]:
                     " beir. Add an evaluator, or leave the dataset out."
                 )
         elif dataset.columns:
-            faults += _check_roles(dataset, innermost, f"datasets.{name}.columns")
+            innermost = layers[0].type if layers else None
+            faults += check_roles(list(dataset.columns.values()), innermost, f"datasets.{name}.columns")
     return faults
 
 
@@ -91,6 +85,8 @@ def _check_judgements(dataset: DatasetConfig, key: str) -> list[str]:
         faults.append(f"{key}.layout: {dataset.path} holds rows. Leave layout out.")
     if dataset.name is not None:
         faults.append(f"{key}.name: layout beir reads the configurations corpus, queries and qrels. Leave it out.")
+    if dataset.sql is not None:
+        faults.append(f"{key}.sql: layout beir is three tables, and sql is about one. Leave one of the two out.")
     roles = [column.role for column in dataset.columns.values()]
     if dataset.columns and roles.count(Role.anchor) != 1:
         faults.append(
@@ -112,38 +108,3 @@ def _check_judgements(dataset: DatasetConfig, key: str) -> list[str]:
                 f"{key}.columns.{column}.role: {declared.role} columns are those of {table}. Change role or name."
             )
     return faults
-
-
-def _check_roles(dataset: DatasetConfig, innermost: str | None, key: str) -> list[str]:
-    roles = [column.role for column in dataset.columns.values()]
-    anchors, labels = roles.count(Role.anchor), roles.count(Role.label)
-    inputs = loss_inputs(innermost) if innermost else None
-    faults = []
-    if anchors != 1:
-        faults.append(f"{key}: {anchors or 'no'} columns have the role anchor. Give it to exactly one.")
-    if labels > 1:
-        faults.append(f"{key}: {labels} columns have the role label. Give it to one at most.")
-    if inputs and Role.positive not in roles and all((line.at_least or 1) > 1 for line in inputs):
-        faults.append(f"{key}: no column has the role positive, and {innermost} needs one.")
-    if faults or inputs is None:
-        return faults
-    columns = len(roles) - labels
-    if any(line.fits(columns, labels == 1) for line in inputs):
-        return []
-    found = f"{_counted(columns)} ({', '.join(role for role in roles if role is not Role.label)})"
-    choices = " or ".join(dict.fromkeys(_takes(line) for line in inputs))
-    with_label = "and a label" if labels else "and no label"
-    return [f"{key}: found {found} {with_label}, but {innermost} takes {choices}."]
-
-
-def _takes(line: LossInput) -> str:
-    label = {True: " and a label", False: " and no label", None: ""}[line.label]
-    if line.at_least is None:
-        return f"any input columns{label}"
-    if line.at_most is None:
-        return f"{line.at_least} or more input columns{label}"
-    return f"{_counted(line.at_least)}{label}"
-
-
-def _counted(columns: int) -> str:
-    return f"{columns} input column{'' if columns == 1 else 's'}"

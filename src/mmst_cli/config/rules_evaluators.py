@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmst_cli.config.loss_stacks import loss_datasets
 from mmst_cli.config.rules_arguments import check_arguments
 from mmst_cli.config.rules_loss import check_dimensions
-from mmst_cli.config.schema import Config, DatasetConfig, EvaluatorConfig, Layout, Role, Use
+from mmst_cli.config.schema import Config, DatasetConfig, EvaluatorConfig, Layout, Role
 from mmst_cli.config.signatures import OWN_EVALUATOR, evaluator_names, evaluator_signature
 from mmst_cli.errors import did_you_mean
 
@@ -28,6 +29,9 @@ READ_JUDGEMENTS = (OWN_EVALUATOR, "InformationRetrievalEvaluator")
 
 PRECISIONS = ("float32", "float16", "int8", "binary", "binary-rescored")
 """The precisions at which vectors can be measured."""
+
+MEAN = "mean"
+"""The metric that is the mean of all evaluators' primary metrics, where there are several."""
 
 FILLED = (
     *("queries", "corpus", "relevant_docs", "anchors", "positives", "negatives", "samples"),
@@ -53,6 +57,8 @@ def check_evaluators(config: Config) -> list[str]:
         key = f"evaluators.{name}"
         if "/" in str(name):
             faults.append(f"{key}: an evaluator's name becomes a file name, so it can't have a / in it.")
+        if name == MEAN:
+            faults.append(f"{key}: {MEAN} is the mean over evaluators. Give it another name.")
         if evaluator.dims != config.matryoshka_dims:  # else told at the top of the file
             faults += check_dimensions(evaluator.dims, f"{key}.dims")
         faults += _check_type(evaluator, key)
@@ -61,15 +67,11 @@ def check_evaluators(config: Config) -> list[str]:
     return faults
 
 
-def loss_datasets(config: Config) -> dict[str, DatasetConfig]:
-    """Return the `use: eval` datasets that no evaluator reads: on those the loss is computed."""
-    read = {evaluator.dataset for evaluator in config.evaluators.values()}
-    return {n: d for n, d in config.datasets.items() if d.use is Use.eval and n not in read}
-
-
 def is_written(metric: str, config: Config) -> bool:
     """Say whether an evaluation of this config writes ``metric``, with or without `eval_` in front."""
     metric = metric if metric.startswith("eval_") else f"eval_{metric}"
+    if metric == f"eval_{MEAN}" and len(config.evaluators) > 1:
+        return True
     datasets = loss_datasets(config)
     if metric in ([f"eval_{name}_loss" for name in datasets] if len(datasets) > 1 else ["eval_loss"] * len(datasets)):
         return True
@@ -78,6 +80,8 @@ def is_written(metric: str, config: Config) -> bool:
 
 def primary_metric(config: Config) -> str | None:
     """Return the metric that best-model options would best go by, or None if nothing is evaluated."""
+    if len(config.evaluators) > 1:
+        return f"eval_{MEAN}"
     for name, evaluator in config.evaluators.items():
         if evaluator.type in READ_JUDGEMENTS:
             cutoffs = _cutoffs(evaluator, "ndcg")

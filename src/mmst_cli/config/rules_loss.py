@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mmst_cli.config.loss_stacks import loss_keys, loss_layers, training_datasets
 from mmst_cli.config.rules_arguments import check_arguments
 from mmst_cli.config.schema import Config, LossConfig
 from mmst_cli.config.signatures import loss_names, loss_signature
@@ -21,10 +22,18 @@ _DUPLICATE_FREE = ("no_duplicates", "no_duplicates_hashed")
 
 
 def check_losses(config: Config) -> list[str]:
-    """Return the faults of ``loss``: types, places in the stack, arguments, dimensions."""
+    """Return the faults of ``loss``, the file's and the datasets': types, places, arguments, dimensions."""
+    computed = loss_keys(config)
+    stacks = {"loss": config.loss} | {f"datasets.{n}.loss": d.loss for n, d in config.datasets.items() if d.loss}
     faults = []
-    for index, loss in enumerate(config.loss):
-        faults += _check_loss(loss, index, config.matryoshka_dims)
+    for key, layers in stacks.items():
+        for index, loss in enumerate(layers):
+            faults += _check_loss(loss, f"{key}.{index}", index, config.matryoshka_dims)
+    for name, dataset in config.datasets.items():
+        if dataset.loss and name not in computed:
+            faults.append(
+                f"datasets.{name}.loss: an evaluator reads {name}, so no loss is computed on it. Leave it out."
+            )
     return faults
 
 
@@ -44,19 +53,19 @@ def check_dimensions(dims: Any, key: str) -> list[str]:
 
 def warn_of_losses(config: Config) -> list[str]:
     """Return warnings: in-batch negatives with duplicates, dimensions measured but not trained."""
-    if not config.loss:
-        return []
+    keys = loss_keys(config)
+    stacks = [loss_layers(config, keys[name]) for name in training_datasets(config)]
     warnings = []
-    innermost = config.loss[0].type
+    contrastive = [s[0].type for s in stacks if s and any(part in s[0].type for part in _CONTRASTIVE)]
+    streams = any(dataset.streaming for dataset in config.datasets.values())
     sampler = config.training.get("batch_sampler", "batch_sampler")
-    if any(part in innermost for part in _CONTRASTIVE) and sampler not in _DUPLICATE_FREE:
+    if contrastive and not streams and sampler not in _DUPLICATE_FREE:
         warnings.append(
-            f"training.batch_sampler: {innermost} takes the other rows of a batch for negatives, so a row"
+            f"training.batch_sampler: {contrastive[0]} takes the other rows of a batch for negatives, so a row"
             " that is there twice is its own negative. Set it to no_duplicates."
         )
-    trained: list[int] = next(
-        (loss.args["matryoshka_dims"] for loss in config.loss if "matryoshka_dims" in loss.args), []
-    )
+    layers = [layer for stack in stacks for layer in stack]
+    trained = list(dict.fromkeys(dim for layer in layers for dim in layer.args.get("matryoshka_dims", [])))
     for name, evaluator in config.evaluators.items():
         untrained = [dim for dim in evaluator.dims if dim not in trained]
         if trained and untrained:
@@ -67,14 +76,13 @@ def warn_of_losses(config: Config) -> list[str]:
     return warnings
 
 
-def _check_loss(loss: LossConfig, index: int, dims: list[int]) -> list[str]:
-    key = f"loss.{index}"
+def _check_loss(loss: LossConfig, key: str, index: int, dims: list[int]) -> list[str]:
     if not loss_names():
         return []
     signature = loss_signature(loss.type)
     if signature is None:
         return [f"{key}.type: sentence-transformers has no loss {loss.type}.{_suggest(loss.type)}"]
-    faults = _check_place(loss.type, "loss" in signature.parameters, index)
+    faults = _check_place(loss.type, "loss" in signature.parameters, key, index)
     faults += check_arguments(loss.type, loss.args, signature, ("model", "loss"), f"{key}.args")
     own_dims = loss.args.get("matryoshka_dims")
     if own_dims != dims:  # else their faults are told where they stand, at the top of the file
@@ -90,15 +98,15 @@ def _check_loss(loss: LossConfig, index: int, dims: list[int]) -> list[str]:
     return faults
 
 
-def _check_place(type_name: str, wraps: bool, index: int) -> list[str]:
+def _check_place(type_name: str, wraps: bool, key: str, index: int) -> list[str]:
     if index == 0 and wraps:
         return [
-            f"loss.0.type: {type_name} wraps another loss, so it can't come first. Put the loss it wraps"
+            f"{key}.type: {type_name} wraps another loss, so it can't come first. Put the loss it wraps"
             " above it, such as MultipleNegativesRankingLoss."
         ]
     if index > 0 and not wraps:
         return [
-            f"loss.{index}.type: {type_name} can't wrap the loss above it. Only the first entry is a loss of"
+            f"{key}.type: {type_name} can't wrap the loss above it. Only the first entry is a loss of"
             " its own; those after it are wrappers such as MatryoshkaLoss."
         ]
     return []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmst_cli.config.rules_evaluators import is_written, loss_datasets, primary_metric
+from mmst_cli.config.loss_stacks import loss_datasets
+from mmst_cli.config.rules_evaluators import is_written, primary_metric
 from mmst_cli.config.schema import Config
 from mmst_cli.config.signatures import training_fields
 from mmst_cli.config.values import describe, wanted_type

@@ -42,6 +42,18 @@ class Modality(StrEnum):
     image = "image"
     audio = "audio"
     video = "video"
+    message = "message"
+    """A chat: a list of messages, each with `role` and `content`."""
+    mixed = "mixed"
+    """Several of the others in one input."""
+
+
+class Pooling(StrEnum):
+    """How the vectors of tokens become one."""
+
+    lasttoken = "lasttoken"
+    mean = "mean"
+    cls = "cls"
 
 
 class Dtype(StrEnum):
@@ -63,21 +75,61 @@ class Attention(StrEnum):
 
 
 @dataclass
-class ModelConfig:
-    """Which model, and how it is loaded."""
+class RouteConfig:
+    """The encoder of one route of a model that is put together from several."""
 
     name_or_path: str = MISSING
-    """A hub id, a model folder, a run folder, or `builtin:tiny-qwen3-vl`."""
+    """A hub id, a model folder or a built-in model; a raw checkpoint or a finished embedding model."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    pooling: Pooling | None = None
+    """lasttoken, mean or cls; that of the model if left out, or mean for a raw checkpoint."""
+    processor: dict[str, Any] = field(default_factory=dict)
+    """Arguments of this encoder's processor."""
+
+
+@dataclass
+class ModelConfig:
+    """Which model, and how it is loaded or put together."""
+
+    name_or_path: str = ""
+    """A hub id, a model folder, a run folder, or a built-in model: `builtin:tiny-qwen3-vl`. Left out with routes."""
     revision: str | None = None
     """Branch, tag or commit of a hub id; the default branch if left out."""
     dtype: Dtype = Dtype.auto
-    """What the weights are held in; auto is the checkpoint's own on a GPU and float32 on a CPU."""
+    """What the weights are held in; auto is the checkpoint's own on a GPU, float32 on a CPU and with routes."""
     attn_implementation: Attention = Attention.auto
     """auto takes flash_attention_2 where package, GPU and a half precision allow it, else sdpa."""
     processor: dict[str, Any] = field(default_factory=dict)
     """Arguments of the model's processor; `min_pixels` and `max_pixels` bound an image, in pixels."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Read that code first."""
+    pooling: Pooling | None = None
+    """How a raw checkpoint's token vectors become one: lasttoken, mean or cls. A finished model has its own."""
+    normalize: bool | None = None
+    """End with vectors of length 1; true for models that are put together here, else as the model has it."""
+    routes: dict[str, RouteConfig] = field(default_factory=dict)
+    """One encoder per modality (text, image, audio, video) or side (query, document), instead of name_or_path."""
+    dimension: int | None = None
+    """With routes: the common size of the vectors; every route ends in a Dense projection to it."""
+    frozen: list[str] = field(default_factory=list)
+    """Parameters that are not trained: regular expressions searched in names, as `visual` or `sub_modules\\.text`."""
+
+
+@dataclass
+class MediaConfig:
+    """How images, sounds, clips and documents are read, in training, evaluation and encoding alike."""
+
+    max_seconds: float | None = None
+    """Only so much of a sound or clip is read, from its beginning, in seconds. Very long ones are refused otherwise."""
+    fps: float | None = None
+    """Frames a second taken of a clip and given to the model as they are; its processor chooses if left out."""
+    max_frames: int | None = None
+    """At most so many frames of a clip, spread evenly, and given to the model as they are."""
+    max_pixels: int | None = None
+    """Frames with more pixels are scaled down to so many, in width x height."""
+    dpi: int = 150
+    """Resolution at which the pages of a PDF are drawn, in dots per inch."""
 
 
 @dataclass
@@ -87,31 +139,15 @@ class ColumnConfig:
     role: Role = MISSING
     """anchor, positive, negative or label."""
     modality: Modality = Modality.text
-    """text, image, audio or video: checked on real rows. A label holds numbers, whatever stands here."""
-
-
-@dataclass
-class DatasetConfig:
-    """One source of rows."""
-
-    use: Use = MISSING
-    """train, or eval: read by evaluators, and by the loss where no evaluator reads it."""
-    path: str = MISSING
-    """A hub id, a folder (save_to_disk, parquet, images), a .parquet, .jsonl or .csv file, or `builtin:pages`."""
-    layout: Layout = Layout.rows
-    """beir: `path` holds corpus, queries and qrels, as files or configurations, and `split` is that of qrels."""
-    name: str | None = None
-    """Configuration of a hub dataset, or `train` / `eval` of `builtin:pages`."""
-    split: str = "train"
-    """Split of the dataset; slices such as `train[:300]` work."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub dataset."""
-    max_rows: int | None = None
-    """At most so many rows (beir: queries), chosen at random with `training.seed`, in their order; all if left out."""
-    allow_urls: bool = False
-    """Fetch media that are given as http(s) addresses. Refused otherwise."""
-    columns: dict[str, ColumnConfig] = MISSING
-    """Column name to role and modality; others are dropped. beir: `queries/text` and `corpus/text` where names meet."""
+    """text, image, audio, video, message or mixed (cells that are mappings of these): checked on real rows."""
+    parts: dict[str, str] = field(default_factory=dict)
+    """One input made of several columns: modality to column, such as `{text: ocr, image: page}`."""
+    message: list[dict[str, Any]] = field(default_factory=list)
+    """One chat made of columns: messages with `role` and `content`, in which `{name}` stands for a column's text."""
+    pages: Any = None
+    """For cells that name PDF files: all, first, or a list of page numbers from 1. `file.pdf#3` is always page 3."""
+    take: int | None = None
+    """For cells that are lists: use so many entries of each, from the first; all if left out."""
 
 
 @dataclass
@@ -122,6 +158,40 @@ class LossConfig:
     """A class of sentence_transformers.losses, such as CachedMultipleNegativesRankingLoss."""
     args: dict[str, Any] = field(default_factory=dict)
     """Its arguments, but for the model and the inner loss."""
+
+
+@dataclass
+class DatasetConfig:
+    """One source of rows."""
+
+    use: Use = MISSING
+    """train, or eval: read by evaluators, and by the loss where no evaluator reads it."""
+    path: str = MISSING
+    """A hub id, a folder, a .parquet, .jsonl, .csv or WebDataset .tar file, a glob, `s3://...`, or `builtin:pages`."""
+    layout: Layout = Layout.rows
+    """beir: `path` holds corpus, queries and qrels, as files or configurations, and `split` is that of qrels."""
+    name: str | None = None
+    """Configuration of a hub dataset, or `train` / `eval` of `builtin:pages`."""
+    split: str = "train"
+    """Split of the dataset; slices such as `train[:300]` work."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub dataset."""
+    max_rows: int | None = None
+    """At most so many rows (beir: queries), chosen at random with `training.seed`, in their order; all if left out."""
+    streaming: bool = False
+    """Read a training set while training on it, without storing it. Needs `training.max_steps`."""
+    sql: str | None = None
+    """A query over the table `rows`, run by DuckDB: `select query, page as image from rows where lang = 'en'`."""
+    weight: float = 1.0
+    """How often a row is seen in an epoch, beside those of other training sets: 2 is twice, 0.5 every second row."""
+    loss: list[LossConfig] = field(default_factory=list)
+    """A loss of its own for this training set, innermost first; the `loss` of the file if left out."""
+    prompts: dict[str, str] = field(default_factory=dict)
+    """Role to prompt for this dataset's columns, in training; the `prompts` of the file where left out."""
+    allow_urls: bool = False
+    """Fetch media that are given as http(s) addresses. Refused otherwise."""
+    columns: dict[str, ColumnConfig] = MISSING
+    """Column name to role and modality; others are dropped. beir: `queries/text` and `corpus/text` where names meet."""
 
 
 @dataclass
@@ -156,8 +226,12 @@ class Config:
     """The run folder: checkpoints, the final model, its evaluations and the record of how it was made."""
     matryoshka_dims: list[int] = field(default_factory=list)
     """Embedding dimensions to train and measure, for use elsewhere in the file as ${matryoshka_dims}."""
+    media: MediaConfig = field(default_factory=MediaConfig)
+    """How images, sounds, clips and documents are read."""
+    prompts: dict[str, str] = field(default_factory=dict)
+    """Role (anchor, positive) to the prompt before its inputs: in training, evaluation and the saved model alike."""
     loss: list[LossConfig] = field(default_factory=list)
-    """The loss, innermost first. Needed for training."""
+    """The loss, innermost first. Needed for training, here or at every training set."""
     evaluators: dict[str, EvaluatorConfig] = field(default_factory=dict)
     """The evaluators, by name."""
     training: dict[str, Any] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from mmst_cli.config.library_source import body, exported_names, find_class, initializer, package_file
+from mmst_cli.config.values import needs_python_object
 
 OWN_EVALUATOR = "MatryoshkaRetrievalEvaluator"
 _OWN_FILLED = ("retrieval", "dims", "precisions", "deduplicate", "ranges", "name", "precision")  # not from `args`
@@ -64,14 +65,21 @@ class LossInput:
     at_most: int | None
     label: bool | None
 
-    def fits(self, columns: int, label: bool) -> bool:
-        """Say whether so many input columns, with or without a label, are what this line describes."""
+    def fits(self, columns: int, label: bool, *, or_more: bool = False) -> bool:
+        """Say whether so many input columns, or perhaps more, with or without a label, are what this line describes."""
         return (
-            (self.at_least is None or columns >= self.at_least)
+            (self.at_least is None or columns >= self.at_least or or_more)
             and (self.at_most is None or columns <= self.at_most)
             and (self.label is None or label == self.label)
         )
 
+
+# In the order in which they are offered; those left out come after these.
+_USUAL = (
+    *("MultipleNegativesRankingLoss", "CachedMultipleNegativesRankingLoss", "CoSENTLoss", "CosineSimilarityLoss"),
+    *("AnglELoss", "TripletLoss", "ContrastiveLoss", "OnlineContrastiveLoss", "MarginMSELoss", "DistillKLDivLoss"),
+    *("BatchAllTripletLoss", "BatchHardTripletLoss", "BatchHardSoftMarginTripletLoss", "BatchSemiHardTripletLoss"),
+)
 
 # The documentation says "no label"; the code takes one, and without it compares the token ids of the inputs.
 _UNDOCUMENTED_INPUTS = {"ContrastiveTensionLoss": (LossInput(2, 2, None),)}
@@ -131,6 +139,30 @@ def loss_inputs(name: str) -> tuple[LossInput, ...] | None:
     rows = [line.strip().strip("|").split("|") for line in table[1].splitlines() if "|" in line] if table else []
     parsed = [_parse_input(*row) for row in rows[1:] if len(row) == 2]
     return tuple(line for line in parsed if line) if parsed and None not in parsed else None
+
+
+@cache
+def fitting_losses(columns: int, label: bool, *, or_more: bool = False) -> tuple[str, ...]:
+    """The losses that take so many input columns, or perhaps more, with or without a label; the usual ones first.
+
+    Losses that take anything are wrappers and regularisers, and those that need a Python object can't stand in
+    a config: neither is named.
+    """
+    order = [*(name for name in _USUAL if name in loss_names()), *(n for n in loss_names() if n not in _USUAL)]
+    return tuple(
+        name
+        for name in order
+        if _can_stand_alone(name)
+        and any(line.at_least and line.fits(columns, label, or_more=or_more) for line in loss_inputs(name) or ())
+    )
+
+
+def _can_stand_alone(name: str) -> bool:
+    signature = loss_signature(name)
+    if signature is None or "loss" in signature.parameters:
+        return False
+    needed = [signature.parameters[argument] for argument in signature.required if argument != "model"]
+    return not any(parameter.annotation and needs_python_object(parameter.annotation) for parameter in needed)
 
 
 @cache

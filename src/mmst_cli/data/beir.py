@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import DatasetConfig
-from mmst_cli.data.media import expand_home
 from mmst_cli.data.sources import (
     FILE_READERS,
     NoConfigurationError,
@@ -23,6 +22,7 @@ from mmst_cli.data.sources import (
 )
 from mmst_cli.data.tables import CORPUS_IDS, OWN_IDS, QUERY_IDS, Table
 from mmst_cli.errors import DataError, did_you_mean
+from mmst_cli.storage import expand_home
 
 _SEPARATORS = {".tsv": "\t", ".csv": ","}
 

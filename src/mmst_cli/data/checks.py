@@ -1,42 +1,92 @@
 """Looks at real rows before training, so that a broken one is named before a GPU-hour is spent.
 
-Every row gets a look that costs microseconds (is a value there, does an image file end as its format ends);
-the first, the last and a seeded sample are decoded in full, and so is every image that looks cut off.
+Every row gets a look that costs microseconds (is a value there, is the file there, does it begin and end as its
+format does); the first, the last and a seeded sample are decoded in full, and so is everything that looks broken.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING
 
-from mmst_cli.config.schema import Modality
+from mmst_cli.config.schema import Modality, Role
+from mmst_cli.data.cells import NUMBERS, fits, stored_type
+from mmst_cli.data.columns import ROW, Column, RowSet
+from mmst_cli.data.looks import find_broken
+from mmst_cli.data.shapes import has_lists
+from mmst_cli.data.stored import column_chunks, empty_cells, place_of
 from mmst_cli.errors import DataError
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 SAMPLE = 30  # rows decoded in full, besides the first and the last
-MAX_FILES = 20_000  # image files opened for the quick look; embedded images are all looked at
-HEAD, TAIL = 16, 64  # bytes
 
 
-def check_column(key: str, name: str, modality: Modality, rows: Dataset, seed: int, *, label: bool = False) -> None:
-    """Check that a column holds what is declared.
+def check_types(rows: RowSet, *, lists: bool) -> None:
+    """Check that what is stored can be what is declared.
+
+    Args:
+        rows: the rows.
+        lists: whether cells may be lists of inputs, to be opened later.
 
     Raises:
-        DataError: it doesn't; the message names row and column.
+        DataError: it can't; the message names the column.
     """
-    at = f"datasets.{key}, row {{row}}, column {name}"
-    if (row := _first_null(rows, name)) is not None:
-        raise DataError(f"{at.format(row=row)}: nothing there. Remove the row, or fill it.")
-    if label:
-        _check_label(key, name, rows)
-    elif modality is Modality.text:
-        _check_text(key, name, rows)
-    elif modality is Modality.image:
-        _check_images(at, name, rows, seed)
+    for column in rows.columns:
+        if column.role is Role.label:
+            stored = stored_type(rows.rows, column.sources[0])
+            if not stored.startswith(NUMBERS):
+                raise DataError(
+                    f"datasets.{rows.key}, row 0, column {column.name}: a label is a number, found {stored}."
+                )
+        for modality, source in _media_and_texts(column):
+            _check_type(rows, column, modality, source)
+        if not lists and has_lists(rows, column):
+            raise DataError(
+                f"datasets.{rows.key}.columns.{column.name}: the cells are lists of inputs, which a stream and layout"
+                " beir don't have. Write one input a row, or read rows without streaming."
+            )
+
+
+def check_inputs(rows: RowSet, seed: int) -> None:
+    """Check that every row has what it needs, and read the rows that look broken and a sample of the others.
+
+    Raises:
+        DataError: the message names row and column.
+    """
+    chosen = set(sample_rows(len(rows), seed))
+    looked_at: dict[tuple[Modality, str], set[int]] = {}
+    for column in rows.columns:
+        _check_nothing_missing(rows, column)
+        sources = _media_and_texts(column)
+        for modality, source in sources:
+            if modality is not Modality.text and (modality, source) not in looked_at:
+                looked_at[modality, source] = find_broken(rows, source, modality)
+        if column.role is Role.label or column.modalities == (Modality.text,):
+            continue
+        broken = _drawn(rows, {row for source in sources for row in looked_at.get(source, ())})
+        for row in sorted(broken | chosen):
+            try:
+                rows.value_at(column, row)
+            except DataError as error:
+                advice = " Replace the file, or remove the row." if row in broken else ""
+                raise DataError(f"{error}{advice}") from error
+
+
+def check_stream(rows: RowSet) -> None:
+    """Read the first rows of a stream.
+
+    Raises:
+        DataError: one can't be read, or there is none.
+    """
+    seen = False
+    for row in islice(iter(rows.rows), SAMPLE):
+        seen = True
+        rows.read(row)
+    if not seen:
+        raise DataError(f"datasets.{rows.key}.path: the stream holds no rows.")
 
 
 def sample_rows(count: int, seed: int) -> list[int]:
@@ -45,114 +95,63 @@ def sample_rows(count: int, seed: int) -> list[int]:
     return sorted({0, count - 1, *chosen})
 
 
-def _column_chunks(rows: Dataset, name: str) -> Iterator[tuple[int, Any]]:
-    """Yield (first row, arrow array) without decoding or copying."""
-    start = 0
-    for batch in rows.select_columns([name]).with_format("arrow").iter(batch_size=1000):
-        for chunk in batch.column(name).chunks:
-            yield start, chunk
-            start += len(chunk)
+def _media_and_texts(column: Column) -> list[tuple[Modality, str]]:
+    """Return (modality, stored column) of what a column is read from, but for labels and what fills up texts."""
+    if column.role is Role.label:
+        return []
+    if column.message:
+        content = [part for message in column.message for part in message.content]
+        return [(Modality(kind), source) for kind, source in content if kind != "text"]
+    return list(column.parts) or [(column.modality, column.sources[0])]
 
 
-def _first_null(rows: Dataset, name: str) -> int | None:
-    for start, chunk in _column_chunks(rows, name):
-        if chunk.null_count:
-            return next(start + i for i, valid in enumerate(chunk.is_valid().to_pylist()) if not valid)
-    return None
-
-
-def _check_text(key: str, name: str, rows: Dataset) -> None:
-    stored = _stored_type(rows, name)
-    if stored not in ("string", "large_string"):
+def _check_type(rows: RowSet, column: Column, modality: Modality, source: str) -> None:
+    feature = rows.rows.features[source]
+    if fits(feature.feature if has_lists(rows, column) else feature, modality):
+        return
+    found = stored_type(rows.rows, source)
+    if source != column.name:
+        found += f" in column {source}"
+    if modality is Modality.text:
         raise DataError(
-            f"datasets.{key}, row 0, column {name}: declared text, found {stored}. "
+            f"datasets.{rows.key}, row 0, column {column.name}: declared text, found {found}. "
             "Declare another modality, or choose a column of strings."
         )
+    raise DataError(
+        f"datasets.{rows.key}.columns.{column.name}: declared {modality}, but the column holds {found}. "
+        f"{_forms(modality)}"
+    )
 
 
-def _check_label(key: str, name: str, rows: Dataset) -> None:
-    stored = _stored_type(rows, name)
-    if not stored.startswith(("int", "uint", "float", "bool")):
-        raise DataError(f"datasets.{key}, row 0, column {name}: a label is a number, found {stored}.")
+def _forms(modality: Modality) -> str:
+    if modality is Modality.message:
+        return "A chat is a list of messages with role and content, or such a list as JSON text."
+    if modality is Modality.mixed:
+        return "A mixed input is a mapping of text, image, audio and video."
+    kinds = {Modality.image: "Images", Modality.audio: "Sounds", Modality.video: "Clips"}
+    return f"{kinds[modality]} are embedded, or given as paths or arrays."
 
 
-def _stored_type(rows: Dataset, name: str) -> str:
-    """Name what a column holds, without decoding any of it."""
-    feature = rows.features[name]
-    dtype = getattr(feature, "dtype", None)
-    if isinstance(dtype, str) and "." not in dtype and dtype != "dict":
-        return dtype
-    kind = type(feature).__name__
-    return {"Json": "values of several kinds", "dict": "a structure"}.get(kind, kind)
+def _check_nothing_missing(rows: RowSet, column: Column) -> None:
+    """Every input must be there, or of several parts at least one. Reading a chat says what it needs."""
+    if column.message:
+        return
+    missing = [_empty_rows(_stored(rows), source) for source in column.sources]
+    if nowhere := set.intersection(*missing):
+        what = "nothing there" if len(missing) == 1 else f"nothing in {' and '.join(column.sources)}"
+        raise DataError(f"{place_of(rows, min(nowhere), column.name)}: {what}. Remove the row, or fill it.")
 
 
-def _check_images(at: str, name: str, rows: Dataset, seed: int) -> None:
-    chosen = sample_rows(len(rows), seed)
-    for row, head, tail in _image_ends(at, rows, name):
-        if looks_cut_off(head, tail):
-            _decode(at, name, rows, row)
-    for row in chosen:
-        _decode(at, name, rows, row)
+def _empty_rows(rows: Dataset, name: str) -> set[int]:
+    return {start + index for start, chunk in column_chunks(rows, name) for index in empty_cells(chunk)}
 
 
-def _decode(at: str, name: str, rows: Dataset, row: int) -> None:
-    from PIL import UnidentifiedImageError
-
-    try:
-        value = rows[row][name]
-    except Exception as error:  # what a decoder raises at a broken file, struct.error among others
-        reason = "no image format that is known" if isinstance(error, UnidentifiedImageError) else error
-        path = next(iter(_column_chunks(rows.select([row]), name)))[1].field("path")[0].as_py()
-        raise DataError(
-            f"{at.format(row=row)}: can't be decoded as an image ({reason})"
-            f"{f': {path}' if path else ''}. Replace the image, or remove the row."
-        ) from error
-    if min(value.size) < 1 or max(value.size) > 200 * min(value.size):
-        raise DataError(
-            f"{at.format(row=row)}: an image of {value.width}x{value.height} pixels; "
-            "models take aspect ratios up to 200."
-        )
+def _stored(rows: RowSet) -> Dataset:
+    return rows.rows if rows.stored is None else rows.stored
 
 
-def _image_ends(at: str, rows: Dataset, name: str) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield (row, first bytes, last bytes) of every image, reading nothing in between."""
-    files = 0
-    for start, chunk in _column_chunks(rows, name):
-        contents, paths = chunk.field("bytes"), chunk.field("path")
-        for index in range(len(chunk)):
-            if contents[index].is_valid:
-                buffer = contents[index].as_buffer()
-                yield start + index, *_ends(memoryview(buffer))
-            elif not paths[index].is_valid:
-                raise DataError(f"{at.format(row=start + index)}: nothing there. Remove the row, or fill it.")
-            elif (files := files + 1) <= MAX_FILES:
-                yield start + index, *_file_ends(at.format(row=start + index), Path(paths[index].as_py()))
-
-
-def _ends(content: memoryview) -> tuple[bytes, bytes]:
-    return bytes(content[:HEAD]), bytes(content[-TAIL:])
-
-
-def _file_ends(at: str, path: Path) -> tuple[bytes, bytes]:
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-            file.seek(max(0, path.stat().st_size - TAIL))
-            return head, file.read(TAIL)
-    except OSError as error:
-        raise DataError(f"{at}: can't be read: {error}") from error
-
-
-def looks_cut_off(head: bytes, tail: bytes) -> bool:
-    """Whether a file doesn't end as a PNG, JPEG or GIF ends, or doesn't begin as any common image does.
-
-    A guess: some whole files carry bytes behind their end, and there are more formats, so a full decode has
-    the last word. WEBP, BMP and TIFF have no end to look for.
-    """
-    if head.startswith(b"\x89PNG"):
-        return b"IEND" not in tail
-    if head.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" not in tail
-    if head.startswith(b"GIF8"):
-        return b"\x3b" not in tail[-4:]
-    return not head.startswith((b"RIFF", b"BM", b"II*\0", b"MM\0*"))
+def _drawn(rows: RowSet, stored: set[int]) -> set[int]:
+    """Return where the rows that are drawn mean these stored ones."""
+    if rows.stored is None or not stored:
+        return stored
+    return {index for index, row in enumerate(rows.rows[ROW]) if row in stored}

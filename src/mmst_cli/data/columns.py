@@ -1,112 +1,197 @@
-"""From loaded rows to what a loss or an evaluator reads: the declared columns, in order, ready to decode."""
+"""The declared columns of a dataset, and its rows: stored as they came, read into model inputs when they are needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mmst_cli.config.schema import DatasetConfig, Modality, Role
-from mmst_cli.data.checks import check_column
-from mmst_cli.data.media import prepare_images
-from mmst_cli.data.sources import load_rows, media_folder
-from mmst_cli.errors import ConfigError, did_you_mean
+from mmst_cli.config.schema import Modality, Role
+from mmst_cli.data.cells import to_array
+from mmst_cli.data.templates import Message, fill
+from mmst_cli.errors import DataError
+from mmst_cli.media.reading import Reader
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, IterableDataset
 
 ORDER = (Role.anchor, Role.positive, Role.negative, Role.label)
-READABLE = (Modality.text, Modality.image)  # what rows can be decoded to so far
+ROW = "__row__"
+"""Column with the number that a row has in its source."""
+ENTRY = "__entry__"
+"""Column with which entry of a list, or which page of a document, is meant."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as declared."""
+    """A column as declared, and how its inputs are made of what is stored."""
 
     name: str
     role: Role
     modality: Modality
+    sources: tuple[str, ...] = ()
+    """The stored columns it is read from."""
+    parts: tuple[tuple[Modality, str], ...] = ()
+    """For inputs of several modalities: each, and the stored column it is in."""
+    message: tuple[Message, ...] = ()
+    """For inputs that are chats made of columns: the messages, with placeholders."""
+    entry: int | None = None
+    """For cells that are lists: which entry."""
+    dtypes: tuple[tuple[str, str], ...] = ()
+    """The stored columns that hold arrays, and what of: they come as lists, which have lost it."""
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What an input holds, as far as the declaration tells."""
+        return tuple(modality for modality, _ in self.parts) or (self.modality,)
+
+    def read(self, row: Mapping[str, Any], reader: Reader) -> Any:
+        """Return what a row holds of this column, decoded.
+
+        Returns:
+            A text as a string, an image as a PIL image, sounds and clips as dicts of an array and its rate, a
+            chat as a list of messages, several modalities as a dict of them, a label as it is stored.
+
+        Raises:
+            DataError: it can't be read; the message says why, not where.
+        """
+        cells = self.cells(row)
+        if self.parts:
+            return reader.read(Modality.mixed, {str(modality): cells[source] for modality, source in self.parts})
+        if self.message:
+            return reader.read(Modality.message, fill(self.message, cells))
+        cell = cells[self.sources[0]]
+        if self.role is Role.label:
+            return cell
+        value = reader.read(self.modality, cell)
+        return value["text"] if self.modality is Modality.text else value
+
+    def cells(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a row stores for this column, by stored column, with numbers as arrays and nothing decoded.
+
+        Raises:
+            DataError: nested lists of numbers that are no array.
+        """
+        dtypes = dict(self.dtypes)
+        found = {}
+        for source in self.sources:
+            cell = row[source] if self.entry is None else row[source][self.entry]
+            found[source] = to_array(cell, dtypes[source]) if source in dtypes else cell
+        return found
 
 
 @dataclass(frozen=True)
 class RowSet:
     """Rows whose columns stand in the order the loss sees: anchor, positive, negatives as listed, label.
 
-    Text columns hold strings, image columns decode to PIL images on access, a label column holds numbers.
+    Nothing is decoded before it is read: ``rows`` holds media as files, bytes or arrays.
     """
 
     key: str
-    rows: Dataset
+    rows: Dataset | IterableDataset
+    """What a trainer draws from: the stored columns, or for lists of positives and pages which entry of which row."""
     columns: tuple[Column, ...]
+    reader: Reader
+    stored: Dataset | None = field(default=None, repr=False)
+    """Where ``rows`` says which entry of which row: the rows meant."""
+    listed: str | None = None
+    """The stored column whose entries those are."""
+    _narrowed: dict[str, RowSet] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether rows come one after another, uncounted."""
+        return not hasattr(self.rows, "__len__")
 
     def with_role(self, *roles: Role) -> list[Column]:
         """Return the columns of these roles, in order."""
         return [column for column in self.columns if column.role in roles]
 
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a drawn row as the loss sees it: column name to model input, or to a label.
+
+        Raises:
+            DataError: an input can't be read; the message names dataset, row and column.
+        """
+        found = self.find(row)
+        return {column.name: self._input(column, self.read_column(column, found)) for column in self.columns}
+
+    def _input(self, column: Column, value: Any) -> Any:
+        return value if column.role is Role.label else as_input(value, column.modality)
+
     def values(self, column: Column) -> Iterator[Any]:
-        """Yield the values of a column one at a time, so that one image at a time is decoded."""
-        for row in self.rows.select_columns([column.name]):
-            yield row[column.name]
+        """Yield what the rows hold of a column, one at a time, so that one image at a time is decoded."""
+        narrow = self.narrow(column)
+        for row in narrow.rows:
+            yield narrow.read_column(column, narrow.find(row))
 
     def value_at(self, column: Column, row: int) -> Any:
-        """Return one value of a column, decoding nothing else."""
-        return self.rows.select_columns([column.name])[row][column.name]
+        """Return what one row holds of a column, decoding nothing else."""
+        narrow = self.narrow(column)
+        return narrow.read_column(column, narrow.find(narrow.rows[row]))
+
+    def narrow(self, column: Column) -> RowSet:
+        """Return the rows with no more stored columns than reading ``column`` needs."""
+        if column.name not in self._narrowed:  # for choosing columns takes `datasets` 20 ms
+            names = {*self.needed_by(column), ROW}
+            stored = None if self.stored is None else _select(self.stored, names)
+            rows = self.rows if self.stored is not None else _select(self.rows, names)
+            self._narrowed[column.name] = replace(self, rows=rows, stored=stored)
+        return self._narrowed[column.name]
+
+    def needed_by(self, column: Column) -> tuple[str, ...]:
+        """Return the stored columns that reading a column needs."""
+        return column.sources
+
+    def find(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the stored row that a drawn one means."""
+        if self.stored is None or self.listed is None:
+            return row
+        found: dict[str, Any] = self.stored[row[ROW]]
+        if self.listed in found:
+            found[self.listed] = entry_of(found[self.listed], row[ENTRY])
+        return found
+
+    def read_column(self, column: Column, row: Mapping[str, Any]) -> Any:
+        """Return what a stored row holds of a column, decoded.
+
+        Raises:
+            DataError: it can't be read; the message names dataset, row and column.
+        """
+        try:
+            return column.read(row, self.reader)
+        except DataError as error:
+            number = row.get(ROW)
+            at = f"row {number}" if number is not None else "a row of the stream"
+            raise DataError(f"datasets.{self.key}, {at}, column {column.name}: {error}") from error
 
 
-def prepare_rows(key: str, config: DatasetConfig, seed: int = 0) -> RowSet:
-    """Load a dataset section, keep its declared columns in order, and check real rows against the declaration.
+def as_input(value: Any, modality: Modality | str) -> Any:
+    """Return ``value`` as a model input that can't be misread.
 
-    Args:
-        key: name of the section under ``datasets``.
-        config: the section.
-        seed: chooses rows for ``max_rows`` and for the check.
-
-    Raises:
-        ConfigError: a declared column isn't there.
-        DataError: rows can't be loaded, or aren't what is declared; the message names row and column.
+    sentence-transformers takes a plain string for an image if it looks like the path or address of one, and its
+    Router the keys of a sound or clip for tasks; ``{"text": value}`` embeds identically and is always text.
     """
-    rows = load_rows(key, config, seed)
-    columns = _order_columns(key, config, rows.column_names)
-    rows = prepare_columns(key, rows, columns, media_folder(config), seed, allow_urls=config.allow_urls)
-    return RowSet(key, rows, tuple(columns))
+    named = modality in (Modality.text, Modality.audio, Modality.video)
+    return {str(modality): value} if named else value
 
 
-def prepare_columns(
-    key: str,
-    rows: Dataset,
-    columns: Sequence[Column],
-    folder: Path,
-    seed: int,
-    *,
-    allow_urls: bool,
-    also: Sequence[str] = (),
-) -> Dataset:
-    """Keep these columns, and those named in ``also``; make images decode on access; check real rows.
-
-    Raises:
-        DataError: rows aren't what is declared; the message names row and column.
-    """
-    names = [*(column.name for column in columns), *also]
-    rows = rows.select_columns(names)
-    for column in columns:
-        if column.role is not Role.label and column.modality is Modality.image:
-            rows = prepare_images(key, column.name, rows, folder, allow_urls=allow_urls)
-        check_column(key, column.name, column.modality, rows, seed, label=column.role is Role.label)
-    return rows.select_columns(names)  # replacing a column moves it to the end
+def named_file(cell: Any) -> str | None:
+    """Return the path that a cell is or holds, as it was given; None for content, arrays and the like."""
+    if isinstance(cell, Mapping):
+        cell = cell.get("path") if cell.get("bytes") is None else None
+    return cell if isinstance(cell, str) else None
 
 
-def _order_columns(key: str, config: DatasetConfig, names: list[str]) -> list[Column]:
-    missing = [
-        f"datasets.{key}.columns.{name}: no such column; the dataset has {', '.join(names)}."
-        + did_you_mean(name, names)
-        for name in config.columns
-        if name not in names
-    ]
-    if missing:
-        raise ConfigError(*missing)
-    declared = [Column(name, column.role, column.modality) for name, column in config.columns.items()]
-    return sorted(declared, key=lambda column: ORDER.index(column.role))
+def entry_of(cell: Any, entry: int) -> Any:
+    """Return one input of a cell that is several: from 0 of a list, from 1 of the pages of a document."""
+    if isinstance(cell, list):
+        return cell[entry]
+    return f"{named_file(cell)}#{entry}" if entry else cell
+
+
+def _select(rows: Any, names: set[str]) -> Any:
+    return rows.select_columns([name for name in rows.column_names if name in names])

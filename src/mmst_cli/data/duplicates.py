@@ -66,6 +66,10 @@ def _parts(value: Any) -> Iterator[bytes]:
         for name in sorted(value):
             yield name.encode()
             yield from _parts(value[name])
+    elif isinstance(value, list | tuple):
+        yield f"list of {len(value)}".encode()
+        for entry in value:
+            yield from _parts(entry)
     elif isinstance(value, int | float | None):
         yield repr(value).encode()
     else:

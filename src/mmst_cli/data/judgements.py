@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmst_cli.config.rules_data import TABLE_OF
-from mmst_cli.config.schema import DatasetConfig, Modality, Role
+from mmst_cli.config.schema import DatasetConfig, MediaConfig, Modality, Role
 from mmst_cli.data.beir import Tables, load_tables
-from mmst_cli.data.columns import Column, RowSet, prepare_columns
+from mmst_cli.data.cells import is_text
+from mmst_cli.data.checks import check_inputs
+from mmst_cli.data.columns import Column, RowSet
+from mmst_cli.data.preparing import declare, keep_columns, number_rows
 from mmst_cli.data.qrels import read_grades
 from mmst_cli.data.retrieval import RetrievalSet
 from mmst_cli.data.sources import choose_indices
 from mmst_cli.data.tables import CORPUS_IDS, QUERY_IDS, Table
 from mmst_cli.errors import ConfigError, did_you_mean
+from mmst_cli.media.reading import Reader
 
 TITLE = "title"
 
@@ -70,33 +74,32 @@ class JudgedRetrieval(RetrievalSet):
 class TitledRows(RowSet):
     """Rows of a corpus whose texts are read after their title, as BEIR embeds them."""
 
-    text: Column
+    text: Column | None = None
 
-    def values(self, column: Column) -> Iterator[Any]:
-        """Yield the values of a column one at a time, texts after their title."""
-        if column != self.text:
-            yield from super().values(column)
-            return
-        for row in self.rows.select_columns([TITLE, column.name]):
-            yield _titled(row[TITLE], row[column.name])
+    def needed_by(self, column: Column) -> tuple[str, ...]:
+        """Return the stored columns that reading a column needs."""
+        return (*column.sources, TITLE) if column == self.text else column.sources
 
-    def value_at(self, column: Column, row: int) -> Any:
-        """Return one value of a column, a text after its title."""
-        value = super().value_at(column, row)
-        return _titled(self.rows.select_columns([TITLE])[row][TITLE], value) if column == self.text else value
+    def read_column(self, column: Column, row: Mapping[str, Any]) -> Any:
+        """Return what a row holds of a column, a text after its title."""
+        value = super().read_column(column, row)
+        return _titled(row[TITLE], value) if column == self.text else value
 
 
 def _titled(title: str | None, text: str) -> str:
     return f"{title} {text}".strip() if title and title.strip() else text
 
 
-def prepare_judgements(key: str, config: DatasetConfig, seed: int = 0) -> JudgedRetrieval:
+def prepare_judgements(
+    key: str, config: DatasetConfig, seed: int = 0, media: MediaConfig | None = None
+) -> JudgedRetrieval:
     """Load a dataset section of layout beir, and check real rows against the declaration.
 
     Args:
         key: name of the section under ``datasets``.
         config: the section.
         seed: chooses queries for ``max_rows`` and rows for the check.
+        media: how media are read.
 
     Raises:
         ConfigError: a declared column isn't there.
@@ -106,24 +109,36 @@ def prepare_judgements(key: str, config: DatasetConfig, seed: int = 0) -> Judged
     _check_columns(key, config, tables)
     query_ids, corpus_ids = tables.queries.ids(key, QUERY_IDS), tables.corpus.ids(key, CORPUS_IDS)
     grades, notes = read_grades(key, tables.qrels, query_ids, corpus_ids)
-    queries = _prepare_rows(key, config, tables.queries, Role.anchor, seed)
-    corpus = _prepare_rows(key, config, tables.corpus, Role.positive, seed)
+    media = media or MediaConfig()
+    queries = _prepare_rows(key, config, tables.queries, Role.anchor, seed, media)
+    corpus = _prepare_rows(key, config, tables.corpus, Role.positive, seed, media)
     answered = [row for row, query in enumerate(query_ids) if grades.get(query)]
     chosen = [answered[index] for index in choose_indices(len(answered), config.max_rows, seed)]
     ids = [query_ids[row] for row in chosen]
     if len(chosen) < len(queries):
-        queries = RowSet(key, queries.rows.select(chosen), queries.columns)
+        queries = replace(queries, rows=queries.rows.select(chosen))
     return JudgedRetrieval(queries, ids, corpus, corpus_ids, {query: grades[query] for query in ids}, notes)
 
 
-def _declared(config: DatasetConfig, role: Role, names: Sequence[str]) -> dict[str, Column]:
-    """Return the columns of a role by their name in the table, where `corpus/text` may stand as `text`.
+def _declared(config: DatasetConfig, role: Role, names: Sequence[str]) -> list[Column]:
+    """Return the columns of a role, read from their table, where `corpus/text` may stand for its `text`.
 
-    The columns keep the names they are declared with, so that messages name them as the config does.
+    They keep the names they are declared with, so that messages name them as the config does.
     """
-    declared = [Column(name, role, column.modality) for name, column in config.columns.items() if column.role is role]
     prefix = f"{TABLE_OF[role]}/"
-    return {c.name if c.name in names else c.name.removeprefix(prefix): c for c in declared}
+
+    def in_table(source: str) -> str:
+        return source if source in names else source.removeprefix(prefix)
+
+    columns = [declare(name, section) for name, section in config.columns.items() if section.role is role]
+    return [
+        replace(
+            column,
+            sources=tuple(in_table(source) for source in column.sources),
+            parts=tuple((modality, in_table(source)) for modality, source in column.parts),
+        )
+        for column in columns
+    ]
 
 
 def _check_columns(key: str, config: DatasetConfig, tables: Tables) -> None:
@@ -132,27 +147,26 @@ def _check_columns(key: str, config: DatasetConfig, tables: Tables) -> None:
         names = table.rows.column_names
         missing += [
             f"datasets.{key}.columns.{column.name}: no such column; {table.name} has {', '.join(names)}."
-            + did_you_mean(name, names)
-            for name, column in _declared(config, role, names).items()
-            if name not in names
+            + did_you_mean(source, names)
+            for column in _declared(config, role, names)
+            for source in column.sources
+            if source not in names
         ]
     if missing:
         raise ConfigError(*missing)
 
 
-def _prepare_rows(key: str, config: DatasetConfig, table: Table, role: Role, seed: int) -> RowSet:
-    rows, declared = table.rows, _declared(config, role, table.rows.column_names)
-    text = declared.get("text")
+def _prepare_rows(key: str, config: DatasetConfig, table: Table, role: Role, seed: int, media: MediaConfig) -> RowSet:
+    columns = _declared(config, role, table.rows.column_names)
+    text = next((c for c in columns if c.sources == ("text",) and c.modality is Modality.text), None)
     titled = (
         text is not None
-        and (role, text.modality) == (Role.positive, Modality.text)
-        and TITLE not in declared
-        and TITLE in rows.column_names
-        and getattr(rows.features[TITLE], "dtype", None) in ("string", "large_string")
+        and role is Role.positive
+        and all(TITLE not in column.sources for column in columns)
+        and TITLE in table.rows.column_names
+        and is_text(table.rows.features[TITLE])
     )
-    rows = rows.rename_columns({name: column.name for name, column in declared.items() if name != column.name})
-    columns = tuple(declared.values())
-    rows = prepare_columns(
-        key, rows, columns, table.folder, seed, allow_urls=config.allow_urls, also=[TITLE] if titled else []
-    )
-    return TitledRows(key, rows, columns, text) if titled and text else RowSet(key, rows, columns)
+    reader = Reader(media, table.folder, config.allow_urls)
+    rows = keep_columns(key, number_rows(key, table.rows), columns, reader, also=[TITLE] if titled else [])
+    check_inputs(rows, seed)
+    return TitledRows(key, rows.rows, rows.columns, reader, text=text) if titled else rows

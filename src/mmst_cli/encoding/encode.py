@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import Dtype, ModelConfig
-from mmst_cli.encoding.encoder import EncodeJob, Encoder, load_encoder
+from mmst_cli.encoding.encoder import Encoder, load_encoder
 from mmst_cli.encoding.inputs import open_sources
 from mmst_cli.encoding.items import Item, Source
+from mmst_cli.encoding.job import EncodeJob, fingerprint, media_settings, parse_pages
 from mmst_cli.encoding.manifest import write_manifest
-from mmst_cli.encoding.progress import show_progress
+from mmst_cli.encoding.progress import Progress, show_progress
 from mmst_cli.encoding.quantise import check_precision
-from mmst_cli.encoding.ranges import find_ranges, ranges_digest, save_ranges
+from mmst_cli.encoding.ranges import Ranges, find_ranges, ranges_digest, save_ranges
 from mmst_cli.encoding.shards import (
-    ERRORS,
     RANGES,
     PartRecord,
     begin_output,
@@ -26,30 +27,10 @@ from mmst_cli.encoding.shards import (
     check_same_inputs,
     whole_parts,
 )
+from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
 from mmst_cli.errors import ConfigError, DataError
-from mmst_cli.model.load import find_model
-from mmst_cli.storage import digest
+from mmst_cli.media.reading import Reader
 from mmst_cli.terminal import Terminal, quiet_libraries
-
-FINGERPRINT_BYTES = 65536  # of the end of a weights file: enough to tell a retrained model
-
-
-@dataclass(frozen=True)
-class EncodeResult:
-    """What was done."""
-
-    output: Path
-    count: int
-    """Vectors written, those of kept parts included."""
-    parts: int
-    dimension: int
-    failed: int
-    """Inputs that couldn't be encoded; `errors.jsonl` names them."""
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {**asdict(self), "output": str(self.output)}
 
 
 def run_encode(
@@ -68,6 +49,8 @@ def run_encode(
     rows_per_part: int = 50_000,
     precision: str = "float32",
     ranges: Path | None = None,
+    media: Mapping[str, Any] | None = None,
+    pages: str | None = None,
     terminal: Terminal,
 ) -> EncodeResult:
     """Encode inputs into parquet parts with columns `id` and `embedding`.
@@ -87,6 +70,8 @@ def run_encode(
         rows_per_part: inputs a part covers.
         precision: what the vectors are stored in: float32, float16, int8 or binary.
         ranges: for int8, a file of ranges or of float32 vectors; those saved in the run folder if left out.
+        media: fields of MediaConfig, over those that a run folder was trained with.
+        pages: which pages of documents: all, first, or numbers from 1 with commas.
         terminal: where progress is shown.
 
     Raises:
@@ -96,33 +81,27 @@ def run_encode(
     _check_arguments(dim, batch_size, rows_per_part, resume, overwrite)
     _check_precision(precision, ranges)
     found = find_ranges(model, ranges, dim) if precision == "int8" else None
-    sources = open_sources(inputs, columns)
-    weights = _fingerprint(find_model(model))
-    described = [{"name": source.name, "bytes": source.bytes} for source in sources]
+    reader = Reader(media_settings(model, media or {}), Path())
+    sources = open_sources(inputs, columns, reader, parse_pages(pages))
     job = EncodeJob(
-        *(model, revision, str(dtype), weights, dim, prompt_name, described, columns or [], batch_size),
+        *(model, revision, str(dtype), fingerprint(model), dim, prompt_name),
+        inputs=[{"name": source.name, "bytes": source.bytes} for source in sources],
+        columns=columns or [],
+        batch_size=batch_size,
         rows_per_part=rows_per_part,
         precision=precision,
         ranges=ranges_digest(found[1]) if found else None,
+        media=asdict(reader.settings),
+        pages=parse_pages(pages),
     )
     check_output(output, asdict(job), resume=resume, overwrite=overwrite)
-    items = chain.from_iterable(source.items() for source in sources)
-    kept = _skip_kept(output, items) if resume else []
-    first = next(items, None)
-    if first is None and not kept:
-        raise DataError(f"{', '.join(inputs)}: nothing to encode in it.")
+    items, kept = _begin_items(sources, output, resume=resume)
     quiet_libraries(terminal)
-    encoder = load_encoder(
-        job, ModelConfig(name_or_path=model, revision=revision, dtype=dtype), sources, found and found[1]
-    )
-    _announce(sources, kept, encoder, output, terminal)
-    begin_output(output, asdict(job), kept)
-    if found:  # whoever searches needs them for the queries
-        save_ranges(output / RANGES, found[1])
-    rest = chain([first], items) if first else iter(())
-    with show_progress(terminal, _total(sources), sum(record.items for record in kept)) as progress:
-        records = kept + encoder.write_parts(rest, output, len(kept), progress)
-    write_manifest(output, encoder, records, found)
+    config = ModelConfig(name_or_path=model, revision=revision, dtype=dtype)
+    encoder = load_encoder(job, config, sources, found[1] if found else None)
+    say_beginning(sources, kept, encoder, output, terminal)
+    progress = show_progress(terminal, count_inputs(sources), sum(record.items for record in kept))
+    records = _write(encoder, items, kept, found, output, progress)
     result = EncodeResult(
         output,
         count=sum(record.rows for record in records),
@@ -131,8 +110,36 @@ def run_encode(
         failed=sum(len(record.failed) for record in records),
         seconds=time.monotonic() - started,
     )
-    _say_result(result, terminal)
+    say_result(result, terminal)
     return result
+
+
+def _begin_items(sources: list[Source], output: Path, *, resume: bool) -> tuple[Iterator[Item], list[PartRecord]]:
+    """Return the inputs that are to be encoded, and the records of the whole parts that are kept."""
+    items = chain.from_iterable(source.items() for source in sources)
+    kept = _skip_kept(output, items) if resume else []
+    first = next(items, None)
+    if first is None and not kept:
+        raise DataError(f"{', '.join(source.name for source in sources)}: nothing to encode in it.")
+    return chain([first], items) if first else iter(()), kept
+
+
+def _write(
+    encoder: Encoder,
+    items: Iterator[Item],
+    kept: list[PartRecord],
+    found: tuple[Path, Ranges] | None,
+    output: Path,
+    progress: AbstractContextManager[Progress],
+) -> list[PartRecord]:
+    """Write the output folder and return the records of all its parts."""
+    begin_output(output, asdict(encoder.job), kept)
+    if found:  # whoever searches needs them for the queries
+        save_ranges(output / RANGES, found[1])
+    with progress as shown:
+        records = kept + encoder.write_parts(items, output, len(kept), shown)
+    write_manifest(output, encoder, records, found)
+    return records
 
 
 def _check_arguments(dim: int | None, batch_size: int, rows_per_part: int, resume: bool, overwrite: bool) -> None:
@@ -154,18 +161,6 @@ def _check_precision(precision: str, ranges: Path | None) -> None:
         raise ConfigError(f"--ranges: only int8 vectors have ranges; leave it out for {precision}.")
 
 
-def _fingerprint(source: str) -> str:
-    """Name the weights of a model folder by content, reading a few kilobytes of them."""
-    ends = []
-    for path in sorted(Path(source).glob("**/*")) if Path(source).is_dir() else []:
-        if path.suffix in (".safetensors", ".bin"):
-            with path.open("rb") as file:
-                size = path.stat().st_size
-                file.seek(max(0, size - FINGERPRINT_BYTES))
-                ends.append((path.relative_to(source).as_posix(), size, file.read().hex()))
-    return digest(ends) if ends else ""
-
-
 def _skip_kept(output: Path, items: Iterator[Item]) -> list[PartRecord]:
     """Pass over the inputs that whole parts cover, without reading them."""
     kept = []
@@ -173,42 +168,3 @@ def _skip_kept(output: Path, items: Iterator[Item]) -> list[PartRecord]:
         check_same_inputs(record, number, (item.id for item in islice(items, record.items)))
         kept.append(record)
     return kept
-
-
-def _total(sources: list[Source]) -> int | None:
-    counts = [source.count for source in sources]
-    return sum(count for count in counts if count is not None) if None not in counts else None
-
-
-def _announce(
-    sources: list[Source], kept: list[PartRecord], encoder: Encoder, output: Path, terminal: Terminal
-) -> None:
-    for source in sources:
-        if source.skipped:
-            others = "1 file that is no image" if source.skipped == 1 else f"{source.skipped:,} files, no images"
-            terminal.say(f"{source.name}: skipped {others}.")
-    done = sum(record.items for record in kept)
-    if done:
-        terminal.say(f"Keeping {len(kept)} whole parts of {output}, which cover {done:,} inputs.")
-    total = _total(sources)
-    what = f"{total - done:,} inputs" if total is not None else "inputs"
-    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.model.device}, {_size(encoder)}.")
-
-
-def _size(encoder: Encoder) -> str:
-    precision = encoder.job.precision
-    of = f" of {precision}" if precision != "float32" else ""
-    return f"{encoder.dimension} dimensions{of}"
-
-
-def _say_result(result: EncodeResult, terminal: Terminal) -> None:
-    vectors = "1 vector" if result.count == 1 else f"{result.count:,} vectors"
-    parts = "1 part" if result.parts == 1 else f"{result.parts} parts"
-    terminal.show(
-        f"Wrote {vectors} of {result.dimension} dimensions to {result.output} in {parts} and {result.seconds:.1f} s."
-    )
-    if result.failed:
-        inputs = "1 input" if result.failed == 1 else f"{result.failed:,} inputs"
-        terminal.warn(f"{inputs} couldn't be encoded; {result.output / ERRORS} says which and why.")
-    query = f"select id, embedding from '{result.output}/*.parquet' limit 3"
-    terminal.show(f'next: duckdb -c "{query}"')

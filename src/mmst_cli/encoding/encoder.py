@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain, groupby, islice
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmst_cli.config.schema import ModelConfig
-from mmst_cli.encoding.items import Item, Source
-from mmst_cli.encoding.pipeline import chunk_inputs, encode_stream
+from mmst_cli.config.schema import Modality, ModelConfig
+from mmst_cli.encoding.items import Item, Modalities, Source
+from mmst_cli.encoding.job import EncodeJob, in_options
+from mmst_cli.encoding.pipeline import chunk_inputs, encode_stream, kind_of
 from mmst_cli.encoding.progress import Progress
 from mmst_cli.encoding.quantise import VectorFormat
 from mmst_cli.encoding.ranges import Ranges
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
-from mmst_cli.errors import ModelError, did_you_mean
+from mmst_cli.errors import DataError, ModelError, did_you_mean
 from mmst_cli.model.load import load_model
+from mmst_cli.model.media import fit_media
 from mmst_cli.model.precision import default_device
+from mmst_cli.model.routes import takes
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-
-@dataclass(frozen=True)
-class EncodeJob:
-    """What decides the vectors; two runs with equal jobs on equal inputs write equal files."""
-
-    model: str
-    revision: str | None
-    dtype: str
-    weights: str
-    """Digest of the weights files of a model folder; empty for a hub id."""
-    dim: int | None
-    prompt_name: str | None
-    inputs: list[dict[str, Any]]
-    columns: list[str]
-    batch_size: int
-    rows_per_part: int
-    precision: str
-    ranges: str | None
-    """Digest of the ranges that int8 vectors are made with."""
 
 
 def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source], ranges: Ranges | None = None) -> Encoder:
@@ -51,27 +33,28 @@ def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source], ran
     Args:
         job: what is asked for.
         config: the model.
-        sources: the inputs.
+        sources: the inputs; their readers are told what the model wants.
         ranges: for int8, those of the dimension that is written.
 
     Raises:
         ModelError: it can't.
     """
     model, _ = load_model(config, default_device({}))
+    try:
+        fit_media(model, [source.reader for source in sources])
+    except ModelError as error:
+        raise ModelError(in_options(str(error))) from error
+    encoder = Encoder(model, job, ranges)
     for source in sources:
-        wanted: Any = source.modalities if len(source.modalities) > 1 else source.modalities[0]
-        if not model.supports(wanted):
-            raise ModelError(
-                f"{source.name}: {' with '.join(source.modalities)}, but {job.model} takes "
-                f"{', '.join(str(modality) for modality in model.modalities)}."
-            )
+        if not any(encoder.takes(kind) for kind in source.kinds):
+            found = " and ".join(" with ".join(kind) for kind in source.kinds)
+            raise ModelError(f"{source.name}: {found}, but {job.model} takes {encoder.taken}.")
     if job.prompt_name is not None and job.prompt_name not in model.prompts:
         known = ", ".join(model.prompts) or "none"
         raise ModelError(
             f"--prompt-name {job.prompt_name}: no such prompt; {job.model} has {known}."
             + did_you_mean(job.prompt_name, model.prompts)
         )
-    encoder = Encoder(model, job, ranges)
     if not encoder.model_dimension:
         raise ModelError(f"{job.model}: it doesn't say how many dimensions its vectors have.")
     if encoder.dimension > encoder.model_dimension:
@@ -101,26 +84,35 @@ class Encoder:
         # The commit that a branch or tag of a hub id stood for.
         self.commit: str | None = getattr(model.config, "_commit_hash", None)
 
+    @property
+    def taken(self) -> str:
+        """What the model takes, for messages."""
+        modalities = self.model.modalities
+        return ", ".join(modality if isinstance(modality, str) else "+".join(modality) for modality in modalities)
+
+    def takes(self, kind: Modalities) -> bool:
+        """Say whether the model takes inputs of a kind; of those in mixed columns only reading tells."""
+        wanted = tuple(map(str, kind))
+        return wanted == (Modality.mixed,) or takes(self.model, wanted if len(wanted) > 1 else wanted[0])
+
     def write_parts(self, items: Iterator[Item], output: Path, first: int, progress: Progress) -> list[PartRecord]:
         """Write parts from number ``first`` on and return their records."""
         records: list[PartRecord] = []
         for item in items:
             part = chain([item], islice(items, self.job.rows_per_part - 1))
             with open_part(output, first + len(records), self.format) as writer:
-                # A batch of several modalities is something else to a model than batches of one.
-                for _, group in groupby(part, key=lambda item: item.modalities):
-                    self._write_group(group, writer, progress)
+                self._write_items(part, writer, progress)
             records.append(writer.record)
         return records
 
-    def _write_group(self, items: Iterable[Item], writer: PartWriter, progress: Progress) -> None:
+    def _write_items(self, items: Iterator[Item], writer: PartWriter, progress: Progress) -> None:
         ids: list[str] = []  # of the inputs that chunk_inputs has taken and not given back
 
         def read() -> Iterator[Any]:
             for item in items:
                 writer.cover(item.id)
                 try:
-                    value = item.read()
+                    value = self._read(item)
                 except Exception as error:  # decoders raise whatever they like, and one file is one failure
                     writer.fail(item.id, _explain(error))
                     progress.advance(1)
@@ -132,11 +124,34 @@ class Encoder:
             self._write_chunk(list(ids), chunk, writer)
             ids.clear()
             progress.advance(len(chunk))
+            del chunk  # or it would be held while the next one is read
+
+    def _read(self, item: Item) -> Any:
+        """Return the input, read; nothing is read of one that the model doesn't take.
+
+        Raises:
+            DataError: it doesn't.
+        """
+        self._check_taken(item.modalities)
+        value = item.read()
+        held = _held(value)
+        if held != item.modalities:
+            self._check_taken(held)
+        if held == (Modality.message,):
+            for part in _parts_of(value):
+                self._check_taken((Modality.message, part), part)
+        return value
+
+    def _check_taken(self, found: Modalities, part: Modality | None = None) -> None:
+        if not self.takes(found if part is None else (part,)):
+            raise DataError(f"{' with '.join(found)}, but the model takes {self.taken}")
 
     def _write_chunk(self, ids: list[str], chunk: list[Any], writer: PartWriter) -> None:
         try:
             vectors = self._encode(chunk)
-        except (ValueError, TypeError):
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # processors, too, raise whatever they like
             faults = {index: fault for index, value in enumerate(chunk) if (fault := self._fault(value))}
             if not faults:
                 raise
@@ -167,5 +182,15 @@ class Encoder:
         return vectors if job.dim is None else torch.nn.functional.normalize(vectors, p=2, dim=1)
 
 
+def _held(value: Any) -> Modalities:
+    kind = kind_of(value)
+    return tuple(Modality(part) for part in ((kind,) if isinstance(kind, str) else kind))
+
+
+def _parts_of(chat: list[dict[str, Any]]) -> list[Modality]:
+    contents = [message["content"] for message in chat if not isinstance(message["content"], str)]
+    return list(dict.fromkeys(Modality(part["type"]) for content in contents for part in content))
+
+
 def _explain(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return in_options(" ".join(str(error).split())) or type(error).__name__

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
-
 from mmst_cli.config.schema import Modality
+from mmst_cli.media.reading import Reader
 
 Modalities = tuple[Modality, ...]  # of one input, in alphabetical order as sentence-transformers has them
 
@@ -20,7 +17,7 @@ class Item:
     """One input that isn't read yet."""
 
     id: str
-    """The path as given, `file#row`, or `-#line`; rows and lines count from 0."""
+    """The path as given, `file.pdf#page` with pages from 1, `file#row`, or `-#line`; rows and lines count from 0."""
     modalities: Modalities
     """What it holds."""
     read: Callable[[], Any]
@@ -33,26 +30,17 @@ class Source:
 
     name: str
     """As given."""
-    modalities: Modalities
-    """What each of its items holds."""
+    kinds: tuple[Modalities, ...]
+    """What its items hold: one entry for each kind of input in it."""
     items: Callable[[], Iterator[Item]]
     """Walks through it in an order that is always the same, without reading what isn't asked for."""
+    reader: Reader
+    """Reads its media; to be told what the model wants."""
     count: int | None = None
     """Number of items; None where only reading would tell."""
     bytes: int | None = None
     """Size of a file of many rows, to notice that it changed."""
     skipped: int = 0
-    """Files of a folder that are no images."""
-
-
-def read_image(file: Path | bytes) -> Image.Image:
-    """Return a whole, upright RGB image.
-
-    Raises:
-        OSError: it isn't there, is truncated, or is no image.
-    """
-    with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-        image.load()  # here, so that a truncated file fails alone and not in the middle of a batch
-        upright = ImageOps.exif_transpose(image)
-        # Image processors convert in the same way, where they do it at all.
-        return upright if upright.mode == "RGB" else upright.convert("RGB")
+    """Files of a folder that can't be read as any kind of input."""
+    office: int = 0
+    """How many of these are office documents, which would be read as PDF files."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from PIL import Image
 
+from mmst_cli.media.message import clip_options
 from mmst_cli.model.precision import Precision
 
 if TYPE_CHECKING:
@@ -16,16 +19,8 @@ if TYPE_CHECKING:
 Task = Literal["query", "document"]
 
 CHUNK_BYTES = 256 * 2**20  # decoded inputs held at a time, in bytes
+CLIPS = "chats with clips"
 CHUNK_INPUTS = 20_000  # and in number, for inputs that weigh next to nothing
-
-
-def as_input(value: Any, modality: str) -> Any:
-    """Return ``value`` as a model input that can't be misread.
-
-    sentence-transformers takes a plain string for an image if it looks like the path or address of one;
-    ``{"text": value}`` embeds identically and is always text.
-    """
-    return {"text": value} if modality == "text" else value
 
 
 def encode_stream(
@@ -60,32 +55,64 @@ def encode_stream(
     """
     encode = {"query": model.encode_query, "document": model.encode_document, None: model.encode}[task]
     precision = precision or Precision()
+    options = {"prompt": prompt, "prompt_name": prompt_name, "batch_size": batch_size}
     for chunk in chunk_inputs(inputs, batch_size):
         with precision.context(model.device):
-            vectors = encode(
-                chunk,
-                prompt=prompt,
-                prompt_name=prompt_name,
-                batch_size=batch_size,
-                convert_to_tensor=True,
-                show_progress_bar=False,
+            vectors = _encode_by_kind(
+                partial(encode, convert_to_tensor=True, show_progress_bar=False, **options), chunk
             )
+        count = len(chunk)
+        del chunk  # or it would be held while the next one is read
         # Under mixed precision the vectors may be half; scores and files are float32 everywhere.
         yield vectors.float()
         if on_encoded:
-            on_encoded(len(chunk))
+            on_encoded(count)
+
+
+def _encode_by_kind(encode: Callable[..., torch.Tensor], chunk: list[Any]) -> torch.Tensor:
+    """Encode a chunk, inputs of the same modalities together: others in a batch would make all of it messages."""
+    places: dict[Any, list[int]] = {}
+    for place, value in enumerate(chunk):
+        places.setdefault(_kind(value), []).append(place)
+    groups = [(kind, [chunk[place] for place in found]) for kind, found in places.items()]
+    vectors = torch.cat([_encode_chats(encode, group) if kind is CLIPS else encode(group) for kind, group in groups])
+    if len(groups) == 1:
+        return vectors
+    order = torch.tensor([place for found in places.values() for place in found], device=vectors.device)
+    return vectors[order.argsort()]
+
+
+def _encode_chats(encode: Callable[..., torch.Tensor], chats: list[Any]) -> torch.Tensor:
+    """Encode chats with clips one by one: what is said about clips goes by their order, and batches are sorted."""
+    return torch.cat([encode([chat], processing_kwargs=clip_options([chat])) for chat in chats])
+
+
+def _kind(value: Any) -> Any:
+    return CLIPS if clip_options([value]) else kind_of(value)
+
+
+def kind_of(value: Any) -> Any:
+    """Return the modality of an input, or the tuple of those that it holds, as sentence-transformers sees it."""
+    from sentence_transformers.base.modality import infer_modality
+
+    return infer_modality(value)
 
 
 def chunk_inputs(inputs: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
-    """Cut a stream into lists of whole batches of at most about ``CHUNK_BYTES`` decoded bytes."""
+    """Cut a stream into lists of whole batches: as many as fit into ``CHUNK_BYTES`` decoded bytes, but at least one.
+
+    A batch is taken to be as large as the one before it, so that no more than that is held for long collections.
+    """
     chunk: list[Any] = []
-    size = 0
+    size = before = 0
     for item in inputs:
         chunk.append(item)
         size += decoded_bytes(item)
-        if len(chunk) % batch_size == 0 and (size >= CHUNK_BYTES or len(chunk) >= CHUNK_INPUTS):
-            yield chunk
-            chunk, size = [], 0
+        if len(chunk) % batch_size == 0:
+            if 2 * size - before > CHUNK_BYTES or len(chunk) >= CHUNK_INPUTS:
+                yield chunk
+                chunk, size = [], 0
+            before = size
     if chunk:
         yield chunk
 
@@ -94,6 +121,10 @@ def decoded_bytes(item: Any) -> int:
     """Estimate what an input weighs in memory, in bytes."""
     if isinstance(item, Image.Image):
         return int(item.width * item.height * len(item.getbands()))
+    if isinstance(item, np.ndarray):
+        return int(item.nbytes)
     if isinstance(item, dict):
         return sum(decoded_bytes(value) for value in item.values())
+    if isinstance(item, list | tuple):
+        return sum(decoded_bytes(value) for value in item)
     return len(item) if isinstance(item, str | bytes) else 64

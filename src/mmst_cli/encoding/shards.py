@@ -72,7 +72,7 @@ def _check_same_job(output: Path, job: dict[str, Any]) -> None:
         before = json.loads((output / JOB).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"--resume: {output} has no readable {JOB}. Add --overwrite to begin anew.") from error
-    job = json.loads(json.dumps(job))
+    before, job = _flatten(before), _flatten(json.loads(json.dumps(job)))
     differences = [key for key in {**before, **job} if before.get(key) != job.get(key)]
     if differences:
         key = differences[0]
@@ -80,6 +80,13 @@ def _check_same_job(output: Path, job: dict[str, Any]) -> None:
             f"--resume: {output} was begun with {key} {json.dumps(before.get(key))}, and now it is "
             f"{json.dumps(job.get(key))}. Repeat the command it was begun with, or add --overwrite."
         )
+
+
+def _flatten(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings within mappings under dotted keys, so that the one that differs can be named."""
+    plain = {key: value for key, value in job.items() if not isinstance(value, dict)}
+    nested = {key: value for key, value in job.items() if isinstance(value, dict)}
+    return plain | {f"{key}.{name}": entry for key, value in nested.items() for name, entry in value.items()}
 
 
 def begin_output(output: Path, job: dict[str, Any], kept: list[PartRecord]) -> None:

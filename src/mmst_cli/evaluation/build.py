@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
+from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import EvaluatorConfig
 from mmst_cli.data.columns import RowSet
 from mmst_cli.data.retrieval import RetrievalSet, RowRetrieval
@@ -62,7 +64,10 @@ class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
-        """Run every evaluator and return all metrics. Nothing is written: the run folder has its own layout."""
+        """Run every evaluator and return all metrics. Nothing is written: the run folder has its own layout.
+
+        Where there are several, ``mean`` is the mean of their primary metrics at the full dimension in float32.
+        """
         metrics: dict[str, float] = {}
         for name, evaluator in self.evaluators.items():
             if self.before_evaluator:
@@ -70,6 +75,9 @@ class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
             with self.precision.context(model.device):
                 metrics |= evaluator(model, None, epoch, steps)
         self.last_step = steps
+        found = [evaluation.result for evaluation in self.evaluations.values()]
+        if len(found) > 1:
+            metrics[MEAN] = fmean(result.primary(result.full) for result in found)
         return metrics
 
     @property

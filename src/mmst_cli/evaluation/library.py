@@ -10,9 +10,8 @@ from sentence_transformers.sentence_transformer import evaluation as library
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.schema import Role
-from mmst_cli.data.columns import Column, RowSet
+from mmst_cli.data.columns import Column, RowSet, as_input
 from mmst_cli.data.retrieval import RetrievalSet, RowRetrieval
-from mmst_cli.encoding.pipeline import as_input
 from mmst_cli.encoding.quantise import bytes_per_vector
 from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
 

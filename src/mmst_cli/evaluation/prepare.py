@@ -6,15 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmst_cli.config.schema import Config, DatasetConfig, Layout, Role
-from mmst_cli.data.columns import READABLE, RowSet, prepare_rows
+from mmst_cli.config.loss_stacks import loss_keys, loss_layers
+from mmst_cli.config.schema import Config, DatasetConfig, Layout, MediaConfig, Modality, Role
+from mmst_cli.data.columns import Column, RowSet
 from mmst_cli.data.judgements import prepare_judgements
+from mmst_cli.data.preparing import prepare_rows
 from mmst_cli.data.retrieval import RetrievalSet
-from mmst_cli.errors import DataError
 from mmst_cli.evaluation.build import EvaluatorSuite, build_evaluator
+from mmst_cli.media.backend import decoder_sentence
+from mmst_cli.media.reading import Reader
 from mmst_cli.model.checks import check_dims, check_modalities, check_pixel_bounds
-from mmst_cli.model.load import check_loadable, load_model
+from mmst_cli.model.freezing import freeze
+from mmst_cli.model.load import check_loadable, load_model, model_label
+from mmst_cli.model.media import fit_media
 from mmst_cli.model.precision import check_precision, declared_precision, default_device
+from mmst_cli.model.prompts import set_prompts
 from mmst_cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -49,25 +55,27 @@ def prepare(config: Config, terminal: Terminal, datasets: list[str]) -> Prepared
     precision = declared_precision(config.training)
     check_loadable(config.model, device, precision)
     seed = int(config.training.get("seed", 42))
-    rows = {key: _prepare_data(key, config.datasets[key], seed) for key in datasets}
+    rows = {key: _prepare_data(key, config.datasets[key], seed, config.media) for key in datasets}
     for entry in data_card(config, rows):
         terminal.say(f"data: {entry['name']}: {entry['rows']} from {entry['source']}: {entry['columns']}")
     for key, data in rows.items():
         for note in data.notes if isinstance(data, RetrievalSet) else ():
             terminal.say(f"data: {key}: {note}")
-    model, attention = load_model(config.model, device, precision)
+    _say_decoder(rows, terminal)
+    model, attention = load_model(config.model, device, precision, seed=seed)
+    set_prompts(model, config.prompts)
+    fit_media(model, [reader for data in rows.values() for reader in _readers(data)])
     _check_fit(config, model, rows)
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    terminal.say(
-        f"model: {config.model.name_or_path}: {parameters / 1e6:.2f}M parameters in "
-        f"{str(model.dtype).removeprefix('torch.')} on {model.device}, {model.get_embedding_dimension()} dimensions"
-    )
+    _say_model(config, model, terminal)
+    if config.model.frozen:
+        frozen, of = freeze(model, config.model.frozen)
+        terminal.say(f"model: frozen: {frozen / 1e6:.2f}M of {of / 1e6:.2f}M parameters")
     terminal.say(f"attention: {attention.implementation}: {attention.reason}")
     evaluators = {
         name: build_evaluator(name, section, rows[section.dataset], precision)
         for name, section in config.evaluators.items()
     }
-    return Prepared(model, rows, EvaluatorSuite(evaluators, precision, config.model.name_or_path))
+    return Prepared(model, rows, EvaluatorSuite(evaluators, precision, model_label(config.model)))
 
 
 def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
@@ -76,7 +84,7 @@ def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
     for key, data in rows.items():
         section = config.datasets[key]
         if isinstance(data, RowSet):
-            size = f"{len(data):,} rows"
+            size = "a stream of rows" if data.is_stream else f"{len(data):,} rows"
         else:
             size = f"{len(data.query_ids):,} queries, {len(data.corpus_ids):,} documents"
         card.append(
@@ -85,31 +93,52 @@ def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
                 "used for": str(section.use),
                 "source": section.path + (f" / {section.name}" if section.name else "") + f" [{section.split}]",
                 "rows": size,
-                "columns": ", ".join(f"{c.name} ({c.role}, {c.modality})" for c in data.columns),
+                "columns": ", ".join(f"{c.name} ({c.role}, {'+'.join(c.modalities)})" for c in data.columns),
             }
         )
     return card
 
 
-def _prepare_data(key: str, section: DatasetConfig, seed: int) -> Rows:
-    return prepare_rows(key, section, seed) if section.layout is Layout.rows else prepare_judgements(key, section, seed)
+def _prepare_data(key: str, section: DatasetConfig, seed: int, media: MediaConfig) -> Rows:
+    prepare_section = prepare_rows if section.layout is Layout.rows else prepare_judgements
+    return prepare_section(key, section, seed, media)
+
+
+def _readers(data: Rows) -> list[Reader]:
+    return [data.reader] if isinstance(data, RowSet) else [data.query_rows.reader, data.corpus_rows.reader]
+
+
+def _say_decoder(rows: Mapping[str, Rows], terminal: Terminal) -> None:
+    held = {modality for data in rows.values() for column in data.columns for modality in column.modalities}
+    if held & {Modality.audio, Modality.video} and (sentence := decoder_sentence()):
+        terminal.say(f"media: {sentence}")
+
+
+def _say_model(config: Config, model: SentenceTransformer, terminal: Terminal) -> None:
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    terminal.say(
+        f"model: {model_label(config.model)}: {parameters / 1e6:.2f}M parameters in "
+        f"{str(model.dtype).removeprefix('torch.')} on {model.device}, {model.get_embedding_dimension()} dimensions"
+    )
 
 
 def _check_fit(config: Config, model: SentenceTransformer, rows: dict[str, Rows]) -> None:
     dims: dict[str, list[int]] = {"matryoshka_dims": config.matryoshka_dims}
-    for index, layer in enumerate(config.loss):
-        dims[f"loss.{index}.args.matryoshka_dims"] = layer.args.get("matryoshka_dims", [])
+    for key in {"loss": None, **dict.fromkeys(loss_keys(config).values())}:
+        for index, layer in enumerate(loss_layers(config, key)):
+            dims[f"{key}.{index}.args.matryoshka_dims"] = layer.args.get("matryoshka_dims", [])
     for name, evaluator in config.evaluators.items():
         dims[f"evaluators.{name}.dims"] = evaluator.dims
     check_dims(model, dims)
-    declared = {
-        f"datasets.{key}.columns.{column.name}.modality": str(column.modality)
-        for key, row_set in rows.items()
-        for column in row_set.columns
-        if column.role is not Role.label
-    }
-    check_modalities(model, declared)
-    for key, modality in declared.items():
-        if modality not in READABLE:
-            raise DataError(f"{key}: {modality}: datasets hold {' and '.join(READABLE)} columns in this version.")
+    declared = [(key, column) for key, data in rows.items() for column in data.columns]
+    check_modalities(model, {_place(key, c): _kind(c) for key, c in declared if c.role is not Role.label})
     check_pixel_bounds(model, config.model.processor)
+
+
+def _place(key: str, column: Column) -> str:
+    kind = "parts" if column.parts else "message" if column.message else "modality"
+    return f"datasets.{key}.columns.{column.name}.{kind}"
+
+
+def _kind(column: Column) -> str | tuple[str, ...]:
+    return tuple(map(str, column.modalities)) if column.parts else str(column.modality)

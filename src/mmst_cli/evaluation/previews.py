@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+import numpy as np
+from PIL import Image, ImageDraw
 
 from mmst_cli.config.schema import Modality
 
 LONG_SIDE = 240  # pixels of a thumbnail
 JPEG_QUALITY = 70
 EXCERPT = 280  # characters
+GAP = 2  # pixels between the frames of a clip
+WAVE_HEIGHT, WAVE_COLOUR = 48, "#4c6ef5"  # pixels
 
 Value = tuple[Modality, Any]
 
@@ -57,51 +59,64 @@ def shorten(text: str, length: int = EXCERPT) -> str:
 
 
 def _look_at(modality: Modality, value: Any) -> Preview:
-    if isinstance(value, Mapping) and not {"bytes", "path"} & value.keys():
-        return _look_at_parts(value)
     if modality == Modality.text:
         return Preview(text=shorten(str(value))) if str(value).strip() else Preview(note="Empty text.")
     if modality == Modality.image:
-        return _thumbnail(_open(value))
-    return Preview(note=f"{str(modality).capitalize()}: nothing to see.")
+        return _thumbnail(value)
+    if modality == Modality.audio:
+        return _waveform(value)
+    if modality == Modality.video:
+        return _thumbnail(_frames(value))
+    if modality == Modality.message:
+        return _look_at_parts(_parts_of_chat(value))
+    return _look_at_parts([(str(name), part) for name, part in value.items()])
 
 
-def _look_at_parts(parts: Mapping[str, Any]) -> Preview:
-    """Look at the text and the image of an input made of several modalities."""
-    text = shorten(str(parts.get("text") or ""))
-    if parts.get("image") is not None:
-        return replace(_thumbnail(_open(parts["image"])), text=text)
-    return Preview(text=text, note="" if text else f"Made of {', '.join(map(str, parts))}: nothing to see.")
+def _look_at_parts(parts: Sequence[tuple[str, Any]]) -> Preview:
+    """Look at the texts, and at the first of the media, of an input made of several."""
+    text = shorten(" ".join(str(part) for name, part in parts if name == Modality.text and part))
+    media = next(((name, part) for name, part in parts if name != Modality.text and part is not None), None)
+    if media is not None:
+        return replace(_look_at(Modality(media[0]), media[1]), text=text)
+    return Preview(text=text, note="" if text else "Nothing to see.")
 
 
-def _open(value: Any) -> Image.Image:
-    """Return the image of a value as rows hold it: decoded, the content of a file, a path or a dict with either."""
-    if isinstance(value, Image.Image):
-        return value
-    if isinstance(value, Mapping):
-        value = value.get("bytes") or value.get("path")
-    return Image.open(io.BytesIO(value) if isinstance(value, bytes | bytearray) else Path(value))
+def _parts_of_chat(chat: Any) -> list[tuple[str, Any]]:
+    parts: list[tuple[str, Any]] = []
+    for message in chat:
+        content = message["content"]
+        listed = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts += [(part["type"], part[part["type"]]) for part in listed]
+    return parts
+
+
+def _frames(clip: Mapping[str, Any]) -> Image.Image:
+    """Return the first, the middle and the last frame side by side."""
+    frames = clip["array"]
+    shown = [Image.fromarray(frames[index]) for index in sorted({0, len(frames) // 2, len(frames) - 1})]
+    width, height = shown[0].size
+    strip = Image.new("RGB", ((width + GAP) * len(shown) - GAP, height), "white")
+    for place, frame in enumerate(shown):
+        strip.paste(frame, (place * (width + GAP), 0))
+    return strip
+
+
+def _waveform(sound: Mapping[str, Any]) -> Preview:
+    """Return the loudness of a sound over time as an image, with its length in words."""
+    samples = np.abs(np.asarray(sound["array"], dtype=np.float32))
+    seconds = len(samples) / sound["sampling_rate"]
+    peaks = [chunk.max() for chunk in np.array_split(samples, min(LONG_SIDE, len(samples)))]
+    image = Image.new("RGB", (len(peaks), WAVE_HEIGHT), "white")
+    pen = ImageDraw.Draw(image)
+    for x, peak in enumerate(peaks):
+        reach = min(1.0, float(peak)) * (WAVE_HEIGHT / 2 - 1)
+        pen.line([(x, WAVE_HEIGHT / 2 - reach), (x, WAVE_HEIGHT / 2 + reach)], fill=WAVE_COLOUR)
+    return replace(_thumbnail(image), text=f"{seconds:.1f} s of sound")
 
 
 def _thumbnail(image: Image.Image) -> Preview:
-    image.draft("RGB", (LONG_SIDE, LONG_SIDE))  # a JPEG that isn't decoded yet is decoded at a fraction of its size
-    small = image.convert("RGBA") if image.mode in ("P", "PA") else image.copy()
+    small = image.copy()
     small.thumbnail((LONG_SIDE, LONG_SIDE))
-    small = _on_white(ImageOps.exif_transpose(small))
     file = io.BytesIO()
     small.save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return Preview(jpeg=file.getvalue(), size=small.size)
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):  # 16 bits and more: no fixed white, so spread what is there
-        low, high = image.convert("F").getextrema()
-        image = image.convert("F").point(
-            lambda value: value * (255 / ((high - low) or 1)) - low * 255 / (high - low or 1)
-        )
-        return image.convert("L").convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    ground = Image.new("RGBA", image.size, "white")
-    ground.alpha_composite(image.convert("RGBA"))
-    return ground.convert("RGB")

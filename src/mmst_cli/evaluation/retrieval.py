@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
+from mmst_cli.data.columns import as_input
 from mmst_cli.data.duplicates import Deduplicator
 from mmst_cli.data.retrieval import RetrievalSet
-from mmst_cli.encoding.pipeline import Task, as_input, encode_stream
+from mmst_cli.encoding.pipeline import Task, encode_stream
 from mmst_cli.encoding.quantise import bytes_per_vector
 from mmst_cli.evaluation.grid import Vectors, scorer
 from mmst_cli.evaluation.ranking import Relevance, Scorer, best_hits, metrics_per_query, relevance, relevant_ranks

@@ -8,36 +8,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmst_cli.model.checks import sampling_rate
 from mmst_cli.model.load import find_model
+from mmst_cli.model.modality_facts import (
+    ModalityFact,
+    RouteFact,
+    first_encoder,
+    image_size,
+    message_format,
+    modality_facts,
+    route_facts,
+)
+from mmst_cli.model.parts import encoders_of
+from mmst_cli.model.pooling import pooling_of
+from mmst_cli.model.routes import router_of
 from mmst_cli.model.weightless import build_without_weights, read_header
 from mmst_cli.runs import run_of_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-# The processor's part that takes each modality; a chat template joins them into messages.
-PARTS = {
-    "text": "tokenizer",
-    "image": "image_processor",
-    "audio": "feature_extractor",
-    "video": "video_processor",
-    "message": "chat_template",
-}
 MAX_TOKENS = 10**9  # tokenizers without a limit say 10**30
 SAFETENSORS_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F64": "float64"}
-
-
-@dataclass(frozen=True)
-class ModalityFact:
-    """Whether a model takes a modality, and how."""
-
-    modality: str
-    supported: bool
-    part: str | None = None
-    """The part of the processor, one of ``PARTS``."""
-    part_class: str | None = None
-    method: str | None = None
-    """The method of the transformers model that embeds it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ class ModelFacts:
     model: str
     revision: str | None
     architecture: str
-    """Class of the transformers model."""
+    """Class of the transformers model; of a routed model, those of its routes."""
     modalities: list[ModalityFact]
     message_format: str | None
     """structured, a list of typed parts; or flat, a string."""
@@ -63,6 +55,10 @@ class ModelFacts:
     """Tokens."""
     image_size: dict[str, int] | None
     """min_pixels and max_pixels of an image, or the edges it is resized to, in pixels."""
+    sampling_rate: int | None
+    """Of the sounds it wants, in Hz."""
+    routes: list[RouteFact]
+    """What each route of a routed model does; empty for a model of one encoder."""
     parameters: int
     dtype: str | None
     """What the weights are stored in."""
@@ -87,92 +83,53 @@ def run_inspection(name_or_path: str, revision: str | None = None, trust_remote_
     """
     source = find_model(name_or_path)
     model = build_without_weights(source, revision, trust_remote_code)
-    transformer = _transformer(model)
-    config = getattr(transformer, "config", None)
-    max_length = model.max_seq_length
+    routes = route_facts(model)
+    encoder = first_encoder(model)
+    config = getattr(encoder, "config", None)
+    max_length = _max_length(model)
     return ModelFacts(
         model=name_or_path,
         revision=revision,
-        architecture=type(transformer.model if transformer is not None else model[0]).__name__,
-        modalities=_modality_facts(model, transformer),
-        message_format=_modality_config(transformer).get("message", {}).get("format"),
+        architecture=_by_route(routes, "architecture") or type(getattr(encoder, "model", model[0])).__name__,
+        modalities=modality_facts(model),
+        message_format=message_format(model),
         dimension=model.get_embedding_dimension(),
         matryoshka_dims=_matryoshka_dims(source, model, config),
-        pooling=_pooling(model),
-        normalised=any(type(module).__name__ == "Normalize" for module in model.modules()),
+        pooling=_by_route(routes, "pooling") if routes else pooling_of(model),
+        normalised=_normalised(model),
         similarity=model.similarity_fn_name,
         prompts=dict(model.prompts),
         default_prompt=model.default_prompt_name,
-        max_length=int(max_length) if max_length and max_length < MAX_TOKENS else None,
-        image_size=_image_size(_part(transformer, "image_processor")),
+        max_length=max_length if max_length and max_length < MAX_TOKENS else None,
+        image_size=image_size(model),
+        sampling_rate=sampling_rate(model),
+        routes=routes,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=_dtype(source, config),
         bytes_on_disk=_bytes_on_disk(source, revision),
     )
 
 
-def _transformer(model: SentenceTransformer) -> Any:
-    """Return the first Transformer module, inside a router too; None where there is none."""
-    from sentence_transformers.sentence_transformer.modules import Transformer
-
-    return next((module for module in model.modules() if isinstance(module, Transformer)), None)
-
-
-def _modality_config(transformer: Any) -> dict[Any, Any]:
-    return dict(getattr(transformer, "modality_config", {}))
+def _by_route(routes: list[RouteFact], name: str) -> str | None:
+    """Return what all routes have, or what each of them has: `text: BertModel, image: CLIPModel`."""
+    values = {route.route: getattr(route, name) for route in routes}
+    if len(set(values.values())) <= 1:
+        return next(iter(values.values()), None)
+    return ", ".join(f"{route}: {value or 'none'}" for route, value in values.items())
 
 
-def _modality_facts(model: SentenceTransformer, transformer: Any) -> list[ModalityFact]:
-    taken, config = model.modalities, _modality_config(transformer)
-    others = [modality for modality in taken if modality not in PARTS]
-    facts = []
-    for modality in [*PARTS, *others]:
-        if modality not in taken:
-            facts.append(ModalityFact(modality, supported=False))
-            continue
-        part, value = _part_of(modality, model, transformer)
-        method = config.get(modality, {}).get("method")
-        name = modality if isinstance(modality, str) else "+".join(modality)
-        part_class = None if part == PARTS["message"] else type(value).__name__
-        facts.append(ModalityFact(name, True, part, part_class, method))
-    return facts
+def _normalised(model: SentenceTransformer) -> bool:
+    router = router_of(model)
+    ends = [model[-1]] if router is None or len(model) > 1 else [route[-1] for route in router.sub_modules.values()]
+    return all(type(module).__name__ == "Normalize" for module in ends)
 
 
-def _part_of(modality: Any, model: SentenceTransformer, transformer: Any) -> tuple[str, Any]:
-    part = PARTS.get(modality, "processor")
-    if transformer is None:
-        return part, model.tokenizer
-    value = _part(transformer, part)
-    # A model of one modality may have that part alone instead of a processor of parts.
-    return (part, value) if value is not None else (part, transformer.processor)
-
-
-def _part(transformer: Any, name: str) -> Any:
-    processor = getattr(transformer, "processor", None)
-    if name == "image_processor" and not hasattr(processor, name) and hasattr(processor, "image_mean"):
-        return processor
-    return getattr(processor, name, None)
-
-
-def _pooling(model: SentenceTransformer) -> str | None:
-    modes = [module.pooling_mode for module in model.modules() if type(module).__name__ == "Pooling"]
-    if not modes:
-        return None
-    mode = modes[0]
-    return mode if isinstance(mode, str) else "+".join(mode)
-
-
-def _image_size(processor: Any) -> dict[str, int] | None:
-    """Return pixel bounds where edges are only names for them, as in Qwen's processors, else the edges."""
-    size = getattr(processor, "size", None)
-    if size is None:
-        return None
-    edges = {name: int(value) for name, value in dict(size).items() if isinstance(value, int | float)}
-    if hasattr(processor, "merge_size") and {"shortest_edge", "longest_edge"} <= edges.keys():
-        return {"min_pixels": edges["shortest_edge"], "max_pixels": edges["longest_edge"]}
-    crop = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", False) else None
-    cropped = {f"crop_{name}": int(value) for name, value in dict(crop or {}).items() if value is not None}
-    return {**edges, **cropped} or None
+def _max_length(model: SentenceTransformer) -> int | None:
+    if router_of(model) is None:
+        length: int | None = model.max_seq_length
+        return length
+    lengths = [getattr(encoder, "max_seq_length", None) for encoder in encoders_of(model, "text")]
+    return max((int(length) for length in lengths if length), default=None)
 
 
 def _matryoshka_dims(source: str, model: SentenceTransformer, config: Any) -> list[int] | None:

@@ -1,22 +1,29 @@
-"""Loading a model: a hub id at a revision, a folder, a run folder or a built-in one."""
+"""Loading a model: one encoder, by hub id, folder, run folder or built-in name, or several put together."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mmst_cli.config.schema import Dtype, ModelConfig
-from mmst_cli.errors import ModelError, did_you_mean
+from mmst_cli.config.schema import Attention, Dtype, ModelConfig
+from mmst_cli.errors import ModelError
 from mmst_cli.model.attention import AttentionChoice, choose_attention
+from mmst_cli.model.builtin import build_builtin
+from mmst_cli.model.checkpoint import is_raw, lacks_attention, load_checkpoint, read_checkpoint_config
+from mmst_cli.model.checks import check_pixel_bounds
+from mmst_cli.model.pooling import set_normalisation, set_pooling
 from mmst_cli.model.precision import Precision
+from mmst_cli.model.routes import build_router, router_of
+from mmst_cli.model.sounds import keep_whole_sounds
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-BUILTIN_MODELS = ("builtin:tiny-qwen3-vl",)
+HALF = (torch.bfloat16, torch.float16)
 
 
 def find_model(name_or_path: str) -> str:
@@ -28,7 +35,7 @@ def find_model(name_or_path: str) -> str:
         ModelError: nothing there, or a folder that holds no model.
     """
     if name_or_path.startswith("builtin:"):
-        return str(_build_builtin(name_or_path))
+        return str(build_builtin(name_or_path))
     folder = Path(name_or_path).expanduser() if name_or_path.startswith("~/") else Path(name_or_path)
     if folder.is_dir():
         for candidate in (folder, folder / "model"):
@@ -44,15 +51,11 @@ def find_model(name_or_path: str) -> str:
     return name_or_path
 
 
-def _build_builtin(name: str) -> Path:
-    if name not in BUILTIN_MODELS:
-        raise ModelError(
-            f"{name}: no such built-in model; there is {', '.join(BUILTIN_MODELS)}."
-            + did_you_mean(name, BUILTIN_MODELS)
-        )
-    from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
-
-    return build_tiny_qwen3vl()
+def model_label(config: ModelConfig) -> str:
+    """Return what a model is called in messages: `some/model`, or `text: some/model, image: another/model`."""
+    if not config.routes:
+        return config.name_or_path
+    return ", ".join(f"{route}: {section.name_or_path}" for route, section in config.routes.items())
 
 
 def resolve_dtype(dtype: Dtype, device: torch.device) -> torch.dtype | None:
@@ -69,92 +72,129 @@ def check_loadable(config: ModelConfig, device: torch.device, precision: Precisi
     """Notice a wrong name, revision or attention implementation at once, before data are read or downloaded.
 
     Raises:
-        ModelError: the model isn't there, or asks for what this machine lacks.
+        ModelError: a model isn't there, or asks for what this machine lacks.
     """
-    _choose_attention(config, device, precision)
-    _read_config(config)
+    for key, section in _sections(config).items():
+        _choose_attention(section, device, precision, key)
+        read_checkpoint_config(_source(section, key), section.revision, key)
 
 
 def load_model(
-    config: ModelConfig, device: torch.device, precision: Precision | None = None
+    config: ModelConfig, device: torch.device, precision: Precision | None = None, *, seed: int = 42
 ) -> tuple[SentenceTransformer, AttentionChoice]:
-    """Load a model as the config says.
+    """Load a model as the config says, or put it together from encoders.
 
     Args:
         config: the ``model`` section.
         device: where to put it.
         precision: mixed precision it will run under; decides whether flash attention can be used.
+        seed: of weights that no checkpoint has: the projections of ``model.routes``.
 
     Raises:
-        ModelError: it isn't there, can't be read, or asks for what this machine lacks.
+        ModelError: it isn't there, can't be read, doesn't fit together, or asks for what this machine lacks.
     """
-    attention = _choose_attention(config, device, precision)
-    source = find_model(config.name_or_path)
-    model_kwargs: dict[str, Any] = {"attn_implementation": attention.implementation}
-    model_kwargs["dtype"] = resolve_dtype(config.dtype, device) or "auto"
-    return _load(source, config, device, model_kwargs), attention
+    if not config.routes:
+        return _load_encoder(config, device, precision, "model")
+    loaded: dict[str, tuple[SentenceTransformer, AttentionChoice]] = {}
+    for route, section in config.routes.items():
+        # Equal sections are one encoder, shared by their routes.
+        same = next((other for other in loaded if config.routes[other] == section), None)
+        key = f"model.routes.{route}"
+        loaded[route] = loaded[same] if same else _load_encoder(_sections(config)[key], device, precision, key)
+        check_pixel_bounds(loaded[route][0], section.processor, f"{key}.processor")
+    encoders = {route: encoder for route, (encoder, _) in loaded.items()}
+    model = build_router(encoders, config.dimension, normalise=config.normalize is not False, seed=seed)
+    return model, _join({route: choice for route, (_, choice) in loaded.items()})
 
 
-def _choose_attention(config: ModelConfig, device: torch.device, precision: Precision | None) -> AttentionChoice:
+def _sections(config: ModelConfig) -> dict[str, ModelConfig]:
+    """Return dotted key to the encoder that is declared there, each as a model of its own."""
+    if not config.routes:
+        return {"model": config}
+    # Half-precision projections are saved as such and read back in float32 by plain sentence-transformers,
+    # which then can't run them behind their encoder: what is put together here is held in float32.
+    dtype = Dtype.float32 if config.dtype is Dtype.auto else config.dtype
+    if config.dimension is not None and dtype is not Dtype.float32:
+        raise ModelError(
+            f"model.dtype: {dtype}: a model with routes and dimension is held in float32. Write model.dtype=float32,"
+            " and training.bf16=true for mixed precision."
+        )
+    shared = replace(config, routes={}, dimension=None, normalize=False, dtype=dtype)
+    return {
+        f"model.routes.{route}": replace(
+            shared,
+            name_or_path=section.name_or_path,
+            revision=section.revision,
+            pooling=section.pooling,
+            processor=section.processor,
+        )
+        for route, section in config.routes.items()
+    }
+
+
+def _source(config: ModelConfig, key: str) -> str:
+    try:
+        return find_model(config.name_or_path)
+    except ModelError as error:
+        # Alone, the name says which model is meant; beside others, the route does.
+        raise error if key == "model" else ModelError(f"{key}.name_or_path: {error}") from None
+
+
+def _load_encoder(
+    config: ModelConfig, device: torch.device, precision: Precision | None, key: str
+) -> tuple[SentenceTransformer, AttentionChoice]:
+    choice = _choose_attention(config, device, precision, key)
+    source = _source(config, key)
+    weights = resolve_dtype(config.dtype, device)
+    kwargs: dict[str, Any] = {"dtype": weights or "auto", "attn_implementation": choice.implementation}
+    try:
+        model = load_checkpoint(source, config, device, kwargs, key)
+    except ModelError as error:
+        if config.attn_implementation is not Attention.auto or not lacks_attention(error):
+            raise
+        model = load_checkpoint(source, config, device, {"dtype": kwargs["dtype"]}, key)
+        choice = _other_attention(model, choice)
+    if router_of(model) is not None and weights in HALF:
+        model.to(weights)  # projections are read in float32, whatever the encoders are
+    _finish(model, config, source, key)
+    keep_whole_sounds(model)
+    return model, choice
+
+
+def _finish(model: SentenceTransformer, config: ModelConfig, source: str, key: str) -> None:
+    """Pool and normalise as the config says; what it doesn't say stays as sentence-transformers has it."""
+    normalise = config.normalize
+    if config.pooling is not None:
+        raw = is_raw(source, config.revision)
+        set_pooling(model, config.pooling, raw=raw, key=key)
+        # A pooling chosen here makes an embedding model of a checkpoint, and those are normalised.
+        normalise = True if normalise is None and raw else normalise
+    if normalise is not None:
+        set_normalisation(model, normalise)
+
+
+def _other_attention(model: SentenceTransformer, refused: AttentionChoice) -> AttentionChoice:
+    implementation = str(getattr(model.config, "_attn_implementation", "eager"))
+    architecture = type(model.transformers_model).__name__
+    return AttentionChoice(implementation, f"{architecture} has no {refused.implementation}")
+
+
+def _join(choices: Mapping[str, AttentionChoice]) -> AttentionChoice:
+    different = list(dict.fromkeys(choices.values()))
+    if len(different) == 1:
+        return different[0]
+    return AttentionChoice(
+        ", ".join(dict.fromkeys(choice.implementation for choice in different)),
+        "; ".join(f"{route}: {choice.implementation}, {choice.reason}" for route, choice in choices.items()),
+    )
+
+
+def _choose_attention(
+    config: ModelConfig, device: torch.device, precision: Precision | None, key: str = "model"
+) -> AttentionChoice:
     weights = resolve_dtype(config.dtype, device)
     if weights is None:  # the checkpoint's own
-        checkpoint = _read_config(config) or {}
+        checkpoint = read_checkpoint_config(_source(config, key), config.revision, key) or {}
         name = str(checkpoint.get("dtype") or checkpoint.get("torch_dtype"))
         weights = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
     return choose_attention(config.attn_implementation, device, weights, precision.autocast if precision else None)
-
-
-def _read_config(config: ModelConfig) -> dict[str, Any] | None:
-    """Return a model's ``config.json``, from its folder or the hub; None where it has none or no hub is reached.
-
-    The small file first: a wrong id or revision shows before anything large is downloaded.
-    """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
-
-    source = find_model(config.name_or_path)
-    path = Path(source) / "config.json"
-    try:
-        if not Path(source).is_dir():
-            path = Path(hf_hub_download(source, "config.json", revision=config.revision))
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise ModelError(_why_not_loaded(config, error)) from error
-    except (OSError, ValueError):  # loading it decides
-        return None
-    return values if isinstance(values, dict) else None
-
-
-def _load(source: str, config: ModelConfig, device: torch.device, model_kwargs: dict[str, Any]) -> SentenceTransformer:
-    from safetensors import SafetensorError
-    from sentence_transformers import SentenceTransformer
-
-    try:
-        return SentenceTransformer(
-            source,
-            revision=config.revision,
-            device=str(device),
-            trust_remote_code=config.trust_remote_code,
-            model_kwargs=model_kwargs,
-            processor_kwargs=dict(config.processor) or None,
-        )
-    except torch.OutOfMemoryError:
-        raise
-    # A folder that was copied in part or edited raises any of these, depending on the file it happened to.
-    except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ModelError(_why_not_loaded(config, error)) from error
-
-
-def _why_not_loaded(config: ModelConfig, error: Exception) -> str:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    name = config.name_or_path
-    if isinstance(error, GatedRepoError):
-        return f"model.name_or_path: {name}: this hub model is gated. Ask for access on its page, then `hf auth login`."
-    if isinstance(error, RepositoryNotFoundError):
-        return f"model.name_or_path: {name}: no such folder or hub model, or it is private and needs `hf auth login`."
-    if isinstance(error, RevisionNotFoundError):
-        return f"model.revision: {config.revision}: {name} has no such branch, tag or commit."
-    at = f" at revision {config.revision}" if config.revision else ""
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"model.name_or_path: {name}{at} can't be loaded: {first_line}"

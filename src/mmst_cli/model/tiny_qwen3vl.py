@@ -1,18 +1,24 @@
-"""`builtin:tiny-qwen3-vl`: the reference's architecture at under a million parameters, with random weights.
+"""`builtin:tiny-qwen3-vl` and `builtin:tiny-qwen3-vl-video`: the reference's architecture at under a million
+parameters, with random weights.
 
 The same classes as Qwen/Qwen3-VL-Embedding-2B: Qwen3VLModel and its processor (byte-level BPE, image and
 video processors, chat template), last-token pooling, normalisation. Only the sizes differ, and the tokenizer
-is trained on the spot on queries about `builtin:pages`.
+is trained on the spot on queries about `builtin:pages` or `builtin:clips`.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmst_cli.data import clips, pages
+from mmst_cli.data.clip_drawing import FPS, FRAMES, SIDE
 from mmst_cli.data.page_drawing import HEIGHT, WIDTH
-from mmst_cli.data.pages import sample_queries
+from mmst_cli.model import tiny_qwen3vl_tokenizer
+from mmst_cli.model.tiny_qwen3vl_tokenizer import CHAT_TEMPLATE, train_tokenizer
 from mmst_cli.storage import build_folder, cache_folder, digest
 
 if TYPE_CHECKING:
@@ -21,100 +27,109 @@ if TYPE_CHECKING:
 HIDDEN = 128  # embedding dimension
 LAYERS, HEADS, KEY_VALUE_HEADS, MLP = 2, 4, 2, 256
 VISION_HIDDEN, VISION_DEPTH, VISION_HEADS, VISION_MLP = 64, 2, 4, 128
-PATCH, MERGE, TEMPORAL_PATCH = 16, 2, 2  # pixels, patches, frames; as in the 2B model
-POSITION_GRID = 8  # learned position table of 8 x 8, interpolated to the patches of a page
-VOCABULARY = 1024
-MIN_PIXELS, MAX_PIXELS = 16 * 16, WIDTH * HEIGHT
+MERGE = 2  # patches
+MIN_PIXELS = 16 * 16
 
-SPECIAL_TOKENS = [
-    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>"),
-    *("<|box_start|>", "<|box_end|>", "<|quad_start|>", "<|quad_end|>"),
-    *("<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"),
-]
 
-# Qwen3-VL's template without tools and thinking. Its `'type'` look-ups are what sentence-transformers infers
-# the structured message format from.
-CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{{- '<|im_start|>' + message['role'] + '\\n' -}}"
-    "{%- if message['content'] is string -%}{{- message['content'] -}}"
-    "{%- else -%}{%- for item in message['content'] -%}"
-    "{%- if item['type'] == 'image' or 'image' in item or 'image_url' in item -%}"
-    "{{- '<|vision_start|><|image_pad|><|vision_end|>' -}}"
-    "{%- elif item['type'] == 'video' or 'video' in item -%}"
-    "{{- '<|vision_start|><|video_pad|><|vision_end|>' -}}"
-    "{%- elif 'text' in item -%}{{- item['text'] -}}{%- endif -%}"
-    "{%- endfor -%}{%- endif -%}"
-    "{{- '<|im_end|>\\n' -}}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+@dataclass(frozen=True)
+class _Variant:
+    """What a model for pages and one for clips differ in."""
+
+    name: str
+    write_queries: Callable[[int], Iterable[str]]
+    """Texts for the tokenizer to learn its words from."""
+    patch: int
+    """Pixels, in width and height."""
+    temporal_patch: int
+    """Frames."""
+    position_grid: int
+    """Side of the learned position table, which is interpolated to the patches of an input."""
+    max_pixels: int
+    """Of a whole input, in frames x height x width."""
+    mean: float = 0.5
+    std: float = 0.5
+    initializer_range: float = 0.02
+    """Standard deviation of the random weights."""
+    video: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of the video processor."""
+
+
+# Patches as in the 2B model.
+_PAGES = _Variant(
+    name="tiny-qwen3-vl",
+    write_queries=pages.sample_queries,
+    patch=16,
+    temporal_patch=2,
+    position_grid=8,
+    max_pixels=WIDTH * HEIGHT,
 )
-_WORD_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+# A whole clip lies in one temporal patch, so that the first layer sees movement. Mean and deviation are about those
+# of the clips, and the weights begin larger: with the values for pages it learns far more slowly.
+_CLIPS = _Variant(
+    name="tiny-qwen3-vl-video",
+    write_queries=lambda count: [*clips.sample_queries(count), *[_time_stamp()] * 200],
+    patch=8,
+    temporal_patch=FRAMES,
+    position_grid=SIDE // 8,
+    max_pixels=FRAMES * SIDE * SIDE,
+    mean=0.15,
+    std=0.3,
+    initializer_range=0.05,
+    video={"do_sample_frames": False, "cap_pixels_per_frame": False},
 )
 
 
 def build_tiny_qwen3vl(seed: int = 0) -> Path:
-    """Return the model's folder, in the ordinary layout, building it at the first call."""
+    """Return the folder of the model for pages, in the ordinary layout, building it at the first call."""
+    return _build(_PAGES, seed)
+
+
+def build_tiny_qwen3vl_video(seed: int = 0) -> Path:
+    """Return the folder of the model for clips, in the ordinary layout, building it at the first call.
+
+    It takes every frame that it is given, 8 at least, in groups of 8 (a last one is filled up with its last frame),
+    and scales frames down until all of a clip have no more pixels than 8 frames of 32x32.
+    """
+    return _build(_CLIPS, seed)
+
+
+def _build(variant: _Variant, seed: int) -> Path:
     import transformers
 
-    content = digest(Path(__file__).read_text(encoding="utf-8"), transformers.__version__, seed)
-    return build_folder(cache_folder() / f"tiny-qwen3-vl-{content}", lambda folder: _save(folder, seed))
+    texts = [*variant.write_queries(3000), "system\nuser\nassistant\n", "Represent the user's input."]
+    source = [Path(file).read_text(encoding="utf-8") for file in (__file__, tiny_qwen3vl_tokenizer.__file__)]
+    content = digest(source, transformers.__version__, texts, seed)
+    return build_folder(
+        cache_folder() / f"{variant.name}-{content}", lambda folder: _save(folder, variant, texts, seed)
+    )
 
 
-def _save(folder: Path, seed: int) -> None:
+def _time_stamp() -> str:
+    """Return what the processor writes before a group of frames: the middle of its time, in seconds.
+
+    A tokenizer that never saw it would take it letter by letter.
+    """
+    return f"<{(FRAMES - 1) / 2 / FPS:.1f} seconds>"
+
+
+def _save(folder: Path, variant: _Variant, texts: list[str], seed: int) -> None:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
     from transformers import Qwen3VLModel
 
-    tokenizer = _train_tokenizer()
+    tokenizer = train_tokenizer(texts)
     with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as parts:
         torch.manual_seed(seed)
-        Qwen3VLModel(_model_config(tokenizer)).save_pretrained(parts)
-        _processor(tokenizer).save_pretrained(parts)
+        Qwen3VLModel(_model_config(variant, tokenizer)).save_pretrained(parts)
+        _processor(variant, tokenizer).save_pretrained(parts)
         transformer = Transformer(parts, processing_kwargs={"chat_template": {"add_generation_prompt": True}})
         modules = [transformer, Pooling(HIDDEN, pooling_mode="lasttoken"), Normalize()]
         # Made on the CPU, so that the folder is the same whatever device is there.
         SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
 
 
-def _train_tokenizer() -> Qwen2TokenizerFast:
-    """Train a byte-level BPE like Qwen's: bytes make it total, so that there is no unknown token."""
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-    from transformers import Qwen2TokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_WORD_PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=SPECIAL_TOKENS,
-        show_progress=False,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )
-    texts = [*sample_queries(3000), "system\nuser\nassistant\n", "Represent the user's input."]
-    tokenizer.train_from_iterator(texts, trainer)
-    return Qwen2TokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        unk_token=None,
-        bos_token=None,
-        additional_special_tokens=SPECIAL_TOKENS[1:],
-        padding_side="right",
-        model_max_length=32768,
-    )
-
-
-def _model_config(tokenizer: Qwen2TokenizerFast) -> Qwen3VLConfig:
+def _model_config(variant: _Variant, tokenizer: Qwen2TokenizerFast) -> Qwen3VLConfig:
     from transformers import Qwen3VLConfig
 
     token = tokenizer.convert_tokens_to_ids
@@ -138,18 +153,20 @@ def _model_config(tokenizer: Qwen2TokenizerFast) -> Qwen3VLConfig:
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "rope_parameters": rope,
+        "initializer_range": variant.initializer_range,
     }
     vision: dict[str, Any] = {
         "depth": VISION_DEPTH,
         "hidden_size": VISION_HIDDEN,
         "intermediate_size": VISION_MLP,
         "num_heads": VISION_HEADS,
-        "patch_size": PATCH,
+        "patch_size": variant.patch,
         "spatial_merge_size": MERGE,
-        "temporal_patch_size": TEMPORAL_PATCH,
+        "temporal_patch_size": variant.temporal_patch,
         "out_hidden_size": HIDDEN,
-        "num_position_embeddings": POSITION_GRID**2,
+        "num_position_embeddings": variant.position_grid**2,
         "deepstack_visual_indexes": [0],
+        "initializer_range": variant.initializer_range,
     }
     return Qwen3VLConfig(
         text_config=text,
@@ -162,20 +179,20 @@ def _model_config(tokenizer: Qwen2TokenizerFast) -> Qwen3VLConfig:
     )
 
 
-def _processor(tokenizer: Qwen2TokenizerFast) -> Qwen3VLProcessor:
+def _processor(variant: _Variant, tokenizer: Qwen2TokenizerFast) -> Qwen3VLProcessor:
     from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
     geometry: dict[str, Any] = {
-        "patch_size": PATCH,
+        "patch_size": variant.patch,
         "merge_size": MERGE,
-        "temporal_patch_size": TEMPORAL_PATCH,
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-        "size": {"shortest_edge": MIN_PIXELS, "longest_edge": MAX_PIXELS},
+        "temporal_patch_size": variant.temporal_patch,
+        "image_mean": [variant.mean] * 3,
+        "image_std": [variant.std] * 3,
+        "size": {"shortest_edge": MIN_PIXELS, "longest_edge": variant.max_pixels},
     }
     return Qwen3VLProcessor(
         image_processor=Qwen2VLImageProcessor(**geometry),
         tokenizer=tokenizer,
-        video_processor=Qwen3VLVideoProcessor(**geometry),
+        video_processor=Qwen3VLVideoProcessor(**geometry, **variant.video),
         chat_template=CHAT_TEMPLATE,
     )

@@ -20,9 +20,11 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     """
     from sentence_transformers import SentenceTransformerTrainingArguments
 
+    given = dict(config.training)
+    if any(dataset.streaming for dataset in config.datasets.values()):
+        # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
+        given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
     try:
-        return SentenceTransformerTrainingArguments(
-            output_dir=str(output_dir), run_name=config.run_name, **config.training
-        )
+        return SentenceTransformerTrainingArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmst_cli import __version__
-from mmst_cli.config.schema import Config
+from mmst_cli.config.schema import Config, Modality, Role
+from mmst_cli.data.columns import Column
 from mmst_cli.evaluation.prepare import Rows, data_card
 from mmst_cli.evaluation.results import Evaluation
+from mmst_cli.model.load import model_label
 from mmst_cli.storage import write_text
 from mmst_cli.training.summary import comparison_rows
 
@@ -25,16 +27,16 @@ def model_card(
 
     Nothing of the data is opened or embedded to write it; only names, roles and counts are shown.
     """
-    base = config.model.name_or_path
+    base = model_label(config.model)
     front = ["library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "tags:"]
     front += ["- sentence-transformers", "- feature-extraction", "- multimodal", "- mmst"]
-    if not base.startswith(("builtin:", "/", ".", "~")):
+    if not config.model.routes and not base.startswith(("builtin:", "/", ".", "~")):
         front.append(f"base_model: {base}")
     parts = [
         "---\n" + "\n".join(front) + "\n---",
         f"# {config.run_name}",
         f"An embedding model finetuned from `{base}` with mmst {__version__} and sentence-transformers.",
-        _usage(config),
+        _usage(config, rows),
         _scores(before, after, summary),
         _data(config, rows),
         f"## Configuration\n\n```yaml\n{config_yaml.strip()}\n```",
@@ -47,20 +49,40 @@ def write_card(folder: Path, text: str) -> None:
     write_text(folder / "README.md", text)
 
 
-def _usage(config: Config) -> str:
+_EXAMPLES = {
+    Modality.text: '"some text"',
+    Modality.image: '"image.png"',
+    Modality.audio: '"sound.wav"',
+    Modality.video: '"clip.mp4"',
+    Modality.message: '[{"role": "user", "content": "some text"}]',
+}
+
+
+def _usage(config: Config, rows: Mapping[str, Rows]) -> str:
     dims = config.matryoshka_dims
     smaller = f", truncate_dim={dims[len(dims) // 2]}, normalize_embeddings=True" if len(dims) > 1 else ""
+    columns = [column for data in rows.values() for column in data.columns]
+    query, document = (_example(columns, role) for role in (Role.anchor, Role.positive))
     return f"""## Use
 
 ```python
-from PIL import Image
 from sentence_transformers import SentenceTransformer
 
 model = SentenceTransformer("path/to/this/folder")
-query = model.encode_query("a text query"{smaller})
-page = model.encode_document(Image.open("page.png"){smaller})
-print(model.similarity(query, page))
+query = model.encode_query({query}{smaller})
+document = model.encode_document({document}{smaller})
+print(model.similarity(query, document))
 ```"""
+
+
+def _example(columns: Sequence[Column], role: Role) -> str:
+    """Return an input of the kind that the first column of a role holds."""
+    modalities: tuple[Modality, ...] = next((c.modalities for c in columns if c.role is role), (Modality.text,))
+    if modalities == (Modality.mixed,):
+        modalities = (Modality.text, Modality.image)
+    if len(modalities) == 1:
+        return _EXAMPLES[modalities[0]]
+    return "{" + ", ".join(f'"{modality}": {_EXAMPLES[modality]}' for modality in modalities) + "}"
 
 
 def _scores(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation], summary: str) -> str:

@@ -1,8 +1,8 @@
-"""The loss stack of the config, out of sentence-transformers' own classes."""
+"""The losses of the config, out of sentence-transformers' own classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,15 +10,36 @@ from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from torch import nn
 
-from mmst_cli.config.schema import LossConfig
+from mmst_cli.config.loss_stacks import loss_keys, loss_layers
+from mmst_cli.config.schema import Config, LossConfig
 from mmst_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
-def build_loss(layers: Sequence[LossConfig], model: SentenceTransformer) -> nn.Module:
-    """Build the loss, innermost layer first.
+def build_losses(
+    config: Config, model: SentenceTransformer, datasets: Iterable[str]
+) -> nn.Module | dict[str, nn.Module]:
+    """Build the loss of all datasets, or one a dataset where they differ; what is declared once is built once.
+
+    Args:
+        config: the whole config.
+        model: the model to train.
+        datasets: names of the datasets that a loss is computed on.
+
+    Raises:
+        ConfigError: a class refuses its arguments, or the model.
+    """
+    keys = {name: key for name, key in loss_keys(config).items() if name in datasets}
+    built = {key: build_loss(loss_layers(config, key), model, key) for key in dict.fromkeys(keys.values())}
+    if len(built) == 1:
+        return next(iter(built.values()))
+    return {name: built[key] for name, key in keys.items()}
+
+
+def build_loss(layers: Sequence[LossConfig], model: SentenceTransformer, key: str = "loss") -> nn.Module:
+    """Build one loss, innermost layer first; ``key`` is its dotted key in the file.
 
     Raises:
         ConfigError: a class refuses its arguments, or the model.
@@ -29,23 +50,24 @@ def build_loss(layers: Sequence[LossConfig], model: SentenceTransformer) -> nn.M
         try:
             loss = getattr(losses, layer.type)(model, **inner, **layer.args)
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"loss.{index}.args: {layer.type}: {error}") from error
+            raise ConfigError(f"{key}.{index}.args: {layer.type}: {error}") from error
     if loss is None:
-        raise ConfigError("loss: empty. Name at least one loss, such as MultipleNegativesRankingLoss.")
+        raise ConfigError(f"{key}: empty. Name at least one loss, such as MultipleNegativesRankingLoss.")
     return loss
 
 
 class MatryoshkaMeter:
     """Adds up the loss at each Matryoshka dimension while training, without touching any value.
 
-    MatryoshkaLoss reports the sum over its dimensions alone. The values are kept on their device until they
-    are read, so that measuring doesn't wait for a GPU.
+    MatryoshkaLoss reports the sum over its dimensions alone. Of several losses it is the mean over the batches
+    that were measured at the dimension, whichever loss they went through. The values are kept on their device
+    until they are read, so that measuring doesn't wait for a GPU.
     """
 
-    def __init__(self, loss: nn.Module) -> None:
+    def __init__(self, *losses: nn.Module) -> None:
         self._sums: dict[int, torch.Tensor] = {}
         self._steps: dict[int, int] = {}
-        for module in loss.modules():
+        for module in nn.ModuleList(losses).modules():  # each once, also where datasets share a loss
             if isinstance(module, MatryoshkaLoss):
                 self._watch(module)
 

@@ -9,6 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmst_cli.evaluation.results import Evaluation
+from mmst_cli.runs import RunFolder
+from mmst_cli.terminal import Terminal
 
 COLUMNS = ("before", "after", "95% interval", "of full", "bytes")
 
@@ -79,3 +81,23 @@ def comparison_table(before: Evaluation | None, after: Evaluation) -> Table:
         cells.append("-" if row["share_of_full"] is None else f"{row['share_of_full']:.1%}")
         table.add_row(*cells, str(row["bytes_per_vector"]))
     return table
+
+
+def show_result(result: TrainingResult, run: RunFolder, terminal: Terminal) -> None:
+    """Show a table an evaluator, the verdict, what to ship, and where everything is."""
+    for name, evaluation in result.after.items():
+        terminal.show(comparison_table(result.before.get(name), evaluation))
+    terminal.show(result.verdict)
+    for evaluation in result.after.values():
+        if advice := evaluation.result.recommendation:
+            terminal.show(f"{evaluation.result.evaluator}: {advice['sentence']}")
+    terminal.show(f"report: {run.report}")
+    terminal.show(f"model: {run.model} ({result.steps} steps, {result.seconds:.0f} s)")
+    terminal.show(f"next: {result.next_command}")
+
+
+def next_command(run: RunFolder, after: dict[str, Evaluation]) -> str:
+    """Return the command that encodes a collection as recommended, or at the full dimension."""
+    advice = [evaluation.result.recommendation for evaluation in after.values() if evaluation.result.recommendation]
+    command = advice[0].get("command") if advice else None
+    return command or f"mmst encode {run.path} INPUT --output vectors"

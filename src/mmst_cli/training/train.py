@@ -9,31 +9,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mmst_cli.config.load import config_to_yaml
+from mmst_cli.config.loss_stacks import training_datasets
 from mmst_cli.config.rules import check_config
-from mmst_cli.config.rules_evaluators import loss_datasets
-from mmst_cli.config.schema import Config, Use
-from mmst_cli.data.columns import RowSet
-from mmst_cli.errors import ConfigError, WorkError
+from mmst_cli.config.rules_evaluators import MEAN
+from mmst_cli.config.schema import Config
+from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.evaluation.outcome import advised, save_outcome
 from mmst_cli.evaluation.page import write_page
 from mmst_cli.evaluation.prepare import Prepared, prepare
 from mmst_cli.evaluation.results import Evaluation, load_evaluation
 from mmst_cli.evaluation.verdict import verdict
 from mmst_cli.evaluation.watch import watched
-from mmst_cli.model.checks import half_precision_warning
 from mmst_cli.model.precision import check_precision, default_device
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.arguments import build_arguments
 from mmst_cli.training.card import model_card, write_card
-from mmst_cli.training.loss import MatryoshkaMeter, build_loss
+from mmst_cli.training.dry_run import try_batches
+from mmst_cli.training.loss import MatryoshkaMeter, build_losses
+from mmst_cli.training.mixing import loss_rows
+from mmst_cli.training.model_warnings import model_warnings
 from mmst_cli.training.progress import RunReporter
+from mmst_cli.training.prompts import column_prompts
 from mmst_cli.training.starting import find_start, take_up
-from mmst_cli.training.summary import TrainingResult, comparison_table
+from mmst_cli.training.summary import TrainingResult, next_command, show_result
 from mmst_cli.training.trainer import RunTrainer
 
 BEFORE = ".before"  # suffix of the untrained model's results
@@ -91,37 +93,30 @@ class _Job:
     def __init__(self, config: Config, run: RunFolder, prepared: Prepared, terminal: Terminal) -> None:
         self.config, self.run, self.terminal = config, run, terminal
         self.model, self.rows, self.suite = prepared.model, prepared.rows, prepared.suite
-        self.loss: nn.Module = build_loss(config.loss, self.model)
+        self.loss_rows = loss_rows(config, prepared.rows)
+        self.losses = build_losses(config, self.model, self.loss_rows)
         self.before: dict[str, Evaluation] = {}
-        rate = float(config.training.get("learning_rate", 5e-5))
-        if warning := half_precision_warning(self.model, rate):
+        for warning in model_warnings(config, self.model):
             terminal.warn(warning)
 
     def train(self, checkpoint: Path | None) -> TrainingResult:
         begun = time.perf_counter()
         metrics = self._evaluate_before()
-        reporter = RunReporter(self.run, self.terminal, MatryoshkaMeter(self.loss), list(self._primary_keys()))
+        losses = self.losses.values() if isinstance(self.losses, dict) else [self.losses]
+        reporter = RunReporter(self.run, self.terminal, MatryoshkaMeter(*losses), list(self._primary_keys()))
         trainer = self._build_trainer(self.run.path, [reporter])
         reporter.trainer = trainer
         self._check_best_metric(trainer, metrics)
         training_seconds = self._train(trainer, reporter, checkpoint)
         after = self._evaluate_after(trainer)
         result = self._finish(trainer, after, begun, training_seconds)
-        self._say_result(result)
+        show_result(result, self.run, self.terminal)
         return result
 
     def try_one_batch(self) -> TrainingResult:
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            trainer = self._build_trainer(Path(folder), [])
-            batch = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-            with trainer.compute_loss_context_manager():
-                loss = trainer.compute_loss(trainer.model, batch)
-            loss.backward()
-        sentence = (
-            f"Dry run: everything fits together, and one batch of {trainer.args.train_batch_size} "
-            f"gives a loss of {loss.item():.4f}. Nothing was written."
-        )
+            sentence = try_batches(self._build_trainer(Path(folder), []))
         self.terminal.show(sentence)
         command = "the same command without --dry-run"
         return TrainingResult(
@@ -129,17 +124,18 @@ class _Job:
         )
 
     def _build_trainer(self, folder: Path, callbacks: list[Any]) -> RunTrainer:
-        rows = {key: rows for key, rows in self.rows.items() if isinstance(rows, RowSet)}
-        evaluated = {key: rows[key] for key in loss_datasets(self.config) if key in rows}
+        training = training_datasets(self.config)
+        evaluated = [rows for key, rows in self.loss_rows.items() if key not in training]
         arguments = build_arguments(self.config, folder)
         if not evaluated and not self.suite.evaluators:
             arguments.eval_strategy = "no"
         return RunTrainer(
             model=self.model,
             args=arguments,
-            train=next(rows[key] for key, d in self.config.datasets.items() if d.use is Use.train),
+            train=[self.loss_rows[key] for key in training],
             evaluated=evaluated,
-            loss=self.loss,
+            loss=self.losses,
+            prompts=column_prompts(self.config, self.loss_rows),
             evaluator=self.suite if self.suite.evaluators else None,
             callbacks=callbacks,
             write_card=lambda target: write_card(target, self._card({}, "")),
@@ -150,10 +146,12 @@ class _Job:
         return model_card(self.config, yaml, self.rows, self.before, after, summary)
 
     def _primary_keys(self) -> dict[str, None]:
-        return {
-            f"{name}_{self.model.similarity_fn_name}_{evaluation.result.primary_metric}": None
+        ours = f"{self.model.similarity_fn_name}_"  # the library's own name their similarity themselves
+        keys = [
+            f"{name}_{ours if name in self.suite.retrievals else ''}{evaluation.result.primary_metric}"
             for name, evaluation in self.before.items()
-        }
+        ]
+        return dict.fromkeys([*keys, MEAN] if len(keys) > 1 else keys)
 
     def _evaluate_before(self) -> dict[str, float]:
         """Measure the untrained model, or read what was measured when a resumed run was begun."""
@@ -190,6 +188,10 @@ class _Job:
             reporter.close()
             self._say_interrupted(trainer.state.global_step)
             raise
+        except DataError as error:
+            reporter.close()
+            self._say_interrupted(trainer.state.global_step)
+            raise WorkError(str(error)) from error
         except torch.OutOfMemoryError as error:
             raise WorkError(
                 f"out of GPU memory at step {trainer.state.global_step}. Lower loss.0.args.mini_batch_size "
@@ -252,24 +254,6 @@ class _Job:
             verdict=summary,
             next_command=next_command(self.run, after),
         )
-
-    def _say_result(self, result: TrainingResult) -> None:
-        for name, evaluation in result.after.items():
-            self.terminal.show(comparison_table(self.before.get(name), evaluation))
-        self.terminal.show(result.verdict)
-        for evaluation in result.after.values():
-            if advice := evaluation.result.recommendation:
-                self.terminal.show(f"{evaluation.result.evaluator}: {advice['sentence']}")
-        self.terminal.show(f"report: {self.run.report}")
-        self.terminal.show(f"model: {self.run.model} ({result.steps} steps, {result.seconds:.0f} s)")
-        self.terminal.show(f"next: {result.next_command}")
-
-
-def next_command(run: RunFolder, after: dict[str, Evaluation]) -> str:
-    """Return the command that encodes a collection as recommended, or at the full dimension."""
-    advice = [evaluation.result.recommendation for evaluation in after.values() if evaluation.result.recommendation]
-    command = advice[0].get("command") if advice else None
-    return command or f"mmst encode {run.path} INPUT --output vectors"
 
 
 def _devices(prepared: Prepared) -> list[str]:

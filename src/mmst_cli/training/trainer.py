@@ -5,51 +5,33 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformerTrainer
-from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
+from sentence_transformers.base.sampler import BatchSamplers
 from torch import nn
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mmst_cli.config.schema import Role
 from mmst_cli.data.columns import RowSet
-from mmst_cli.encoding.pipeline import as_input
+from mmst_cli.data.keys import row_keys
+from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.training.collator import TypedCollator, label_columns, routed_tasks
 
-
-class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
-    """The collator of sentence-transformers, told what each column is instead of guessing from its values."""
-
-    def declare(self, row_sets: Sequence[RowSet]) -> TypedCollator:
-        """Take modalities and label columns from the declared columns."""
-        columns = [column for rows in row_sets for column in rows.columns]
-        self.modalities = {c.name: c.modality for c in columns if c.role is not Role.label}
-        self.valid_label_columns = [column.name for column in columns if column.role is Role.label]
-        return self
-
-    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
-        """Collate rows; texts can't be taken for paths or addresses."""
-        typed = [
-            {
-                name: as_input(value, self.modalities[name]) if name in self.modalities else value
-                for name, value in row.items()
-            }
-            for row in features
-        ]
-        return super().__call__(typed)  # type: ignore[no-any-return]
-
-    def maybe_warn_about_column_order(self, column_names: list[str]) -> None:
-        """Say nothing: roles, not names, decide the order."""
+_DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
 
 
 class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     """The trainer of sentence-transformers, saving safetensors only and printing nothing by itself.
 
     Args:
-        train: the rows to train on.
-        evaluated: rows whose loss is evaluated, by name; may be empty.
-        loss: the loss.
+        train: the sets to train on; one alone is trained on as it is, several as a DatasetDict.
+        evaluated: the sets whose loss is evaluated; may be empty.
+        loss: the loss, or one a dataset, by its name.
+        prompts: dataset to column to prompt.
         write_card: writes a model card into a folder, in place of the generated one, which would decode
             rows and embed texts as media to describe them.
         arguments: what SentenceTransformerTrainer takes.
@@ -58,38 +40,74 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        train: RowSet,
-        evaluated: Mapping[str, RowSet],
-        loss: nn.Module,
+        train: Sequence[RowSet],
+        evaluated: Sequence[RowSet],
+        loss: nn.Module | Mapping[str, nn.Module],
+        prompts: Mapping[str, Mapping[str, str]],
         write_card: Callable[[Path], None],
         **arguments: Any,
     ) -> None:
-        self.row_sets = [train, *evaluated.values()]
-        self.write_card = write_card
+        self.row_sets = [*train, *evaluated]
+        self.column_prompts, self.write_card = prompts, write_card
         self.data_seconds = 0.0
-        sets = {key: rows.rows for key, rows in evaluated.items()}
-        eval_dataset = next(iter(sets.values())) if len(sets) == 1 else sets or None
-        super().__init__(train_dataset=train.rows, eval_dataset=eval_dataset, loss=loss, **arguments)
+        drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
+        drawn += [_named(rows) for rows in evaluated]
+        self.drawn = list(zip(drawn, self.row_sets, strict=True))
+        self.keys: dict[str, Dataset] = {}
+        super().__init__(
+            train_dataset=_together(self.drawn[: len(train)]),
+            eval_dataset=_together(self.drawn[len(train) :]),
+            loss=next(iter(loss.values())) if isinstance(loss, Mapping) else loss,
+            **arguments,
+        )
+        if isinstance(loss, Mapping):  # only now: at first the trainer would want every set in a DatasetDict
+            self.loss = {name: self.prepare_loss(one, self.model) for name, one in loss.items()}
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 
     def get_data_collator(self, model: Any, args: Any, processing_class: Any = None) -> TypedCollator:
-        """Return a collator that knows the declared columns."""
-        collator = super().get_data_collator(model, args, processing_class)
+        """Return a collator that knows the declared columns, and so needs no mapping of columns to routes."""
         return TypedCollator(
-            preprocess_fn=collator.preprocess_fn,
-            router_mapping=collator.router_mapping,
-            prompts=collator.prompts,
-        ).declare(self.row_sets)
+            preprocess_fn=model.preprocess, router_mapping=args.router_mapping, prompts=args.prompts
+        ).declare(self.row_sets, self.column_prompts, routed_tasks(model))
+
+    def should_dataset_name_column_be_added(self, *_: Any) -> bool:
+        """Say no: where rows need the name of their set, they have it."""
+        return False
+
+    def get_batch_sampler(self, dataset: Any, *arguments: Any, **keywords: Any) -> Any:
+        """Return ST's sampler, choosing by what tells rows apart and decoding nothing for it.
+
+        Raises:
+            ConfigError: the sampler refuses the rows or the batch size.
+        """
+        rows = next(rows for drawn, rows in self.drawn if drawn is dataset)
+        keywords["valid_label_columns"] = label_columns(rows)
+        if self.args.batch_sampler in _DUPLICATE_FREE:
+            dataset = self.keys[rows.key] = self.keys.get(rows.key) or row_keys(rows)
+        elif self.args.batch_sampler == BatchSamplers.GROUP_BY_LABEL:
+            labels = {column.name: list(rows.rows[column.sources[0]]) for column in rows.with_role(Role.label)}
+            dataset = Dataset.from_dict(labels)
+        try:
+            return super().get_batch_sampler(dataset, *arguments, **keywords)
+        except ValueError as error:
+            raise ConfigError(f"training.batch_sampler: {rows.key}: {error}") from error
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Add none: the run has a card of its own."""
 
     def get_batch_samples(self, *arguments: Any, **keywords: Any) -> Any:
-        """Fetch the batches of a step, adding up how long the step waited for them."""
+        """Fetch the batches of a step, adding up how long the step waited for them.
+
+        Raises:
+            DataError: a row can't be read; the message names dataset, row and column.
+        """
         begun = time.perf_counter()
         try:
             return super().get_batch_samples(*arguments, **keywords)
+        except DataError as error:
+            # From a worker it comes with the worker's traceback for a message, which ends in the sentence.
+            raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].strip()) from error
         finally:
             self.data_seconds += time.perf_counter() - begun
 
@@ -97,3 +115,15 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         folder = Path(output_dir or os.fspath(self.args.output_dir))
         self.model.save_pretrained(str(folder), create_model_card=False)
         self.write_card(folder)
+
+
+def _named(rows: RowSet) -> Dataset:
+    """Return rows that carry the name of their set, given to them as they are drawn."""
+    add = SentenceTransformerTrainer.add_dataset_name_transform
+    return rows.rows.with_transform(partial(add, dataset_name=rows.key, **rows.rows._format_kwargs))
+
+
+def _together(sets: Sequence[tuple[Any, RowSet]]) -> Any:
+    if len(sets) < 2:
+        return sets[0][0] if sets else None
+    return DatasetDict({rows.key: drawn for drawn, rows in sets})

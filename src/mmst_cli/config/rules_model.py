@@ -1,0 +1,106 @@
+"""Rules for the model, what it is put together from, and how media are read for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from mmst_cli.config.routes import MODALITIES, SIDES, split_route
+from mmst_cli.config.schema import MediaConfig, ModelConfig
+from mmst_cli.config.values import describe
+from mmst_cli.errors import did_you_mean
+
+MIN_DPI, MAX_DPI = 10, 1200
+
+
+def check_model(model: ModelConfig) -> list[str]:
+    """Return the faults of the ``model`` section: its name or routes, bounds of pixels, frozen parameters."""
+    faults = _check_routes(model) if model.routes else _check_single(model)
+    faults += _check_bounds(model.processor, "model.processor")
+    if model.dimension is not None and model.dimension < 1:
+        faults.append(f"model.dimension: found {model.dimension}; it is 1 or more.")
+    for index, pattern in enumerate(model.frozen):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            faults.append(f"model.frozen.{index}: {pattern}: not a regular expression: {error}.")
+    return faults
+
+
+def check_media(media: MediaConfig) -> list[str]:
+    """Return the faults of the ``media`` section."""
+    above_zero = {"max_seconds": media.max_seconds, "fps": media.fps}
+    whole = {"max_frames": media.max_frames, "max_pixels": media.max_pixels}
+    faults = [
+        f"media.{name}: found {value:g}; it is above 0. Leave it out for no limit."
+        if name == "max_seconds"
+        else f"media.{name}: found {value:g}; it is above 0. Leave it out for the processor's own."
+        for name, value in above_zero.items()
+        if value is not None and not 0 < value < float("inf")
+    ]
+    faults += [
+        f"media.{name}: found {value}; it is 1 or more. Leave it out for no limit."
+        for name, value in whole.items()
+        if value is not None and value < 1
+    ]
+    if not MIN_DPI <= media.dpi <= MAX_DPI:
+        faults.append(f"media.dpi: found {media.dpi}; it is {MIN_DPI} to {MAX_DPI} dots per inch.")
+    return faults
+
+
+def _check_single(model: ModelConfig) -> list[str]:
+    faults = []
+    if not model.name_or_path:
+        faults.append(
+            "model.name_or_path: missing. Name a hub id, a model folder or a built-in model as text, or declare routes."
+        )
+    if model.dimension is not None:
+        faults.append(
+            "model.dimension: only for a model with routes, which it gives one size. Leave it out; Matryoshka"
+            " dimensions make the vectors of a model smaller."
+        )
+    return faults
+
+
+def _check_routes(model: ModelConfig) -> list[str]:
+    faults = []
+    if model.name_or_path:
+        faults.append("model.name_or_path: found beside routes, which have encoders of their own. Leave one out.")
+    for name in ("revision", "pooling", "processor"):
+        if getattr(model, name):
+            faults.append(f"model.{name}: with routes, each encoder has its own: write it under model.routes.")
+    if len(model.routes) < 2:
+        faults.append("model.routes: one route needs no router. Write its encoder as model.name_or_path.")
+    for route, section in model.routes.items():
+        faults += _check_route_name(str(route))
+        if not section.name_or_path:
+            faults.append(f"model.routes.{route}.name_or_path: missing. Name a hub id, a folder or a built-in model.")
+        faults += _check_bounds(section.processor, f"model.routes.{route}.processor")
+    return faults
+
+
+def _check_route_name(route: str) -> list[str]:
+    try:
+        split_route(route)
+    except ValueError:
+        return [
+            f"model.routes.{route}: a route is a modality ({', '.join(MODALITIES)}), a side ({', '.join(SIDES)}) or"
+            f" both, such as query/text.{did_you_mean(route, (*MODALITIES, *SIDES))}"
+        ]
+    return []
+
+
+def _check_bounds(processor: Mapping[str, Any], key: str) -> list[str]:
+    """Return the faults of the pixel bounds: positive whole numbers, the lower below the upper."""
+    faults = []
+    bounds = {name: processor[name] for name in ("min_pixels", "max_pixels") if name in processor}
+    for name, value in bounds.items():
+        if type(value) is not int or value < 1:
+            faults.append(f"{key}.{name}: found {describe(value)}; it is a whole number of pixels above 0.")
+    if not faults and len(bounds) == 2 and bounds["min_pixels"] > bounds["max_pixels"]:
+        faults.append(
+            f"{key}.min_pixels: {bounds['min_pixels']} is above max_pixels, {bounds['max_pixels']}."
+            " Swap or change them."
+        )
+    return faults

@@ -1,0 +1,142 @@
+"""What is stored in a column: whether it can hold what is declared, and whether its cells are lists of inputs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmst_cli.config.schema import Modality
+from mmst_cli.errors import DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+# What `datasets` calls a column of media; an animated image may be declared a clip.
+_FEATURES = {Modality.image: ("Image", "Pdf"), Modality.audio: ("Audio",), Modality.video: ("Video", "Image")}
+NUMBERS = ("int", "uint", "float", "bool")
+_ALL_FEATURES = ("Image", "Audio", "Video", "Pdf")
+_FIELDS = {  # of structures that hold media
+    Modality.image: {"bytes", "path"},
+    Modality.audio: {"bytes", "path", "array"},
+    Modality.video: {"bytes", "path", "array"},
+}
+
+
+def leave_undecoded(rows: Any, names: list[str]) -> Any:
+    """Return the rows or stream with media in these columns given as they are stored, whatever the dataset says."""
+    plain = {name: _undecoded(rows.features[name]) for name in names}
+    changed = {name: feature for name, feature in plain.items() if feature != rows.features[name]}
+    if not hasattr(rows, "__len__"):
+        for name, feature in changed.items():
+            rows = rows.cast_column(name, feature)
+        return rows
+    # What is stored stays what it is. A cast would write a second copy of it wherever media are inside of structures.
+    rows = copy.deepcopy(rows)
+    rows.info.features.update(changed)
+    return rows
+
+
+def _undecoded(feature: Any) -> Any:
+    from datasets import LargeList, List
+
+    if type(feature).__name__ in _ALL_FEATURES:
+        return type(feature)(decode=False)
+    if isinstance(feature, dict):
+        return {name: _undecoded(inner) for name, inner in feature.items()}
+    if isinstance(feature, List):
+        return List(_undecoded(feature.feature), length=feature.length)
+    return LargeList(_undecoded(feature.feature)) if isinstance(feature, LargeList) else feature
+
+
+def array_type(feature: Any) -> str | None:
+    """Return what the numbers of a column of arrays are, nested lists or below ``array``; None for other columns."""
+    if isinstance(feature, dict):
+        return array_type(feature.get("array"))
+    if type(feature).__name__.startswith("Array"):  # Array2D and so on
+        return str(feature.dtype)
+    inner = _innermost(feature)
+    return str(inner.dtype) if inner is not feature and _is_number(inner) else None
+
+
+def to_array(value: Any, dtype: str) -> Any:
+    """Return nested lists of numbers, or those under ``array`` in a mapping, as a numpy array.
+
+    Raises:
+        DataError: lists beside each other differ in length, or a number is missing.
+    """
+    if isinstance(value, Mapping):
+        return {**value, "array": to_array(value["array"], dtype)}
+    if value is None:
+        return None
+    try:
+        return np.array(value, dtype=dtype)
+    except (ValueError, TypeError) as error:
+        raise DataError("the rows of this array differ in length, or a number is missing in it.") from error
+
+
+def stored_type(rows: Dataset | IterableDataset, name: str) -> str:
+    """Name what a column holds, without decoding any of it."""
+    feature = rows.features[name]
+    dtype = getattr(feature, "dtype", None)
+    if isinstance(dtype, str) and "." not in dtype and dtype != "dict":
+        return dtype
+    if isinstance(feature, dict):
+        return f"a structure of {', '.join(feature)}"
+    kind = type(feature).__name__
+    return {"Json": "values of several kinds", "List": "lists", "LargeList": "lists"}.get(kind, kind)
+
+
+def holds_lists(feature: Any, modality: Modality) -> bool:
+    """Say whether each cell of a column is a list of inputs, and not one input.
+
+    A list of numbers is one sound, a list of lists of numbers one image, a list of images one clip, and a list
+    of messages one chat.
+    """
+    inner = getattr(feature, "feature", None)
+    if inner is None or type(feature).__name__ not in ("List", "LargeList"):
+        return False
+    nested = getattr(inner, "feature", None) is not None
+    if modality is Modality.message:
+        return nested or is_text(inner)
+    if modality is Modality.video:
+        clips = isinstance(inner, dict) and "array" in inner
+        frames_of_clips = nested and not _is_number(_innermost(inner))
+        return type(inner).__name__ == "Video" or clips or frames_of_clips
+    return not nested and not _is_number(inner)
+
+
+def fits(feature: Any, modality: Modality) -> bool:
+    """Say whether a stored type can hold inputs of a modality; only reading tells whether it does."""
+    kind = type(feature).__name__
+    if getattr(feature, "dtype", None) == "null":  # nothing in any row, which is another complaint
+        return True
+    if modality is Modality.text:
+        return is_text(feature)
+    if kind == "Json":
+        return True
+    if modality is Modality.mixed:
+        return isinstance(feature, dict)
+    if modality is Modality.message:
+        return isinstance(feature, dict) or kind in ("List", "LargeList") or is_text(feature)
+    if isinstance(feature, dict):
+        return bool(feature.keys() & _FIELDS[modality])
+    return not _is_number(feature) and (kind not in _ALL_FEATURES or kind in _FEATURES[modality])
+
+
+def is_text(feature: Any) -> bool:
+    """Say whether a column holds strings."""
+    return getattr(feature, "dtype", None) in ("string", "large_string")
+
+
+def _innermost(feature: Any) -> Any:
+    while getattr(feature, "feature", None) is not None:
+        feature = feature.feature
+    return feature
+
+
+def _is_number(feature: Any) -> bool:
+    dtype = getattr(feature, "dtype", "")
+    return type(feature).__name__ in ("Value", "ClassLabel") and str(dtype).startswith(NUMBERS)

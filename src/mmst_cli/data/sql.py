@@ -1,0 +1,151 @@
+"""A query over the table `rows`, run by DuckDB, that can read nothing else and write nothing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mmst_cli.config.schema import DatasetConfig
+from mmst_cli.errors import DataError
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow
+    from datasets import Dataset
+
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,  # so that groups and samples come out in the same order every time
+    "python_enable_replacements": False,  # or the variables of this program would be tables
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+
+def query_rows(at: str, query: str, rows: Dataset, seed: int = 0) -> Dataset:
+    """Return what ``query`` selects from a dataset, in the query's order.
+
+    Args:
+        at: the key of the section, for messages.
+        query: one select from the table `rows`.
+        rows: that table; media are structs of `bytes` and `path`.
+        seed: what `random()` begins with.
+
+    Raises:
+        DataError: duckdb isn't installed; the query is wrong, does anything but select, or gives no rows.
+    """
+    _check_query(at, query)
+    with _connect() as connection:
+        connection.register("rows", rows.with_format("arrow")[:])
+        return _run(at, query, connection, seed)
+
+
+def query_parquet(at: str, config: DatasetConfig, paths: Sequence[str], seed: int = 0) -> Dataset:
+    """Return what ``config.sql`` selects from files, of which no more is read than it needs.
+
+    Args:
+        at: the key of the section, for messages.
+        config: the section.
+        paths: Parquet files, without the wildcards of a pattern.
+        seed: what `random()` begins with.
+
+    Raises:
+        DataError: as :func:`query_rows`; or the files can't be read.
+    """
+    query = config.sql or ""
+    duckdb = _check_query(at, query)
+    listed = "[" + ", ".join("'" + path.replace("'", "''") + "'" for path in paths) + "]"
+    with _connect() as connection:
+        try:
+            connection.execute(f"set allowed_paths = {listed}")
+            connection.execute(f"create view rows as select * from read_parquet({listed})")
+        except duckdb.Error as error:
+            raise DataError(f"{at}.path: {config.path} can't be read: {_first_sentence(error)}") from error
+        return _run(at, query, connection, seed)
+
+
+def _check_query(at: str, query: str) -> Any:
+    """Return the module `duckdb` if the query is one select."""
+    try:
+        import duckdb
+    except ImportError as error:
+        raise DataError(f"{at}.sql: queries are run by DuckDB: `pip install 'mmst-cli[sql]'` installs it.") from error
+    try:
+        statements = duckdb.extract_statements(query)
+    except duckdb.Error as error:
+        raise DataError(f"{at}.sql: {_first_sentence(error)}") from error
+    kinds = [statement.type.name for statement in statements]
+    if not kinds:
+        raise DataError(f"{at}.sql: no query. Write one such as: select query, page as image from rows.")
+    if other := next((kind for kind in kinds if kind != "SELECT"), None):
+        raise DataError(f"{at}.sql: only a select is allowed, found {other}.")
+    if len(kinds) > 1:
+        raise DataError(f"{at}.sql: only one select is allowed, found {len(kinds)} statements.")
+    return duckdb
+
+
+def _connect() -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    return duckdb.connect(config=_SETTINGS)
+
+
+def _run(at: str, query: str, connection: duckdb.DuckDBPyConnection, seed: int) -> Dataset:
+    import duckdb
+    from datasets import Dataset
+
+    try:
+        connection.execute("select setseed(?)", [random.Random(seed).uniform(-1, 1)])
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
+        table = connection.sql(query).to_arrow_table()
+    except duckdb.PermissionException as error:
+        raise DataError(f"{at}.sql: a query reads the table rows and no files: {_first_sentence(error)}") from error
+    except duckdb.Error as error:
+        raise DataError(f"{at}.sql: {_first_sentence(error)}") from error
+    if table.num_rows == 0:
+        raise DataError(f"{at}.sql: the query gives no rows.")
+    return Dataset(_simplify(at, table))
+
+
+def _simplify(at: str, table: pyarrow.Table) -> pyarrow.Table:
+    """Return the table in types that `datasets` has: enums as text, decimals (1.5, or a sum) as numbers.
+
+    Raises:
+        DataError: two columns of one name, or a type that it has nothing for.
+    """
+    import pyarrow
+    from datasets import Features
+
+    names = table.column_names
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise DataError(f"{at}.sql: two columns are called {twice}. Name one of them with `as`.")
+    for index, field in enumerate(table.schema):
+        table = table.set_column(index, field.name, _simplify_column(table.column(index)))
+        try:
+            Features.from_arrow_schema(pyarrow.schema([table.schema.field(index)]))
+        except (ValueError, TypeError) as error:
+            raise DataError(
+                f"{at}.sql: column {field.name} is of type {field.type}, which a dataset can't hold. Convert it in the"
+                f" query, such as {field.name}::varchar."
+            ) from error
+    return table.replace_schema_metadata(None)
+
+
+def _simplify_column(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    import pyarrow
+
+    kind = column.type
+    if pyarrow.types.is_dictionary(kind):
+        return column.cast(kind.value_type)
+    if not pyarrow.types.is_decimal(kind):
+        return column
+    try:
+        return column.cast(pyarrow.int64() if kind.scale == 0 else pyarrow.float64())
+    except pyarrow.ArrowInvalid:  # above what 64 bits hold
+        return column.cast(pyarrow.float64())
+
+
+def _first_sentence(error: BaseException) -> str:
+    """Return what DuckDB says before it draws the place in the query, on one line."""
+    return " ".join(str(error).partition("\n\n")[0].split())

@@ -1,0 +1,97 @@
+"""What `mmst encode` was asked for, and all that decides the vectors, as it is recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from mmst_cli.config.load import load_config
+from mmst_cli.config.rules_model import check_media
+from mmst_cli.config.schema import MediaConfig
+from mmst_cli.errors import ConfigError
+from mmst_cli.model.load import find_model
+from mmst_cli.runs import run_of_model
+from mmst_cli.storage import digest
+
+FINGERPRINT_BYTES = 65536  # of the end of a weights file: enough to tell a retrained model
+_SETTING = re.compile(rf"\bmedia\.({'|'.join(field.name for field in fields(MediaConfig))})\b")
+
+
+@dataclass(frozen=True)
+class EncodeJob:
+    """What decides the vectors; two runs with equal jobs on equal inputs write equal files."""
+
+    model: str
+    revision: str | None
+    dtype: str
+    weights: str
+    """Digest of the weights files of a model folder; empty for a hub id."""
+    dim: int | None
+    prompt_name: str | None
+    inputs: list[dict[str, Any]]
+    columns: list[str]
+    batch_size: int
+    rows_per_part: int
+    precision: str
+    ranges: str | None
+    """Digest of the ranges that int8 vectors are made with."""
+    media: dict[str, Any]
+    """How media are read."""
+    pages: Any
+    """Which pages of a document."""
+
+
+def fingerprint(model: str) -> str:
+    """Name the weights of a model folder by content, reading a few kilobytes of them; nothing for a hub id."""
+    source = find_model(model)
+    ends = []
+    for path in sorted(Path(source).glob("**/*")) if Path(source).is_dir() else []:
+        if path.suffix in (".safetensors", ".bin"):
+            with path.open("rb") as file:
+                size = path.stat().st_size
+                file.seek(max(0, size - FINGERPRINT_BYTES))
+                ends.append((path.relative_to(source).as_posix(), size, file.read().hex()))
+    return digest(ends) if ends else ""
+
+
+def media_settings(model: str, given: Mapping[str, Any]) -> MediaConfig:
+    """Return how media are read: as given, else as the run was trained, else as they are.
+
+    Args:
+        model: as on the command line.
+        given: fields of MediaConfig; None where one was not given.
+
+    Raises:
+        ConfigError: a value that it can't be.
+    """
+    run = run_of_model(find_model(model))
+    trained = load_config(run.config).media if run is not None else MediaConfig()
+    settings = replace(trained, **{name: value for name, value in given.items() if value is not None})
+    if faults := check_media(settings):
+        raise ConfigError(*map(in_options, faults))
+    return settings
+
+
+def parse_pages(text: str | None) -> Any:
+    """Return ``--pages`` as the config has it: None, all, first or a list of numbers.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if text is None or text in ("all", "first"):
+        return text
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1:
+        raise ConfigError(f"--pages {text}: write all, first, or numbers from 1 such as 1,3.")
+    return list(dict.fromkeys(numbers))
+
+
+def in_options(message: str) -> str:
+    """Return a message with the options of the command line in place of the config's ``media`` keys."""
+    return _SETTING.sub(lambda found: f"--{found[1].replace('_', '-')}", message)

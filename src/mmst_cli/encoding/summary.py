@@ -1,0 +1,91 @@
+"""What `mmst encode` says before it begins and when it is done."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmst_cli.config.schema import Modality
+from mmst_cli.encoding.encoder import Encoder
+from mmst_cli.encoding.items import Source
+from mmst_cli.encoding.shards import ERRORS, PartRecord
+from mmst_cli.media.backend import decoder_sentence
+from mmst_cli.model.media import random_crop_warning
+from mmst_cli.terminal import Terminal
+
+
+@dataclass(frozen=True)
+class EncodeResult:
+    """What was done."""
+
+    output: Path
+    count: int
+    """Vectors written, those of kept parts included."""
+    parts: int
+    dimension: int
+    failed: int
+    """Inputs that couldn't be encoded; `errors.jsonl` names them."""
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {**asdict(self), "output": str(self.output)}
+
+
+def count_inputs(sources: list[Source]) -> int | None:
+    """Return the number of inputs; None where only reading would tell."""
+    counts = [source.count for source in sources]
+    return sum(count for count in counts if count is not None) if None not in counts else None
+
+
+def say_beginning(
+    sources: list[Source], kept: list[PartRecord], encoder: Encoder, output: Path, terminal: Terminal
+) -> None:
+    """Say what is left out, what is kept, what decodes, and what is going to be done."""
+    for source in sources:
+        if source.skipped:
+            terminal.say(_skipped(source))
+    _say_decoder(sources, encoder, terminal)
+    done = sum(record.items for record in kept)
+    if done:
+        terminal.say(f"Keeping {len(kept)} whole parts of {output}, which cover {done:,} inputs.")
+    total = count_inputs(sources)
+    what = f"{total - done:,} inputs" if total is not None else "inputs"
+    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.model.device}, {_size(encoder)}.")
+
+
+def _skipped(source: Source) -> str:
+    others = "1 file" if source.skipped == 1 else f"{source.skipped:,} files"
+    sentence = f"{source.name}: skipped {others} of no kind that can be embedded."
+    if source.office:
+        sentence += f" {source.office:,} of them office documents; convert these to PDF to have them embedded."
+    return sentence
+
+
+def _say_decoder(sources: list[Source], encoder: Encoder, terminal: Terminal) -> None:
+    taken = {part for source in sources for kind in source.kinds if encoder.takes(kind) for part in kind}
+    if taken & {Modality.audio, Modality.video}:
+        terminal.say(decoder_sentence())
+    if Modality.audio in taken and (warning := random_crop_warning(encoder.model, sources[0].reader.settings)):
+        terminal.warn(warning)
+
+
+def _size(encoder: Encoder) -> str:
+    precision = encoder.job.precision
+    of = f" of {precision}" if precision != "float32" else ""
+    return f"{encoder.dimension} dimensions{of}"
+
+
+def say_result(result: EncodeResult, terminal: Terminal) -> None:
+    """Say what was written, what failed, and what to run next."""
+    vectors = "1 vector" if result.count == 1 else f"{result.count:,} vectors"
+    parts = "1 part" if result.parts == 1 else f"{result.parts} parts"
+    terminal.show(
+        f"Wrote {vectors} of {result.dimension} dimensions to {result.output} in {parts} and {result.seconds:.1f} s."
+    )
+    if result.failed:
+        inputs = "1 input" if result.failed == 1 else f"{result.failed:,} inputs"
+        terminal.warn(f"{inputs} couldn't be encoded; {result.output / ERRORS} says which and why.")
+    query = f"select id, embedding from '{result.output}/*.parquet' limit 3"
+    terminal.show(f'next: duckdb -c "{query}"')

@@ -1,0 +1,125 @@
+"""Images in whatever form they come, as whole, upright RGB images."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mmst_cli.errors import DataError
+from mmst_cli.media.bounds import MAX_PIXELS, check_size
+from mmst_cli.media.content import find_content, name_of, reason, show, stream_of
+from mmst_cli.media.pdf import DPI, names_pdf, render_page, split_page
+
+# Pillow warns from half of the size at which it and check_size refuse.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def read_image(source: Any, *, dpi: int = DPI) -> Image.Image:
+    """Return a whole, upright RGB image.
+
+    EXIF rotation is applied, transparency laid on white, 16-bit grey scaled to 8 bits, an animation is its first
+    frame, and CMYK and palettes are converted as Pillow does it.
+
+    Args:
+        source: a PIL image, bytes, a path (``file.pdf#3`` is a page), ``{"bytes", "path"}``, or an array or nested list
+            of shape (height, width) or (height, width, 1, 3 or 4) with whole numbers from 0 to 255, or of uint16.
+        dpi: resolution at which a page is drawn.
+
+    Raises:
+        DataError: it isn't there, is broken, too large or too long, or is no image.
+    """
+    if isinstance(source, Image.Image):
+        return _decode(source, "")
+    if isinstance(source, str | Path) and names_pdf(source):
+        path, page = split_page(source)
+        return render_page(path, page, dpi)
+    content = find_content(source)
+    if content is None:
+        return to_rgb(_from_array(source))
+    name = name_of(content)
+    try:
+        with Image.open(stream_of(content)) as image:
+            return _decode(image, name)
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name}an image of over {MAX_PIXELS:,} pixels; scale it down.") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name}no image format that is known.") from error
+    except OSError as error:
+        raise DataError(f"{name}the image can't be read: {reason(error)}.") from error
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    width, height = image.size
+    check_size(width, height, what=f"{name}an image")
+    try:
+        image.load()  # here, so that a truncated file fails alone and not in the middle of a batch
+        upright = ImageOps.exif_transpose(image)
+    except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything, SyntaxError included
+        raise DataError(f"{name}the image can't be read: {reason(error)}.") from error
+    try:
+        return to_rgb(upright)
+    except DataError as error:
+        raise DataError(f"{name}{error}") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return ``image`` as RGB: transparency on white, 16 bits scaled to 8, all else as Pillow converts it.
+
+    Raises:
+        DataError: it holds floats, or whole numbers of more than 16 bits.
+    """
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.mode == "F":
+        raise DataError("an image of floats; save it with 8 or 16 bits a pixel.")
+    if image.mode.startswith("I"):
+        return _from_16_bits(numpy.asarray(image)).convert("RGB")
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        white = Image.new("RGBA", coloured.size, "white")
+        return Image.alpha_composite(white, coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_16_bits(values: numpy.ndarray[Any, Any]) -> Image.Image:
+    """Return a grey image. Pillow would clip at 255 what is above it, and show most pages white."""
+    if values.min() < 0 or values.max() > 65535:
+        raise DataError(
+            f"an image with values from {values.min()} to {values.max()}; save it with 8 or 16 bits a pixel."
+        )
+    return Image.fromarray(_scale_16_bits(values))
+
+
+def _scale_16_bits(values: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
+    return numpy.rint(values / 257).astype(numpy.uint8)
+
+
+def _from_array(source: Any) -> Image.Image:
+    if isinstance(source, dict):
+        raise DataError(
+            f"an image is stored as bytes and path, found a mapping of {show(', '.join(map(str, source)))}."
+        )
+    if not isinstance(source, list | tuple) and not hasattr(source, "__array__"):
+        raise DataError(f"found {type(source).__name__}, where an image is an array, a path, bytes or a PIL image.")
+    try:
+        array = numpy.asarray(source)
+    except ValueError as error:
+        raise DataError("the rows of this image array differ in length.") from error
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    if not shaped or array.size == 0 or array.dtype.kind not in "ui":
+        raise DataError(
+            "an image array has shape (height, width) or (height, width, 1, 3 or 4) and whole numbers "
+            f"from 0 to 255, found shape {array.shape} of {array.dtype}."
+        )
+    check_size(array.shape[1], array.shape[0])
+    if array.dtype == numpy.uint16:
+        array = _scale_16_bits(array)
+    if array.min() < 0 or array.max() > 255:
+        raise DataError(f"image values go from 0 to 255, found {array.min()} to {array.max()}.")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    return Image.fromarray(numpy.ascontiguousarray(array, dtype=numpy.uint8))

@@ -1,0 +1,105 @@
+"""Reading one checkpoint from a folder or the hub, and saying in a sentence why it can't be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmst_cli.config.schema import ModelConfig
+from mmst_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+def read_checkpoint_config(source: str, revision: str | None, key: str) -> dict[str, Any] | None:
+    """Return a model's ``config.json``, from its folder or the hub; None where it has none or no hub is reached.
+
+    The small file first: a wrong id or revision shows before anything large is downloaded.
+
+    Args:
+        source: a model folder or hub id.
+        revision: branch, tag or commit of a hub id.
+        key: dotted key of the section that names it, for messages.
+
+    Raises:
+        ModelError: the hub has no such model or revision, or doesn't give it.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    path = Path(source) / "config.json"
+    try:
+        if not Path(source).is_dir():
+            path = Path(hf_hub_download(source, "config.json", revision=revision))
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise ModelError(_why_not_loaded(source, revision, key, error)) from error
+    except (OSError, ValueError):  # loading it decides
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def load_checkpoint(
+    source: str, config: ModelConfig, device: torch.device, model_kwargs: dict[str, Any], key: str
+) -> SentenceTransformer:
+    """Load what stands at ``source`` as sentence-transformers has it.
+
+    Args:
+        source: a model folder or hub id.
+        config: revision, processor arguments and trust.
+        device: where to put it.
+        model_kwargs: arguments of transformers' model: dtype, attention.
+        key: dotted key of the section that names it, for messages.
+
+    Raises:
+        ModelError: it can't be read; the library's own error is its cause.
+    """
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(
+            source,
+            revision=config.revision,
+            device=str(device),
+            trust_remote_code=config.trust_remote_code,
+            model_kwargs=dict(model_kwargs),
+            processor_kwargs=dict(config.processor) or None,
+        )
+    except torch.OutOfMemoryError:
+        raise
+    # A folder that was copied in part or edited raises any of these, depending on the file it happened to.
+    except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise ModelError(_why_not_loaded(config.name_or_path, config.revision, key, error)) from error
+
+
+def is_raw(source: str, revision: str | None) -> bool:
+    """Say whether ``source`` is a checkpoint of transformers alone, without sentence-transformers' modules."""
+    from sentence_transformers.util import load_file_path
+
+    return load_file_path(source, "modules.json", revision=revision) is None
+
+
+def lacks_attention(error: ModelError) -> bool:
+    """Say whether loading failed because the architecture doesn't have the attention implementation."""
+    cause = error.__cause__
+    return isinstance(cause, ValueError) and "does not support" in str(cause) and "ttention" in str(cause)
+
+
+def _why_not_loaded(name: str, revision: str | None, key: str, error: Exception) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    where = f"{key}.name_or_path: {name}"
+    if isinstance(error, GatedRepoError):
+        return f"{where}: this hub model is gated. Ask for access on its page, then `hf auth login`."
+    if isinstance(error, RepositoryNotFoundError):
+        return f"{where}: no such folder or hub model, or it is private and needs `hf auth login`."
+    if isinstance(error, RevisionNotFoundError):
+        return f"{key}.revision: {revision}: {name} has no such branch, tag or commit."
+    at = f" at revision {revision}" if revision else ""
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return f"{where}{at} can't be loaded: {first_line}"

@@ -1,0 +1,103 @@
+"""Video processors that leave the choice of frames to whoever read the clip, and proof that they do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isqrt
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmst_cli.config.schema import MediaConfig
+from mmst_cli.errors import ModelError
+from mmst_cli.model.parts import encoders_of, processor_part
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+FRAMES, MAX_FRAMES = 8, 64  # of the probe clips
+SIDE = 64  # pixels of a probe frame, both ways, where only frames are counted
+FPS = 4.0
+
+
+@dataclass(frozen=True)
+class SeenClip:
+    """What a processor made of a clip."""
+
+    frames: int
+    """Whole temporal patches; the last of them may repeat the last frame."""
+    pixels: int
+    """Of one frame."""
+
+
+def take_frames_as_given(model: SentenceTransformer) -> None:
+    """Let the model see every frame of a clip that it is handed, and no other choice of them.
+
+    Video processors sample frames again by default: of 8 frames read at 4 per second, Qwen's keep 4. The setting is
+    saved with the model's processor.
+
+    Args:
+        model: the model; changed in place. One that takes no video stays as it is.
+    """
+    for encoder in encoders_of(model, "video"):
+        processor_part(encoder, "video").do_sample_frames = False
+
+
+def check_video_bounds(model: SentenceTransformer, media: MediaConfig) -> None:
+    """Check on probe clips that the model sees what ``fps``, ``max_frames`` and ``max_pixels`` say.
+
+    A clip is cut to these when it is read; a processor that samples frames again or scales them up undoes it.
+
+    Raises:
+        ModelError: a clip comes out with other frames or more pixels than it was handed over with.
+    """
+    for encoder in encoders_of(model, "video"):
+        if media.fps is not None or media.max_frames is not None:
+            _check_frames(encoder, media)
+        if media.max_pixels is not None:
+            _check_pixels(encoder, media.max_pixels)
+
+
+def _check_frames(encoder: Any, media: MediaConfig) -> None:
+    least = _temporal_patch(encoder)
+    if media.max_frames is not None and media.max_frames < least:
+        raise ModelError(
+            f"media.max_frames: {media.max_frames}: the model takes {least} frames at a time. Write {least} or more."
+        )
+    frames = max(least, min(media.max_frames or FRAMES, MAX_FRAMES))
+    seen = see_clip(encoder, frames, SIDE, SIDE, media.fps or FPS)
+    if not frames <= seen.frames < frames + least:
+        key, value = ("max_frames", media.max_frames) if media.max_frames is not None else ("fps", media.fps)
+        raise ModelError(
+            f"media.{key}: {value}: of a clip of {frames} frames the processor took {seen.frames}. It chooses frames"
+            " itself; leave fps and max_frames out, or choose a model whose processor takes them as they are."
+        )
+
+
+def _check_pixels(encoder: Any, max_pixels: int) -> None:
+    side = isqrt(max_pixels)
+    seen = see_clip(encoder, _temporal_patch(encoder), side, side, FPS)
+    if seen.pixels > max_pixels:
+        raise ModelError(
+            f"media.max_pixels: {max_pixels}: the processor made {seen.pixels} pixels of a {side}x{side} frame. It"
+            f" scales frames up; write {seen.pixels} or more."
+        )
+
+
+def see_clip(encoder: Any, frames: int, height: int, width: int, fps: float) -> SeenClip:
+    """Return what an encoder's processor makes of a clip of so many frames of so many pixels."""
+    metadata = {"fps": fps, "total_num_frames": frames, "frames_indices": list(range(frames))}
+    clip = {"array": np.zeros((frames, height, width, 3), dtype=np.uint8), "video_metadata": metadata}
+    features = encoder.preprocess([{"video": clip}])
+    grid = features.get("video_grid_thw")
+    if grid is not None:
+        patch = int(processor_part(encoder, "video").patch_size)
+        time, rows, columns = (int(size) for size in grid[0])
+        return SeenClip(time * _temporal_patch(encoder), rows * columns * patch * patch)
+    # (clips, frames, channels, height, width), as processors without a grid have it
+    shape = features["pixel_values_videos"].shape
+    return SeenClip(int(shape[1]), int(shape[-2]) * int(shape[-1]))
+
+
+def _temporal_patch(encoder: Any) -> int:
+    return int(getattr(processor_part(encoder, "video"), "temporal_patch_size", None) or 1)
