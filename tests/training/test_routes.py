@@ -1,9 +1,12 @@
-"""A model of one encoder a side: anchors go to the queries' route and positives to the documents' by their roles."""
+"""Models of several encoders. By side: anchors go to the queries' route, positives to the documents', by their roles."""
 
 import json
 
-from datasets import Dataset
-from small_job import write_job
+import numpy as np
+import pytest
+from datasets import Dataset, load_dataset
+from sentence_transformers import SentenceTransformer
+from small_job import job, write_job
 
 from mmst_cli.config.load import load_config
 from mmst_cli.training.train import run_training
@@ -63,3 +66,22 @@ def plain_losses(config, folder):
     )
     trainer.train()
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_an_encoder_a_modality_trains_and_reloads_as_it_was_measured(tmp_path, capsys):
+    config = job(tmp_path, max_steps=3)
+    config["model"] = {
+        "routes": {"text": {"name_or_path": "builtin:tiny-text"}, "image": {"name_or_path": "builtin:tiny-clip"}},
+        "dimension": 128,
+        "frozen": [r"sub_modules\.text\.0\.model\.embeddings"],
+    }
+    result = run_training(load_config(write_job(config, tmp_path / "job.yaml")))
+    model = SentenceTransformer(str(tmp_path / "run/model"), device="cpu")
+    rows = load_dataset("parquet", data_files=str(tmp_path / "eval.parquet"), split="train")
+    queries = model.encode_query(rows["query"])
+    pages = model.encode_document([image.convert("RGB") for image in rows["image"]])
+    ranks = (queries @ pages.T > np.diag(queries @ pages.T)[:, None]).sum(1)
+    measured = result.after["pages"].result.full.metrics
+    assert np.mean(ranks == 0) == measured["accuracy@1"]
+    assert np.mean(np.where(ranks < 10, 1 / np.log2(ranks + 2), 0)) == pytest.approx(measured["ndcg@10"])
+    assert "frozen" in capsys.readouterr().err

@@ -67,7 +67,9 @@ def _say_decoder(sources: list[Source], encoder: Encoder, terminal: Terminal) ->
     taken = {part for source in sources for kind in source.kinds if encoder.takes(kind) for part in kind}
     if taken & {Modality.audio, Modality.video}:
         terminal.say(decoder_sentence())
-    if Modality.audio in taken and (warning := random_crop_warning(encoder.model, sources[0].reader.settings)):
+    if Modality.audio in taken and (
+        warning := random_crop_warning(encoder.model, sources[0].reader.settings, "--max-seconds")
+    ):
         terminal.warn(warning)
 
 

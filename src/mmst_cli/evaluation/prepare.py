@@ -18,7 +18,7 @@ from mmst_cli.media.reading import Reader
 from mmst_cli.model.checks import check_dims, check_modalities, check_pixel_bounds
 from mmst_cli.model.freezing import freeze
 from mmst_cli.model.load import check_loadable, load_model, model_label
-from mmst_cli.model.media import fit_media
+from mmst_cli.model.media import fit_media, random_crop_warning
 from mmst_cli.model.precision import check_precision, declared_precision, default_device
 from mmst_cli.model.prompts import set_prompts
 from mmst_cli.terminal import Terminal
@@ -65,6 +65,8 @@ def prepare(config: Config, terminal: Terminal, datasets: list[str]) -> Prepared
     model, attention = load_model(config.model, device, precision, seed=seed)
     set_prompts(model, config.prompts)
     fit_media(model, [reader for data in rows.values() for reader in _readers(data)])
+    if Modality.audio in _held(rows) and (warning := random_crop_warning(model, config.media, "media.max_seconds:")):
+        terminal.warn(warning)
     _check_fit(config, model, rows)
     _say_model(config, model, terminal)
     if config.model.frozen:
@@ -108,9 +110,12 @@ def _readers(data: Rows) -> list[Reader]:
     return [data.reader] if isinstance(data, RowSet) else [data.query_rows.reader, data.corpus_rows.reader]
 
 
+def _held(rows: Mapping[str, Rows]) -> set[Modality]:
+    return {modality for data in rows.values() for column in data.columns for modality in column.modalities}
+
+
 def _say_decoder(rows: Mapping[str, Rows], terminal: Terminal) -> None:
-    held = {modality for data in rows.values() for column in data.columns for modality in column.modalities}
-    if held & {Modality.audio, Modality.video} and (sentence := decoder_sentence()):
+    if _held(rows) & {Modality.audio, Modality.video} and (sentence := decoder_sentence()):
         terminal.say(f"media: {sentence}")
 
 

@@ -34,8 +34,14 @@ def fit_media(model: SentenceTransformer, readers: Iterable[Reader]) -> None:
         check_video_bounds(model, settings)
 
 
-def random_crop_warning(model: SentenceTransformer, media: MediaConfig) -> str | None:
-    """Return a warning if the model hears a random piece of longer sounds, so that no two runs agree, else None."""
+def random_crop_warning(model: SentenceTransformer, media: MediaConfig, setting: str) -> str | None:
+    """Return a warning if the model hears a random piece of longer sounds, so that no two runs agree, else None.
+
+    Args:
+        model: the model.
+        media: how sounds are read.
+        setting: what ``max_seconds`` is called where it can be set.
+    """
     for encoder in encoders_of(model, "audio"):
         extractor = processor_part(encoder, "audio")
         seconds = getattr(extractor, "max_length_s", None)
@@ -43,6 +49,6 @@ def random_crop_warning(model: SentenceTransformer, media: MediaConfig) -> str |
         if is_random and seconds and (media.max_seconds is None or media.max_seconds > seconds):
             return (
                 f"of sounds of over {seconds:g} s the model takes {seconds:g} s at random, so that their vectors "
-                f"differ from run to run; --max-seconds {seconds:g} takes the beginning."
+                f"differ from run to run; {setting} {seconds:g} takes the beginning."
             )
     return None
