@@ -193,7 +193,9 @@ def encode(
             "A run folder has its own."
         ),
     ] = None,
-    prompt_name: Annotated[str | None, typer.Option(help="A prompt of the model, such as query.")] = None,
+    prompt_name: Annotated[
+        str | None, typer.Option(help="A prompt of the model, such as query; left out, that of documents.")
+    ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(

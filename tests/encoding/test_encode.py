@@ -109,11 +109,16 @@ def test_dim_truncates_and_normalises(folder, encode, read_output, model, pages)
 def test_prompt_name(folder, model_folder, encode, read_output, queries, tmp_path):
     from sentence_transformers import SentenceTransformer
 
-    prompted = SentenceTransformer(model_folder, device="cpu", prompts={"query": "find: "})
+    prompts = {"query": "find: ", "document": "a page: ", "other": "more: "}
+    prompted = SentenceTransformer(model_folder, device="cpu", prompts=prompts)
     prompted.save_pretrained(str(tmp_path / "prompted"), create_model_card=False)
     (folder / "queries.txt").write_text("\n".join(queries))
-    encode(["queries.txt"], folder / "out", model=str(tmp_path / "prompted"), prompt_name="query")
-    assert numpy.array_equal(read_output(folder / "out")[1], prompted.encode(queries, prompt_name="query"))
+    # A collection is embedded as the documents of an evaluation are, unless another prompt is named.
+    for name, as_named in (("query", "query"), ("other", "other"), ("document", "document"), (None, "document")):
+        encode(["queries.txt"], folder / str(name), model=str(tmp_path / "prompted"), prompt_name=name)
+        wanted = prompted.encode(queries, prompt_name=as_named)
+        assert numpy.array_equal(read_output(folder / str(name))[1], wanted)
+        assert json.loads((folder / str(name) / "manifest.json").read_text())["prompt_name"] == as_named
 
 
 def test_what_cannot_be_read_is_listed_and_the_rest_is_done(folder, encode, read_output, read_errors, pages, model):

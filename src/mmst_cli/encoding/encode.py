@@ -61,7 +61,7 @@ def run_encode(
         output: the folder to write; new or empty, unless one of the next two is given.
         columns: columns of row files, as `name` or `name:modality`; several make one input together.
         dim: truncate to so many dimensions and normalise again.
-        prompt_name: a prompt of the model.
+        prompt_name: a prompt of the model; as documents are evaluated, with their prompt, if left out.
         batch_size: inputs per forward pass.
         resume: keep the whole parts of the same job and go on behind them.
         overwrite: replace what an earlier job wrote.

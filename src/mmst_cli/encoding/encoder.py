@@ -12,7 +12,7 @@ import torch
 from mmst_cli.config.schema import Modality, ModelConfig
 from mmst_cli.encoding.items import Item, Modalities, Source
 from mmst_cli.encoding.job import EncodeJob, in_options
-from mmst_cli.encoding.pipeline import chunk_inputs, encode_stream, kind_of
+from mmst_cli.encoding.pipeline import Task, chunk_inputs, encode_stream, kind_of
 from mmst_cli.encoding.progress import Progress
 from mmst_cli.encoding.quantise import VectorFormat
 from mmst_cli.encoding.ranges import Ranges
@@ -177,7 +177,8 @@ class Encoder:
         if not chunk:
             return torch.empty(0, self.dimension)
         job = self.job
-        stream = encode_stream(self.model, chunk, batch_size=job.batch_size, prompt_name=job.prompt_name)
+        task, prompt_name = how_to_encode(job.prompt_name)
+        stream = encode_stream(self.model, chunk, batch_size=job.batch_size, task=task, prompt_name=prompt_name)
         vectors = torch.cat(list(stream))
         return vectors if job.dim is None else torch.nn.functional.normalize(vectors, p=2, dim=1)
 
@@ -190,6 +191,16 @@ def _held(value: Any) -> Modalities:
 def _parts_of(chat: list[dict[str, Any]]) -> list[Modality]:
     contents = [message["content"] for message in chat if not isinstance(message["content"], str)]
     return list(dict.fromkeys(Modality(part["type"]) for content in contents for part in content))
+
+
+def how_to_encode(prompt_name: str | None) -> tuple[Task | None, str | None]:
+    """Return the task and the prompt of a job: a collection is encoded as the documents of an evaluation are.
+
+    The prompts `query` and `document` stand for sides, which a model may have routes for; others are only prompts.
+    """
+    if prompt_name == "query":
+        return "query", None
+    return ("document", None) if prompt_name in (None, "document") else (None, prompt_name)
 
 
 def _explain(error: Exception) -> str:

@@ -44,7 +44,7 @@ def write_manifest(
         "bytes_per_vector": encoder.format.bytes_per_vector,
         "packing": PACKING if job.precision == "binary" else None,
         "ranges": _describe_ranges(*ranges, job.ranges) if ranges else None,
-        "prompt_name": job.prompt_name,
+        "prompt_name": job.prompt_name or ("document" if encoder.model.prompts.get("document") else None),
         "count": rows,
         "failed": sum(len(record.failed) for record in records),
         "parts": describe_parts(output, records),

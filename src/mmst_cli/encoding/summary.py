@@ -52,7 +52,9 @@ def say_beginning(
         terminal.say(f"Keeping {len(kept)} whole parts of {output}, which cover {done:,} inputs.")
     total = count_inputs(sources)
     what = f"{total - done:,} inputs" if total is not None else "inputs"
-    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.model.device}, {_size(encoder)}.")
+    prompt = _prompt(encoder)
+    with_prompt = f', with the prompt "{prompt}"' if prompt else ""
+    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.model.device}, {_size(encoder)}{with_prompt}.")
 
 
 def _skipped(source: Source) -> str:
@@ -71,6 +73,10 @@ def _say_decoder(sources: list[Source], encoder: Encoder, terminal: Terminal) ->
         warning := random_crop_warning(encoder.model, sources[0].reader.settings, "--max-seconds")
     ):
         terminal.warn(warning)
+
+
+def _prompt(encoder: Encoder) -> str:
+    return str(encoder.model.prompts.get(encoder.job.prompt_name or "document") or "")
 
 
 def _size(encoder: Encoder) -> str:
