@@ -1,4 +1,4 @@
-"""Models of several encoders. By side: anchors go to the queries' route, positives to the documents', by their roles."""
+"""Models of several encoders. By side, anchors go to the queries' route and positives to the documents'."""
 
 import json
 
