@@ -41,10 +41,10 @@ def _draw(folder: Path, count: int) -> None:
     from PIL import ImageDraw
 
     from mmst_cli.data.page_drawing import draw_page
-    from mmst_cli.data.pages import sample_attributes, write_query
+    from mmst_cli.data.pages import PAGES, write_query
 
     rng = random.Random(0)
-    looks = [sample_attributes(rng) for _ in range(DRAWN)]
+    looks = [PAGES.sample(rng) for _ in range(DRAWN)]
     drawn = [draw_page(look, noise, size=SIZE) for noise, look in enumerate(looks)]
     with (folder / "rows.jsonl").open("w") as rows:
         for number in range(count):

@@ -52,11 +52,11 @@ def tiny_model(tiny_model_path):
 def page_rows():
     """A function giving ``n`` (query, page) pairs, each page with attributes of its own."""
     from mmst_cli.data.page_drawing import draw_page
-    from mmst_cli.data.pages import sample_attributes, write_query
+    from mmst_cli.data.pages import PAGES, write_query
 
     def rows(n, seed=0):
         rng = random.Random(seed)
-        pages = [sample_attributes(rng) for _ in range(n)]
+        pages = [PAGES.sample(rng) for _ in range(n)]
         return [(write_query(page, rng), draw_page(page, index)) for index, page in enumerate(pages)]
 
     return rows

@@ -12,22 +12,21 @@ import pytest
 from PIL import Image
 
 from mmst_cli.data import pages
+from mmst_cli.data.combinations import NEAR_MISSES
 from mmst_cli.data.pages import (
-    _DOMAINS,
     EVAL_ROWS,
+    PAGES,
     TRAIN_ROWS,
     build_pages,
     draw_page,
-    eval_attributes,
     generate_rows,
-    train_attributes,
     write_query,
 )
 
 
 @pytest.fixture(scope="module")
 def evaluated():
-    return eval_attributes(EVAL_ROWS, 0)
+    return PAGES.held_out(EVAL_ROWS, 0)
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_rows_hold_a_query_and_a_png_page():
 
 
 def test_train_and_eval_share_no_combination(evaluated):
-    trained = train_attributes(TRAIN_ROWS, set(evaluated), 0)
+    trained = PAGES.others(TRAIN_ROWS, set(evaluated), 0)
     assert (len(trained), len(evaluated)) == (17_300, 400)
     assert not set(trained) & set(evaluated)
 
@@ -85,8 +84,8 @@ def test_eval_pages_all_differ_and_each_has_a_near_miss(evaluated):
 
 
 def test_an_answer_has_three_near_misses_in_the_corpus(evaluated):
-    for centre in evaluated[:: pages.NEAR_MISSES + 1]:
-        assert sum(1 <= changes(centre, other) <= 2 for other in evaluated) >= pages.NEAR_MISSES
+    for centre in evaluated[:: NEAR_MISSES + 1]:
+        assert sum(1 <= changes(centre, other) <= 2 for other in evaluated) >= NEAR_MISSES
 
 
 def test_a_query_names_all_six_attributes(evaluated):
@@ -98,10 +97,10 @@ def test_a_query_names_all_six_attributes(evaluated):
             assert len(re.findall(rf"\b{value}\b", query)) >= values.count(value), query
 
 
-@pytest.mark.parametrize("attribute", list(_DOMAINS))
+@pytest.mark.parametrize("attribute", list(PAGES.domains))
 def test_every_value_of_an_attribute_looks_different(attribute, evaluated):
     base = evaluated[0]
-    drawn = [draw_page(dataclasses.replace(base, **{attribute: value}), 7) for value in _DOMAINS[attribute]]
+    drawn = [draw_page(dataclasses.replace(base, **{attribute: value}), 7) for value in PAGES.domains[attribute]]
     for one, other in combinations(drawn, 2):
         assert numpy.any(abs(numpy.int16(one) - numpy.int16(other)) > 60, axis=2).sum() > 40  # pixels
 

@@ -9,16 +9,15 @@ import numpy
 import pytest
 
 from mmst_cli.data import sounds
+from mmst_cli.data.combinations import NEAR_MISSES
 from mmst_cli.data.sound_synthesis import COUNTS, PITCHES, Attributes, synthesise
 from mmst_cli.data.sounds import (
-    _DOMAINS,
     EVAL_ROWS,
+    SOUNDS,
     TRAIN_ROWS,
     build_sounds,
-    eval_attributes,
     generate_rows,
     sample_queries,
-    train_attributes,
     write_query,
 )
 
@@ -28,7 +27,7 @@ FRAME = 250  # samples
 
 @pytest.fixture(scope="module")
 def evaluated():
-    return eval_attributes(EVAL_ROWS, 0)
+    return SOUNDS.held_out(EVAL_ROWS, 0)
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def changes(one, other):
-    return sum(getattr(one, name) != getattr(other, name) for name in _DOMAINS)
+    return sum(getattr(one, name) != getattr(other, name) for name in SOUNDS.domains)
 
 
 def make(noise=7, **attributes):
@@ -85,7 +84,7 @@ def test_rows_hold_a_text_and_a_second_of_wav():
 
 
 def test_train_and_eval_share_no_combination(evaluated):
-    trained = train_attributes(TRAIN_ROWS, set(evaluated), 0)
+    trained = SOUNDS.others(TRAIN_ROWS, set(evaluated), 0)
     assert (len(trained), len(evaluated)) == (12_800, 400)
     assert not set(trained) & set(evaluated)
 
@@ -104,8 +103,8 @@ def test_what_is_made_for_train_and_eval_shares_no_combination(monkeypatch):
 
 
 def test_train_knows_every_value_that_eval_asks_for(evaluated):
-    trained = train_attributes(TRAIN_ROWS, set(evaluated), 0)
-    for name, values in _DOMAINS.items():
+    trained = SOUNDS.others(TRAIN_ROWS, set(evaluated), 0)
+    for name, values in SOUNDS.domains.items():
         assert {getattr(sound, name) for sound in trained} == set(values)
 
 
@@ -116,15 +115,15 @@ def test_eval_sounds_all_differ_and_each_has_a_near_miss(evaluated):
 
 
 def test_an_answer_has_three_near_misses_in_the_corpus(evaluated):
-    for centre in evaluated[:: sounds.NEAR_MISSES + 1]:
-        assert sum(1 <= changes(centre, other) <= 2 for other in evaluated) >= sounds.NEAR_MISSES
+    for centre in evaluated[:: NEAR_MISSES + 1]:
+        assert sum(1 <= changes(centre, other) <= 2 for other in evaluated) >= NEAR_MISSES
 
 
 def test_a_query_names_all_six_attributes_and_no_other_value(evaluated):
     rng = random.Random(3)
     for sound in evaluated:
         query = write_query(sound, rng)
-        for name, values in _DOMAINS.items():
+        for name, values in SOUNDS.domains.items():
             named = [value for value in values if re.search(rf"\b{value}\b", query)]
             assert named == [getattr(sound, name)], query
 
@@ -190,7 +189,7 @@ def test_every_timbre_differs_at_every_pitch(pitch, noise):
 
 @pytest.mark.parametrize("noise", range(4))
 def test_every_background_differs(noise):
-    made = {name: make(noise, background=name) for name in _DOMAINS["background"]}
+    made = {name: make(noise, background=name) for name in SOUNDS.domains["background"]}
     low = {name: spectrum(samples)[45:65].sum() for name, samples in made.items()}
     quietest = {name: numpy.sort(power(samples))[2] for name, samples in made.items()}
     assert low["hum"] > 20 * max(low["silence"], low["hiss"], low["crackle"])
@@ -199,9 +198,9 @@ def test_every_background_differs(noise):
     assert between["crackle"] > 2 * between["silence"]  # jumps
 
 
-@pytest.mark.parametrize("attribute", list(_DOMAINS))
+@pytest.mark.parametrize("attribute", list(SOUNDS.domains))
 def test_every_value_of_an_attribute_sounds_different(attribute, evaluated):
-    made = [synthesise(dataclasses.replace(evaluated[0], **{attribute: v}), 7) for v in _DOMAINS[attribute]]
+    made = [synthesise(dataclasses.replace(evaluated[0], **{attribute: v}), 7) for v in SOUNDS.domains[attribute]]
     for one, other in combinations(made, 2):
         assert (abs(one / 32768 - other / 32768) > 0.01).sum() > 80
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from mmst_cli.data.page_drawing import draw_page
-from mmst_cli.data.pages import sample_attributes, sample_queries
+from mmst_cli.data.pages import PAGES, sample_queries
 from mmst_cli.encoding.encode import run_encode
 from mmst_cli.model.tiny_clap import build_tiny_clap
 from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
@@ -41,7 +41,7 @@ def clap(clap_folder):
 @pytest.fixture(scope="session")
 def pages():
     rng = random.Random(0)
-    return [draw_page(sample_attributes(rng), noise) for noise in range(6)]
+    return [draw_page(PAGES.sample(rng), noise) for noise in range(6)]
 
 
 @pytest.fixture(scope="session")

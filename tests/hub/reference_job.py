@@ -11,7 +11,7 @@ from datasets import Dataset, Features, Image, Value
 from stand_in import StandInHub
 
 from mmst_cli.data.page_drawing import Attributes, draw_page
-from mmst_cli.data.pages import eval_attributes, near_miss, train_attributes, write_query
+from mmst_cli.data.pages import PAGES, write_query
 from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
 
 MODEL = "Qwen/Qwen3-VL-Embedding-2B"
@@ -40,9 +40,9 @@ def write_dataset(folder: Path) -> Path:
     The first query of each is an address of an image: text all the same. The first page of each is larger
     than the job's pixel bound.
     """
-    held_out = eval_attributes(EVAL_ROWS, seed=7)
+    held_out = PAGES.held_out(EVAL_ROWS, seed=7)
     tables = {
-        "train": _rows("train", train_attributes(TRAIN_ROWS, set(held_out), seed=7), negatives=1),
+        "train": _rows("train", PAGES.others(TRAIN_ROWS, set(held_out), seed=7), negatives=1),
         "eval": _rows("eval", held_out, negatives=EVAL_NEGATIVES),
     }
     configs = "".join(
@@ -74,6 +74,6 @@ def _rows(name: str, pages: Iterable[Attributes], negatives: int) -> list[dict[s
             "image": draw_page(page, noise, **size),
         }
         for number in range(negatives):
-            row[f"negative_{number}"] = draw_page(near_miss(page, rng, 1 + number % 2), noise + 1 + number)
+            row[f"negative_{number}"] = draw_page(PAGES.near_miss(page, rng, 1 + number % 2), noise + 1 + number)
         rows.append(row)
     return rows

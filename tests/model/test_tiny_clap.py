@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmst_cli.data.sound_synthesis import RATE, synthesise
-from mmst_cli.data.sounds import eval_attributes, sample_queries
+from mmst_cli.data.sounds import SOUNDS, sample_queries
 from mmst_cli.model.inspect import run_inspection
 from mmst_cli.model.tiny_clap import build_tiny_clap
 
@@ -26,7 +26,7 @@ def model(folder):
 def inputs():
     """Three texts and three sounds."""
     sounds = [
-        synthesise(sound, index).astype(numpy.float32) / 32768 for index, sound in enumerate(eval_attributes(3, 0))
+        synthesise(sound, index).astype(numpy.float32) / 32768 for index, sound in enumerate(SOUNDS.held_out(3, 0))
     ]
     return list(sample_queries(3)), [{"array": sound, "sampling_rate": RATE} for sound in sounds]
 

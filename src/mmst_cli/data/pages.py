@@ -12,30 +12,31 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from PIL import __version__ as pillow_version
 
-from mmst_cli.data import page_drawing
+from mmst_cli.data import combinations, page_drawing
+from mmst_cli.data.combinations import Combinations
 from mmst_cli.data.page_drawing import CHARTS, COLOURS, PLACES, STAMPS, Attributes, draw_page
 from mmst_cli.storage import build_folder, cache_folder, digest
 
 TRAIN_ROWS = 17_300
 EVAL_ROWS = 400
-NEAR_MISSES = 3  # pages of `eval` that differ from a page of it in one or two attributes
 NAMES = ("train", "eval")
 _EVAL_NOISE = 10_000_000  # noise seeds of eval pages start here, so that no noise is shared with train
 
-
-_DOMAINS: dict[str, list[str]] = {
-    "header": list(COLOURS),
-    "chart": CHARTS,
-    "chart_colour": list(COLOURS),
-    "place": PLACES,
-    "stamp": STAMPS,
-    "stamp_colour": list(COLOURS),
-}
+PAGES = Combinations(
+    Attributes,
+    {
+        "header": list(COLOURS),
+        "chart": CHARTS,
+        "chart_colour": list(COLOURS),
+        "place": PLACES,
+        "stamp": STAMPS,
+        "stamp_colour": list(COLOURS),
+    },
+)
 _PARTS = [
     ["a {header} header", "a {header} title band", "a header in {header}"],
     [
@@ -59,17 +60,6 @@ _FRAMES = [
 ]
 
 
-def sample_attributes(rng: random.Random) -> Attributes:
-    """Draw one of the 49,152 combinations."""
-    return Attributes(**{name: rng.choice(values) for name, values in _DOMAINS.items()})
-
-
-def near_miss(page: Attributes, rng: random.Random, changes: int) -> Attributes:
-    """Return ``page`` with ``changes`` attributes changed."""
-    names = rng.sample(list(_DOMAINS), changes)
-    return replace(page, **{n: rng.choice([v for v in _DOMAINS[n] if v != getattr(page, n)]) for n in names})
-
-
 def write_query(page: Attributes, rng: random.Random) -> str:
     """Ask for a page by all of its attributes, in an order and in words drawn from ``rng``."""
     parts = [rng.choice(wordings).format(**page.__dict__) for wordings in _PARTS]
@@ -80,36 +70,13 @@ def write_query(page: Attributes, rng: random.Random) -> str:
 def sample_queries(count: int, seed: int = 1) -> Iterator[str]:
     """Yield queries about pages drawn at random, for a tokenizer to learn its words from."""
     rng = random.Random(seed)
-    return (write_query(sample_attributes(rng), rng) for _ in range(count))
-
-
-def eval_attributes(rows: int, seed: int) -> list[Attributes]:
-    """Return ``rows`` different combinations in groups of near misses of one another."""
-    rng = random.Random(seed)
-    pages: dict[Attributes, None] = {}
-    while len(pages) < rows:
-        centre = sample_attributes(rng)
-        group = [centre, *(near_miss(centre, rng, 1 + i // 2) for i in range(NEAR_MISSES))]
-        if len(set(group)) == len(group) and not any(page in pages for page in group):
-            pages.update(dict.fromkeys(group[: rows - len(pages)]))
-    return list(pages)
-
-
-def train_attributes(rows: int, held_out: set[Attributes], seed: int) -> list[Attributes]:
-    """Return ``rows`` combinations, none of them in ``held_out``."""
-    rng = random.Random(f"train-{seed}")
-    pages: list[Attributes] = []
-    while len(pages) < rows:
-        page = sample_attributes(rng)
-        if page not in held_out:
-            pages.append(page)
-    return pages
+    return (write_query(PAGES.sample(rng), rng) for _ in range(count))
 
 
 def generate_rows(name: str, rows: int, seed: int = 0) -> Iterator[dict[str, object]]:
     """Yield rows of ``train`` or ``eval`` with `query` (text) and `image` (PNG bytes of 96x128 pixels)."""
-    held_out = eval_attributes(EVAL_ROWS if name == "train" else rows, seed)
-    pages = held_out if name == "eval" else train_attributes(rows, set(held_out), seed)
+    held_out = PAGES.held_out(EVAL_ROWS if name == "train" else rows, seed)
+    pages = held_out if name == "eval" else PAGES.others(rows, set(held_out), seed)
     rng = random.Random(f"{name}-queries-{seed}")
     first_noise = _EVAL_NOISE if name == "eval" else 0
     for index, page in enumerate(pages):
@@ -129,7 +96,9 @@ def build_pages(name: str, rows: int | None = None, seed: int = 0) -> Path:
     if name == "eval" and rows is not None and rows > EVAL_ROWS:
         raise ValueError(f"eval has at most {EVAL_ROWS} rows, asked for {rows}")
     rows = rows or (TRAIN_ROWS if name == "train" else EVAL_ROWS)
-    source = [Path(file).read_text(encoding="utf-8") for file in (__file__, page_drawing.__file__)]
+    source = [
+        Path(file).read_text(encoding="utf-8") for file in (__file__, page_drawing.__file__, combinations.__file__)
+    ]
     content = digest(source, pillow_version, name, rows, seed)
 
     def build(folder: Path) -> None:

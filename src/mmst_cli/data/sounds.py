@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy
 
-from mmst_cli.data import sound_synthesis
+from mmst_cli.data import combinations, sound_synthesis
+from mmst_cli.data.combinations import Combinations
 from mmst_cli.data.sound_synthesis import (
     BACKGROUNDS,
     COUNTS,
@@ -32,18 +32,20 @@ from mmst_cli.storage import build_folder, cache_folder, digest
 
 TRAIN_ROWS = 12_800
 EVAL_ROWS = 400
-NEAR_MISSES = 3  # sounds of `eval` that differ from a sound of it in one or two attributes
 NAMES = ("train", "eval")
 _EVAL_NOISE = 10_000_000  # noise seeds of eval sounds start here, so that no noise is shared with train
 
-_DOMAINS: dict[str, list[str]] = {
-    "count": list(COUNTS),
-    "pitch": list(PITCHES),
-    "timbre": list(TIMBRES),
-    "glide": list(GLIDES),
-    "loudness": LOUDNESSES,
-    "background": BACKGROUNDS,
-}
+SOUNDS = Combinations(
+    Attributes,
+    {
+        "count": list(COUNTS),
+        "pitch": list(PITCHES),
+        "timbre": list(TIMBRES),
+        "glide": list(GLIDES),
+        "loudness": LOUDNESSES,
+        "background": BACKGROUNDS,
+    },
+)
 _PARTS = [
     ["{count} {pitch} {timbre} {tones}", "{count} {timbre} {tones} of {pitch} pitch"],
     ["{glide} in pitch", "with a {glide} pitch", "going {glide}"],
@@ -51,17 +53,6 @@ _PARTS = [
     ["over {background}", "with {background} behind", "and {background} in the background"],
 ]
 _TONES = ["tone", "beep", "note"]
-
-
-def sample_attributes(rng: random.Random) -> Attributes:
-    """Draw one of the 2,160 combinations."""
-    return Attributes(**{name: rng.choice(values) for name, values in _DOMAINS.items()})
-
-
-def near_miss(sound: Attributes, rng: random.Random, changes: int) -> Attributes:
-    """Return ``sound`` with ``changes`` attributes changed."""
-    names = rng.sample(list(_DOMAINS), changes)
-    return replace(sound, **{n: rng.choice([v for v in _DOMAINS[n] if v != getattr(sound, n)]) for n in names})
 
 
 def write_query(sound: Attributes, rng: random.Random) -> str:
@@ -75,36 +66,13 @@ def write_query(sound: Attributes, rng: random.Random) -> str:
 def sample_queries(count: int, seed: int = 1) -> Iterator[str]:
     """Yield texts about sounds drawn at random, for a tokenizer to learn its words from."""
     rng = random.Random(seed)
-    return (write_query(sample_attributes(rng), rng) for _ in range(count))
-
-
-def eval_attributes(rows: int, seed: int) -> list[Attributes]:
-    """Return ``rows`` different combinations in groups of near misses of one another."""
-    rng = random.Random(seed)
-    sounds: dict[Attributes, None] = {}
-    while len(sounds) < rows:
-        centre = sample_attributes(rng)
-        group = [centre, *(near_miss(centre, rng, 1 + i // 2) for i in range(NEAR_MISSES))]
-        if len(set(group)) == len(group) and not any(sound in sounds for sound in group):
-            sounds.update(dict.fromkeys(group[: rows - len(sounds)]))
-    return list(sounds)
-
-
-def train_attributes(rows: int, held_out: set[Attributes], seed: int) -> list[Attributes]:
-    """Return ``rows`` combinations, none of them in ``held_out``."""
-    rng = random.Random(f"train-{seed}")
-    sounds: list[Attributes] = []
-    while len(sounds) < rows:
-        sound = sample_attributes(rng)
-        if sound not in held_out:
-            sounds.append(sound)
-    return sounds
+    return (write_query(SOUNDS.sample(rng), rng) for _ in range(count))
 
 
 def generate_rows(name: str, rows: int, seed: int = 0) -> Iterator[dict[str, object]]:
     """Yield rows of ``train`` or ``eval`` with `query` (text) and `sound` (WAV bytes: mono, 16 bit, 8 kHz, 1 s)."""
-    held_out = eval_attributes(EVAL_ROWS if name == "train" else rows, seed)
-    sounds = held_out if name == "eval" else train_attributes(rows, set(held_out), seed)
+    held_out = SOUNDS.held_out(EVAL_ROWS if name == "train" else rows, seed)
+    sounds = held_out if name == "eval" else SOUNDS.others(rows, set(held_out), seed)
     rng = random.Random(f"{name}-queries-{seed}")
     first_noise = _EVAL_NOISE if name == "eval" else 0
     for index, sound in enumerate(sounds):
@@ -123,7 +91,9 @@ def build_sounds(name: str, rows: int | None = None, seed: int = 0) -> Path:
     if name == "eval" and rows is not None and rows > EVAL_ROWS:
         raise ValueError(f"eval has at most {EVAL_ROWS} rows, asked for {rows}")
     rows = rows or (TRAIN_ROWS if name == "train" else EVAL_ROWS)
-    source = [Path(file).read_text(encoding="utf-8") for file in (__file__, sound_synthesis.__file__)]
+    source = [
+        Path(file).read_text(encoding="utf-8") for file in (__file__, sound_synthesis.__file__, combinations.__file__)
+    ]
     content = digest(source, numpy.__version__, name, rows, seed)
 
     def build(folder: Path) -> None:
