@@ -185,9 +185,9 @@ def test_what_is_right_passes(load, overrides):
             ["beside image", "Leave type out"],
         ),
         (
-            [BEIR, "datasets.eval.columns.page={role: positive, parts: {text: ocr}}"],
-            "datasets.eval.columns.page.parts",
-            ["one cell of queries or corpus"],
+            [BEIR, "datasets.eval.columns.page={role: positive, message: [{role: user, content: hello}]}"],
+            "datasets.eval.columns.page.message",
+            ["one cell of queries or corpus, or parts"],
         ),
         ([BEIR, "datasets.eval.sql=select 1"], "datasets.eval.sql", ["three tables"]),
         # samplers
