@@ -136,7 +136,7 @@ def _check_nothing_missing(rows: RowSet, column: Column) -> None:
     """Every input must be there, or of several parts at least one. Reading a chat says what it needs."""
     if column.message:
         return
-    missing = [_empty_rows(_stored(rows), source) for source in column.sources]
+    missing = [_empty_rows(rows.source, source) for source in column.sources]
     if nowhere := set.intersection(*missing):
         what = "nothing there" if len(missing) == 1 else f"nothing in {' and '.join(column.sources)}"
         raise DataError(f"{place_of(rows, min(nowhere), column.name)}: {what}. Remove the row, or fill it.")
@@ -144,10 +144,6 @@ def _check_nothing_missing(rows: RowSet, column: Column) -> None:
 
 def _empty_rows(rows: Dataset, name: str) -> set[int]:
     return {start + index for start, chunk in column_chunks(rows, name) for index in empty_cells(chunk)}
-
-
-def _stored(rows: RowSet) -> Dataset:
-    return rows.rows if rows.stored is None else rows.stored
 
 
 def _drawn(rows: RowSet, stored: set[int]) -> set[int]:

@@ -106,6 +106,11 @@ class RowSet:
         """Whether rows come one after another, uncounted."""
         return not hasattr(self.rows, "__len__")
 
+    @property
+    def source(self) -> Any:
+        """The rows as they are stored, each once, whatever is drawn of them."""
+        return self.rows if self.stored is None else self.stored
+
     def with_role(self, *roles: Role) -> list[Column]:
         """Return the columns of these roles, in order."""
         return [column for column in self.columns if column.role in roles]

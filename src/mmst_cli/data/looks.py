@@ -14,6 +14,7 @@ from mmst_cli.data.endings import HEAD, TAIL, ends_of, looks_broken
 from mmst_cli.data.nested import nested_media
 from mmst_cli.data.stored import NamedFile, embedded_media, named_files, place_of
 from mmst_cli.errors import DataError
+from mmst_cli.media.content import SHOWN
 from mmst_cli.media.pdf import names_pdf, split_page
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from mmst_cli.media.reading import Reader
 
 MAX_FILES = 20_000  # files opened for the look at their ends; embedded media are all looked at
-SHOWN = 200  # characters of a value in a message: a data URI may have thousands
 
 
 def find_broken(rows: RowSet, name: str, modality: Modality) -> set[int]:
@@ -31,7 +31,7 @@ def find_broken(rows: RowSet, name: str, modality: Modality) -> set[int]:
     Raises:
         DataError: a file isn't there; the message names the row.
     """
-    stored = rows.rows if rows.stored is None else rows.stored
+    stored = rows.source
     if modality in (Modality.mixed, Modality.message):
         return _find_broken_parts(rows, stored, name)
     files = locate_files(rows, name, modality, named_files(stored, name))

@@ -16,7 +16,7 @@ NamedFile = tuple[int, str]
 
 def place_of(rows: RowSet, row: int, column: str) -> str:
     """Return where a stored row is, for messages: the number is that in the source."""
-    stored = rows.rows if rows.stored is None else rows.stored
+    stored = rows.source
     number = int(stored.select_columns([ROW])[row][ROW]) if ROW in stored.column_names else row
     return f"datasets.{rows.key}, row {number}, column {column}"
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
-from mmst_cli.media.reading import PARTS
+from mmst_cli.media.message import PARTS
 
 SCANNED = 100  # lines of a JSON file that are looked through for columns, as a row need not have all
 BATCH_ROWS = 32  # rows of a parquet file held at a time, undecoded

@@ -14,8 +14,9 @@ from mmst_cli.encoding.documents import PDF, page_items
 from mmst_cli.encoding.items import Item, Modalities, Source
 from mmst_cli.encoding.row_files import Row, RowFile, open_row_file
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
+from mmst_cli.media.message import PARTS
 from mmst_cli.media.pdf import split_page
-from mmst_cli.media.reading import PARTS, Reader
+from mmst_cli.media.reading import Reader
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError, did_you_mean
 from mmst_cli.media.content import show
 
-PARTS = ("text", "image", "audio", "video")  # what the content of a message may hold
+PARTS = ("text", "image", "audio", "video")  # what the content of a message, or a mixed input, may hold
 
 Read = Callable[[Modality, Any], Any]
 

@@ -13,10 +13,10 @@ from mmst_cli.media.audio import read_audio
 from mmst_cli.media.content import show
 from mmst_cli.media.fetching import URL_SCHEMES, fetch
 from mmst_cli.media.image import read_image
-from mmst_cli.media.message import read_message
+from mmst_cli.media.message import PARTS, read_message
 from mmst_cli.media.video import read_video
+from mmst_cli.storage import expand_home
 
-PARTS = ("text", "image", "audio", "video")  # what a mixed input may hold
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
 
 
@@ -80,7 +80,7 @@ class Reader:
                 return fetch(value, self.allow_urls)
             if _SCHEME.match(value):
                 raise DataError(f"{show(value)}: media are read from files and http(s) addresses.")
-            return str(self.folder / _expand_home(value))
+            return str(self.folder / expand_home(value))
         if isinstance(value, Path):
             return self.folder / value
         if isinstance(value, list | tuple) and value and isinstance(value[0], str | Path | dict):
@@ -108,10 +108,6 @@ class Reader:
             except DataError as error:
                 raise DataError(f"{key}: {error}") from error
         return parts
-
-
-def _expand_home(path: str) -> Path:
-    return Path(path).expanduser() if path.startswith("~/") else Path(path)
 
 
 def _check_text(value: Any) -> str:
