@@ -11,13 +11,15 @@ import pytest
 import mmst_cli
 
 SOURCE = Path(mmst_cli.__file__).parent
+COMMANDS = ["evaluation", "checking", "mining"]
 FLOORS = [
     ["cli", "__main__"],
     ["training"],
-    ["evaluation"],
+    COMMANDS,
     ["encoding"],
     ["model"],
     ["data"],
+    ["similarity", "html"],
     ["media"],
     ["runs", "config"],
     ["terminal", "storage", "errors"],
@@ -80,6 +82,13 @@ def test_imports_point_downward(module):
         assert same_room or FLOOR_OF[room(imported)] <= FLOOR_OF[room(module)], f"{module} imports {imported}"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_rooms_of_commands_use_nothing_of_each_other(name):
+    modules = [module for module in MODULES if module.startswith(f"mmst_cli.{name}.")]
+    used = {room(imported) for module in modules for imported in own(imports_of(module))}
+    assert not used & (set(COMMANDS) - {name})
+
+
 def test_there_is_no_circle():
     waiting = {module: set(own(imports_of(module, typing=False))) for module in MODULES}
     while free := [module for module, imported in waiting.items() if not imported]:
@@ -92,7 +101,7 @@ def test_there_is_no_circle():
 
 def test_only_the_command_line_imports_typer():
     users = {name for name in MODULES if any(i.split(".")[0] in ("typer", "click") for i in imports_of(name))}
-    assert users == {"mmst_cli.cli"}
+    assert {room(name) for name in users} == {"cli"}
 
 
 def test_no_module_is_named_for_everything():

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from mmst_cli.evaluation.previews import Preview, Value, preview
 from mmst_cli.evaluation.results import Evaluation, Hits
+from mmst_cli.html.previews import Preview, Value, preview
 
 SHOWN = 5  # documents a query
 KINDS = {

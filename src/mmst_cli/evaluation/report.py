@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mmst_cli.evaluation.gallery import Gallery
 from mmst_cli.evaluation.report_sections import galleries, page_values
 from mmst_cli.evaluation.results import Evaluation
+from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
 from mmst_cli.storage import write_text
 
-MAX_BYTES = 5_000_000  # of the page
 ROOM = 20_000  # bytes kept free for notes and rounding
 
 
@@ -56,23 +53,21 @@ def write_report(path: Path, data: ReportData) -> Path:
     """Write the page, under 5 MB: the thumbnails of the lowest ranks are left out first, and a note says so."""
     values = page_values(data)
     bare = _render(values | galleries(data.galleries, -1))
-    if _size(bare) > MAX_BYTES - ROOM:
+    if page_bytes(bare) > MAX_BYTES - ROOM:
         return write_text(path, _render(values | galleries({}, -1, too_large=True)))
-    shown = galleries(data.galleries, MAX_BYTES - ROOM - _size(bare))
+    shown = galleries(data.galleries, MAX_BYTES - ROOM - page_bytes(bare))
     return write_text(path, _render(values | shown))
 
 
 def _render(values: Mapping[str, Any]) -> str:
-    page = _environment().get_template("report.html").render(values)
-    return page.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair in a query can't be written
-
-
-def _size(page: str) -> int:
-    return len(page.encode("utf-8"))
-
-
-@cache
-def _environment() -> Environment:
-    """Return templates that escape every value."""
-    loader = PackageLoader("mmst_cli.evaluation")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    there = {
+        "verdict": ("Verdict", True),
+        "sizes": ("Sizes", values["evaluations"]),
+        "training": ("Training", values["losses"]),
+        "gallery": ("Gallery", values["galleries"] or values["gallery_note"]),
+        "data": ("Data", values["data"].data_card),
+        "configuration": ("Configuration", values["config"]),
+        "environment": ("Environment", values["environment"] or values["data"].command),
+    }
+    sections = [(anchor, name) for anchor, (name, shown) in there.items() if shown]
+    return render("mmst_cli.evaluation", "report.html", {**values, "sections": sections})

@@ -29,6 +29,8 @@ def page_values(data: ReportData) -> dict[str, Any]:
     headings = list(dict.fromkeys(key for row in data.data_card for key in row))
     return {
         "data": data,
+        "title": data.title,
+        "created": data.created,
         "chart_css": Markup(CHART_CSS),
         "evaluations": [_evaluation(e, data.before.get(name)) for name, e in data.after.items()],
         "quality": {name: _two_widths(quality_chart, r, before.get(name)) for name, r in results.items()},

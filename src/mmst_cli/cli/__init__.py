@@ -1,0 +1,28 @@
+"""The commands: their signatures, and errors in one line. Nothing else imports typer, and this imports no torch."""
+
+from __future__ import annotations
+
+import os
+
+from mmst_cli.cli.app import app
+from mmst_cli.cli.encode import encode
+from mmst_cli.cli.evaluate import evaluate
+from mmst_cli.cli.inspect import inspect_modalities
+from mmst_cli.cli.train import train
+
+__all__ = ["app", "main"]
+
+# In the order in which help lists them.
+app.command()(train)
+app.command(name="eval")(evaluate)
+app.command()(encode)
+app.command(name="inspect-modalities")(inspect_modalities)
+
+
+def main() -> None:
+    """Run the command line."""
+    # A tokenizer's threads and forked data workers get into each other's way.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Each dataset that is opened would be counted at a server, with a wait where none is reached.
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
+    app()

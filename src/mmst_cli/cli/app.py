@@ -1,0 +1,65 @@
+"""What all commands stand on: the app, errors in one line, and results as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from mmst_cli import __version__
+from mmst_cli.errors import ConfigError, MmstError
+
+app = typer.Typer(
+    name="mmst",
+    help="Train, evaluate, apply and inspect multimodal embedding models with sentence-transformers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Changes of the file, such as training.learning_rate=1e-5."),
+]
+LOADING = "loading torch and sentence-transformers"
+Json = Annotated[bool, typer.Option("--json", help="Put the result on stdout as JSON.")]
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """Turn a user's mistake into one line a fault, without a traceback, and the exit code that goes with it."""
+    try:
+        yield
+    except ConfigError as error:
+        for fault in error.faults:
+            typer.echo(f"error: {fault}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except MmstError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def print_json(value: Any) -> None:
+    """Print a result for a script."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mmst {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

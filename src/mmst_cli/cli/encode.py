@@ -1,0 +1,100 @@
+"""`mmst encode`: its arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmst_cli.cli.app import LOADING, Json, print_json, told_in_one_line
+
+
+def encode(
+    model: Annotated[str, typer.Argument(help="A run folder, a model folder or a hub id.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Images, sounds, clips, PDF files, folders of these, .jsonl, .parquet, .csv, .txt (a text a line), "
+            "or - for stdin."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for the vectors.")],
+    dim: Annotated[int | None, typer.Option(help="Keep this many dimensions, and normalise again.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="What the vectors are stored in: float32, float16, int8 or binary.")
+    ] = "float32",
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            help="What int8 is made with: ranges saved by mmst eval, or a parquet file of float32 vectors. "
+            "A run folder has its own."
+        ),
+    ] = None,
+    prompt_name: Annotated[
+        str | None, typer.Option(help="A prompt of the model, such as query; left out, that of documents.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column of a table to encode, such as query, or file:audio for paths and bytes of text, image, audio, "
+            "video, message or mixed. Several make one input."
+        ),
+    ] = None,
+    pages: Annotated[str | None, typer.Option(help="Pages of PDF files: all, first, or numbers such as 1,3.")] = None,
+    dpi: Annotated[int | None, typer.Option(help="Resolution at which pages are drawn, in dots per inch.")] = None,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Read so much of a sound or clip, from its beginning.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames a second to take of a clip.")] = None,
+    max_frames: Annotated[int | None, typer.Option(help="Frames to take of a clip at most, spread evenly.")] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Scale the frames of a clip down to so many pixels, in width x height.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Inputs per forward pass.")] = 32,
+    rows_per_part: Annotated[int, typer.Option(min=1, help="Rows of one output file.")] = 50_000,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the parts that are there, and go on.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the vectors in --output.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Embed a collection into parquet files.
+
+    A run folder brings the settings for media that it was trained with; the options stand above them.
+
+    Example: mmst encode runs/quickstart pages/ --output vectors --dim 64
+    """
+    with told_in_one_line():
+        from mmst_cli.terminal import Terminal
+
+        terminal = Terminal(json_results=json_output)
+        with terminal.waiting(LOADING):
+            from mmst_cli.encoding.encode import run_encode
+        result = run_encode(
+            model,
+            inputs,
+            output,
+            columns=column,
+            dim=dim,
+            prompt_name=prompt_name,
+            batch_size=batch_size,
+            resume=resume,
+            overwrite=overwrite,
+            revision=revision,
+            rows_per_part=rows_per_part,
+            precision=precision,
+            ranges=ranges,
+            media={
+                "dpi": dpi,
+                "max_seconds": max_seconds,
+                "fps": fps,
+                "max_frames": max_frames,
+                "max_pixels": max_pixels,
+            },
+            pages=pages,
+            terminal=terminal,
+        )
+        if json_output:
+            print_json(result.to_dict())
+    if result.failed:
+        raise typer.Exit(1)

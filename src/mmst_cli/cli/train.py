@@ -1,0 +1,45 @@
+"""`mmst train`: its arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmst_cli.cli.app import LOADING, Json, Overrides, print_json, told_in_one_line
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="The YAML file of the run.")],
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last whole checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in output_dir.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Build and check everything, try one batch, write nothing.")
+    ] = False,
+    json_output: Json = False,
+) -> None:
+    """Build everything the file declares and train.
+
+    Example: mmst train configs/quickstart.yaml training.learning_rate=1e-3
+    """
+    with told_in_one_line():
+        from mmst_cli.config.rules import load_checked_config
+
+        settings = load_checked_config(config, overrides or [])  # before torch is imported, which takes seconds
+        from mmst_cli.terminal import Terminal
+
+        terminal = Terminal(json_results=json_output)
+        with terminal.waiting(LOADING):
+            from mmst_cli.training.train import run_training
+        result = run_training(
+            settings,
+            overrides=overrides or [],
+            resume=resume,
+            overwrite=overwrite,
+            dry_run=dry_run,
+            terminal=terminal,
+        )
+        if json_output:
+            print_json(result.to_dict())
