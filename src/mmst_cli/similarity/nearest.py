@@ -1,0 +1,153 @@
+"""The nearest vectors by inner product: exactly, in pieces of bounded size, or through an index of another library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mmst_cli.errors import ConfigError
+
+INDEXES = ("exact", "faiss", "usearch")
+QUERIES, DOCUMENTS = 1024, 32_768  # vectors of either side at a time: 128 MB of scores
+
+Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+"""Scores and places, both of shape (queries, k)."""
+
+Search = Callable[[Any], Found]
+
+
+class Vectors(Protocol):
+    """Vectors of shape (count, dimension) that are read slice by slice: an array, a memory map, a tensor."""
+
+    @property
+    def shape(self) -> Any:
+        """Count and dimension."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """Return consecutive vectors."""
+
+
+def nearest(queries: Vectors, corpus: Vectors, k: int, *, index: str = "exact") -> Found:
+    """Return the ``k`` vectors of a corpus with the largest inner product with each query.
+
+    Args:
+        queries: float32, shape (queries, dimension); an array, a memory map or a tensor.
+        corpus: float32, shape (documents, dimension), of the same kind. Tensors are searched on their device.
+        k: how many; all of the corpus if it has fewer.
+        index: exact (here, in pieces), faiss (a flat index, exact as well), or usearch (a graph: approximate, for
+            corpora that are too large to compare every pair; what it finds has its exact score).
+
+    Returns:
+        Scores, float32, and places in the corpus, int64, both of shape (queries, k): best first, equal scores by
+        place. Where an index finds fewer, the score is -inf and the place -1.
+
+    Raises:
+        ConfigError: the package of an index is missing.
+    """
+    k = min(k, corpus.shape[0])
+    count = queries.shape[0]
+    scores = np.full((count, k), -np.inf, dtype=np.float32)
+    places = np.full((count, k), -1, dtype=np.int64)
+    if not k or not count:
+        return scores, places
+    search = {"exact": _exact, "faiss": _faiss, "usearch": _usearch}[index](corpus, k)
+    for start in range(0, count, QUERIES):
+        rows = slice(start, start + QUERIES)
+        scores[rows], places[rows] = search(queries[rows])
+    return scores, places
+
+
+def check_index(index: str) -> None:
+    """Check that the package of an index is installed.
+
+    Raises:
+        ConfigError: it isn't.
+    """
+    from importlib.util import find_spec
+
+    if index != "exact" and find_spec(index) is None:
+        package = "faiss-cpu" if index == "faiss" else index
+        raise ConfigError(f"index: {index}: the package is missing. `pip install {package}`, or take index exact.")
+
+
+def _pieces(corpus: Vectors) -> Iterator[tuple[int, Any]]:
+    for start in range(0, corpus.shape[0], DOCUMENTS):
+        yield start, corpus[start : start + DOCUMENTS]
+
+
+def _tensor(vectors: Any) -> torch.Tensor:
+    if isinstance(vectors, torch.Tensor):
+        return vectors.float()
+    return torch.from_numpy(np.array(vectors, dtype=np.float32))  # a copy: a memory map can't be written to
+
+
+def _array(vectors: Any) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(_tensor(vectors).cpu().numpy())
+
+
+def _exact(corpus: Vectors, k: int) -> Search:
+    def search(queries: Any) -> Found:
+        wanted = _tensor(queries)
+        scores = wanted.new_empty((len(wanted), 0))
+        places = torch.empty((len(wanted), 0), dtype=torch.long, device=wanted.device)
+        for start, piece in _pieces(corpus):
+            some, where = _top(wanted @ _tensor(piece).to(wanted.device).T, k)
+            # Those found before come first, so that equal scores stay in the order of their places.
+            scores, chosen = _top(torch.cat([scores, some], dim=1), k)
+            places = torch.cat([places, where + start], dim=1).gather(1, chosen)
+        return scores.cpu().numpy(), places.cpu().numpy()
+
+    return search
+
+
+def _top(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ``k`` largest of each row, best first, and of equal ones the first."""
+    k = min(k, scores.shape[1])
+    found, where = torch.topk(scores, k, dim=1)
+    # topk takes any of those that equal the last one; sorting such rows is slow and rarely needed.
+    tied = (scores >= found[:, -1:]).sum(dim=1) > k
+    if tied.any():
+        ordered, order = torch.sort(scores[tied], dim=1, descending=True, stable=True)
+        found[tied], where[tied] = ordered[:, :k], order[:, :k]
+    where, by_place = torch.sort(where, dim=1)
+    found, by_score = torch.sort(found.gather(1, by_place), dim=1, descending=True, stable=True)
+    return found, where.gather(1, by_score)
+
+
+def _faiss(corpus: Vectors, k: int) -> Search:
+    check_index("faiss")
+    import faiss
+
+    index = faiss.IndexFlatIP(int(corpus.shape[1]))
+    for _, piece in _pieces(corpus):
+        index.add(_array(piece))
+    return lambda queries: _ordered(*index.search(_array(queries), k))
+
+
+def _usearch(corpus: Vectors, k: int) -> Search:
+    check_index("usearch")
+    from usearch.index import Index
+
+    index = Index(ndim=int(corpus.shape[1]), metric="ip", dtype="f32", expansion_search=max(64, 2 * k))
+    for start, piece in _pieces(corpus):
+        # With several threads the graph, and so what is found, would differ from run to run.
+        index.add(np.arange(start, start + len(piece)), _array(piece), threads=1)
+
+    def search(queries: Any) -> Found:
+        wanted = _array(queries)
+        matches: Any = index.search(np.concatenate([wanted, wanted[:1]]), k)  # of one query alone it has other shapes
+        there = np.arange(k) < matches.counts[:-1, None]
+        scores = np.where(there, 1 - matches.distances[:-1], -np.inf)
+        return _ordered(scores.astype(np.float32), np.where(there, matches.keys[:-1].astype(np.int64), -1))
+
+    return search
+
+
+def _ordered(scores: Any, places: Any) -> Found:
+    """Return rows sorted by score, equal ones by place."""
+    order = np.lexsort((places, -scores), axis=1)
+    return np.take_along_axis(scores, order, axis=1), np.take_along_axis(places, order, axis=1)
