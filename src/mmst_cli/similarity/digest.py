@@ -1,0 +1,51 @@
+"""Names of decoded content: the same for the same input, whatever file it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xxhash
+from PIL import Image
+
+
+def digest(modality: str, value: Any) -> bytes:
+    """Return 16 bytes that name an input by its decoded content.
+
+    Texts are the same if every character is; images, if mode, size and all pixels are, whatever file
+    format they came in; inputs of several parts, if all parts are.
+
+    Raises:
+        TypeError: the value is of no kind that an input has.
+    """
+    hasher = xxhash.xxh3_128(modality.encode())
+    for part in _parts(value):
+        hasher.update(len(part).to_bytes(8, "little"))  # else "ab", "c" would be "a", "bc"
+        hasher.update(part)
+    return hasher.digest()
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    """Yield what a value is made of, each part's kind before its content."""
+    if isinstance(value, str):
+        yield from (b"text", value.encode("utf-8", "surrogatepass"))
+    elif isinstance(value, Image.Image):
+        yield f"image {value.mode} {value.size}".encode()
+        yield bytes(value.getpalette() or ()) if value.mode in ("P", "PA") else b""
+        yield value.tobytes()
+    elif isinstance(value, np.ndarray):
+        yield from (f"array {value.dtype} {value.shape}".encode(), value.tobytes())
+    elif isinstance(value, Mapping):
+        yield f"mapping of {len(value)}".encode()
+        for name in sorted(value):
+            yield name.encode()
+            yield from _parts(value[name])
+    elif isinstance(value, list | tuple):
+        yield f"list of {len(value)}".encode()
+        for entry in value:
+            yield from _parts(entry)
+    elif isinstance(value, int | float | None):
+        yield repr(value).encode()
+    else:
+        raise TypeError(f"a document holds no {type(value).__name__}")

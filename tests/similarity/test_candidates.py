@@ -1,0 +1,46 @@
+"""Which pairs are compared: all near ones must be among them."""
+
+import random
+
+import numpy as np
+from altered import PICTURES
+
+from mmst_cli.similarity.candidates import candidate_pairs, group, sketch_of
+from mmst_cli.similarity.fingerprint import fingerprint
+
+
+def pairs_of(prints):
+    return {tuple(pair) for pair in candidate_pairs(*zip(*map(sketch_of, prints), strict=True)).tolist()}
+
+
+def test_altered_pictures_are_compared_with_their_originals(page_rows):
+    rng = random.Random(0)
+    pages = [page for _, page in page_rows(300)]
+    copies = [change(pages[place], rng) for change in PICTURES.values() for place in range(40)]
+    found = pairs_of([fingerprint("image", image) for image in [*pages, *copies]])
+    wanted = {(index % 40, 300 + index) for index in range(len(copies))}
+    # Copies of a page are near each other, so that one link to the others is enough.
+    missed = [pair for pair in wanted if not any(pair[1] in p for p in found)]
+    assert not missed
+    assert len(found) < 3 * (len(pages) + len(copies))
+
+
+def test_texts_are_compared_by_what_they_share():
+    words = ["".join(random.Random(seed).choices("abcdef", k=6)) for seed in range(120)]
+    texts = ["Find it!", "find it", "another", " ".join(words), " ".join([*words[:-1], "changed"])]
+    assert pairs_of([fingerprint("text", text) for text in texts]) == {(0, 1), (3, 4)}
+
+
+def test_inputs_of_other_kinds_are_never_compared(page_rows):
+    (text, page), _ = page_rows(2)
+    prints = [
+        fingerprint("text", text),
+        fingerprint("image", page),
+        fingerprint("mixed", {"text": text, "image": page}),
+    ]
+    assert not pairs_of(prints)
+
+
+def test_groups_join_what_is_linked_through_others():
+    assert group(6, [(4, 2), (2, 0), (5, 3)]).tolist() == [0, 1, 0, 3, 0, 3]
+    assert group(3, []).dtype == np.int64

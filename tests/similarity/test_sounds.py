@@ -1,0 +1,44 @@
+"""Which sounds are the same recording."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from altered import SOUNDS
+
+from mmst_cli.config.schema import MediaConfig, Modality
+from mmst_cli.data.sounds import generate_rows
+from mmst_cli.media.reading import Reader
+from mmst_cli.similarity.fingerprint import fingerprint
+from mmst_cli.similarity.near import is_near
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    reader = Reader(MediaConfig(), tmp_path_factory.mktemp("sounds"))
+    rows = list(islice(generate_rows("train", 12), 12))
+    cell = next(name for name in rows[0] if name != "query")
+    return [reader.read(Modality.audio, row[cell]) for row in rows]
+
+
+@pytest.mark.parametrize("how", SOUNDS)
+def test_an_altered_copy_is_the_same(sounds, how):
+    missed = [
+        place
+        for place, sound in enumerate(sounds)
+        if not is_near(fingerprint("audio", sound), fingerprint("audio", SOUNDS[how](sound)))
+    ]
+    assert not missed
+
+
+def test_others_are_others(sounds):
+    prints = [fingerprint("audio", sound) for sound in sounds]
+    assert not [(i, j) for i in range(len(prints)) for j in range(i) if is_near(prints[i], prints[j])]
+
+
+def test_silence_is_silence_and_nothing_else(sounds):
+    silence = fingerprint("audio", {"array": np.zeros(8000, np.float32), "sampling_rate": 8000})
+    short = fingerprint("audio", {"array": np.zeros(10, np.float32), "sampling_rate": 8000})
+    assert is_near(silence, fingerprint("audio", {"array": np.zeros(8100, np.float32), "sampling_rate": 8000}))
+    assert not is_near(silence, fingerprint("audio", sounds[0]))
+    assert not is_near(silence, short)
