@@ -35,6 +35,8 @@ def fill_defaults(value: Any, hint: Any) -> Any:
 
     Interpolations are resolved afterwards, so that they can refer to what the file left out.
     """
+    if isinstance(hint, types.UnionType) and value is not None:
+        return fill_defaults(value, _without_none(hint))
     if is_dataclass(hint) and isinstance(value, dict):
         hints = typing.get_type_hints(hint)
         filled = dict(value)
@@ -59,8 +61,7 @@ def build(value: Any, hint: Any, key: str, faults: list[str]) -> Any:
     if value is BROKEN:
         return None
     if isinstance(hint, types.UnionType):
-        inner = [argument for argument in typing.get_args(hint) if argument is not type(None)]
-        return None if value is None else build(value, inner[0], key, faults)
+        return None if value is None else build(value, _without_none(hint), key, faults)
     if is_dataclass(hint):
         return _build_dataclass(value, hint, key, faults)
     if typing.get_origin(hint) in (dict, list):
@@ -76,6 +77,10 @@ def build(value: Any, hint: Any, key: str, faults: list[str]) -> Any:
     if type(value) is not hint:
         faults.append(_wrong_type(value, hint, key))
     return value
+
+
+def _without_none(hint: types.UnionType) -> Any:
+    return next(argument for argument in typing.get_args(hint) if argument is not type(None))
 
 
 def _build_dataclass(value: Any, hint: Any, key: str, faults: list[str]) -> Any:

@@ -13,6 +13,7 @@ from mmst_cli.config.rules_data import (
 )
 from mmst_cli.config.rules_evaluators import check_evaluators
 from mmst_cli.config.rules_loss import check_dimensions, check_losses, warn_of_losses
+from mmst_cli.config.rules_mining import check_mining
 from mmst_cli.config.rules_mixing import check_mixing, warn_of_weights
 from mmst_cli.config.rules_model import check_media, check_model
 from mmst_cli.config.rules_prompts import check_prompts
@@ -59,6 +60,7 @@ def check_config(config: Config, *, for_training: bool = True) -> list[str]:
         *check_media(config.media),
         *check_datasets(config),
         *check_mixing(config),
+        *check_mining(config),
         *check_prompts(config),
         *check_losses(config),
         *check_evaluators(config),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mmst_cli.config.loss_stacks import loss_keys, loss_layers, training_datasets
 from mmst_cli.config.rules_columns import check_columns
+from mmst_cli.config.rules_mining import mined_columns
 from mmst_cli.config.rules_roles import check_roles
 from mmst_cli.config.schema import Config, DatasetConfig, Layout, Modality, Role, Use
 
@@ -60,7 +61,8 @@ def check_training_datasets(config: Config) -> list[str]:
                 )
         elif dataset.columns:
             innermost = layers[0].type if layers else None
-            faults += check_roles(list(dataset.columns.values()), innermost, f"datasets.{name}.columns")
+            columns = [*dataset.columns.values(), *mined_columns(dataset)]
+            faults += check_roles(columns, innermost, f"datasets.{name}.columns")
     return faults
 
 

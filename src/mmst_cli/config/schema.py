@@ -65,6 +65,21 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
+class Sampling(StrEnum):
+    """Which of the documents that may be negatives are taken."""
+
+    top = "top"
+    random = "random"
+
+
+class Index(StrEnum):
+    """What finds the nearest documents."""
+
+    exact = "exact"
+    faiss = "faiss"
+    usearch = "usearch"
+
+
 class Attention(StrEnum):
     """The attention implementations of transformers."""
 
@@ -161,6 +176,38 @@ class LossConfig:
 
 
 @dataclass
+class MineConfig:
+    """How hard negatives are mined among the positives; names as in `mine_hard_negatives` of sentence-transformers."""
+
+    model: str | None = None
+    """A hub id, a model or run folder, or a built-in model; the model of the file, before training, if left out."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    num_negatives: int = 3
+    """Negatives for each row; a row that doesn't get so many is left out."""
+    range_min: int = 0
+    """So many of the nearest documents that could be negatives are skipped."""
+    range_max: int | None = None
+    """At most so many of the nearest are considered; chosen from the other settings if left out."""
+    max_score: float | None = None
+    """A negative's similarity to the anchor is this at most."""
+    min_score: float | None = None
+    """A negative's similarity to the anchor is this at least."""
+    absolute_margin: float | None = None
+    """A negative's similarity is at least so far below that of the positive."""
+    relative_margin: float | None = None
+    """The same as a share of the positive's similarity: 0.05 keeps what is 5% below it, and all under that."""
+    sampling_strategy: Sampling = Sampling.top
+    """top takes the most similar ones, random any of those considered, drawn with `training.seed`."""
+    second_model: str | None = None
+    """A CrossEncoder or another embedding model, whose scores the limits and margins then are about."""
+    index: Index = Index.exact
+    """exact compares every pair; faiss does the same by its own code; usearch is approximate, for very large sets."""
+    batch_size: int = 32
+    """Inputs per forward pass."""
+
+
+@dataclass
 class DatasetConfig:
     """One source of rows."""
 
@@ -190,6 +237,8 @@ class DatasetConfig:
     """Role to prompt for this dataset's columns, in training; the `prompts` of the file where left out."""
     allow_urls: bool = False
     """Fetch media that are given as http(s) addresses. Refused otherwise."""
+    mine: MineConfig | None = None
+    """Mine hard negatives before training, kept in the cache until data, model or settings change; `{}` as it comes."""
     columns: dict[str, ColumnConfig] = MISSING
     """Column name to role and modality; others are dropped. beir: `queries/text` and `corpus/text` where names meet."""
 

@@ -37,6 +37,8 @@ class Column:
     """For inputs that are chats made of columns: the messages, with placeholders."""
     entry: int | None = None
     """For cells that are lists: which entry."""
+    origin: tuple[str, str] = (ROW, ENTRY)
+    """The drawn columns that say which stored row, and which entry of it, is read; of mined negatives their own."""
     dtypes: tuple[tuple[str, str], ...] = ()
     """The stored columns that hold arrays, and what of: they come as lists, which have lost it."""
 
@@ -89,11 +91,12 @@ class RowSet:
 
     key: str
     rows: Dataset | IterableDataset
-    """What a trainer draws from: the stored columns, or for lists of positives and pages which entry of which row."""
+    """What a trainer draws from: the stored columns, or which of them is meant: for lists of positives and pages which
+    entry of which row, for mined negatives which other row."""
     columns: tuple[Column, ...]
     reader: Reader
     stored: Dataset | None = field(default=None, repr=False)
-    """Where ``rows`` says which entry of which row: the rows meant."""
+    """Where ``rows`` says which row, or which entry of it, is meant: those rows."""
     listed: str | None = None
     """The stored column whose entries those are."""
     _narrowed: dict[str, RowSet] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -121,8 +124,8 @@ class RowSet:
         Raises:
             DataError: an input can't be read; the message names dataset, row and column.
         """
-        found = self.find(row)
-        return {column.name: self._input(column, self.read_column(column, found)) for column in self.columns}
+        found = {origin: self.find(row, origin) for origin in dict.fromkeys(c.origin for c in self.columns)}
+        return {c.name: self._input(c, self.read_column(c, found[c.origin])) for c in self.columns}
 
     def _input(self, column: Column, value: Any) -> Any:
         return value if column.role is Role.label else as_input(value, column.modality)
@@ -131,12 +134,12 @@ class RowSet:
         """Yield what the rows hold of a column, one at a time, so that one image at a time is decoded."""
         narrow = self.narrow(column)
         for row in narrow.rows:
-            yield narrow.read_column(column, narrow.find(row))
+            yield narrow.read_column(column, narrow.find(row, column.origin))
 
     def value_at(self, column: Column, row: int) -> Any:
         """Return what one row holds of a column, decoding nothing else."""
         narrow = self.narrow(column)
-        return narrow.read_column(column, narrow.find(narrow.rows[row]))
+        return narrow.read_column(column, narrow.find(narrow.rows[row], column.origin))
 
     def narrow(self, column: Column) -> RowSet:
         """Return the rows with no more stored columns than reading ``column`` needs."""
@@ -151,13 +154,14 @@ class RowSet:
         """Return the stored columns that reading a column needs."""
         return column.sources
 
-    def find(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the stored row that a drawn one means."""
-        if self.stored is None or self.listed is None:
+    def find(self, row: Mapping[str, Any], origin: tuple[str, str] = (ROW, ENTRY)) -> Mapping[str, Any]:
+        """Return the stored row that a drawn one means, by what ``Column.origin`` names."""
+        if self.stored is None:
             return row
-        found: dict[str, Any] = self.stored[row[ROW]]
-        if self.listed in found:
-            found[self.listed] = entry_of(found[self.listed], row[ENTRY])
+        which, entry = origin
+        found: dict[str, Any] = self.stored[row[which]]
+        if self.listed is not None and self.listed in found:
+            found[self.listed] = entry_of(found[self.listed], row[entry])
         return found
 
     def read_column(self, column: Column, row: Mapping[str, Any]) -> Any:

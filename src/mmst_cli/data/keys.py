@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 
 from mmst_cli.config.schema import Modality, Role
-from mmst_cli.data.columns import ENTRY, ROW, Column, RowSet, entry_of
+from mmst_cli.data.columns import Column, RowSet, entry_of
 from mmst_cli.data.nested import BATCH, parse_json
 from mmst_cli.data.templates import MEDIA, fill
 from mmst_cli.errors import DataError
@@ -49,8 +49,9 @@ def _stored_keys(rows: RowSet, column: Column) -> list[str]:
 def _drawn_keys(rows: RowSet, column: Column) -> list[str]:
     """Return the key of each drawn row, reading each stored one once."""
     listed = rows.listed if rows.listed in column.sources else None
-    entries = rows.rows[ENTRY] if listed else [0] * len(rows)
-    drawn = list(zip(rows.rows[ROW], entries, strict=True))
+    row_of, entry_in = column.origin
+    entries = rows.rows[entry_in] if listed else [0] * len(rows)
+    drawn = list(zip(rows.rows[row_of], entries, strict=True))
     entries_of: dict[int, set[int]] = defaultdict(set)
     for origin, entry in drawn:
         entries_of[origin].add(entry)

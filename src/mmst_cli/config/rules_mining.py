@@ -1,0 +1,94 @@
+"""Rules for `datasets.X.mine`, and for the same settings given to `mmst mine`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from mmst_cli.config.schema import ColumnConfig, Config, DatasetConfig, Layout, MineConfig, Role, Use
+
+LIMITS = ("max_score", "min_score", "absolute_margin", "relative_margin")
+"""The settings by which a score alone keeps a document from being a negative."""
+
+
+def check_mining(config: Config) -> list[str]:
+    """Return the faults of all ``mine`` sections."""
+    faults = []
+    for name, dataset in config.datasets.items():
+        if dataset.mine is not None:
+            key = f"datasets.{name}.mine"
+            faults += _check_set(dataset, key)
+            faults += check_settings(dataset.mine, lambda setting, key=key: f"{key}.{setting}")  # type: ignore[misc]
+    return faults
+
+
+def mined_columns(dataset: DatasetConfig) -> list[ColumnConfig]:
+    """Return the columns that mining adds to those that are declared, for the loss to count."""
+    return [ColumnConfig(Role.negative, take=1)] * dataset.mine.num_negatives if dataset.mine else []
+
+
+def negative_names(taken: Iterable[str], count: int) -> list[str]:
+    """Return the names of new columns of negatives beside those that are there.
+
+    The trainer takes `negative_1` for a part of `negative`, so where that or another numbered one is there, the new
+    ones are called `mined_1` and so on.
+    """
+    taken = list(taken)
+    usual = not any(name == "negative" or name.startswith("negative_") for name in taken)
+    return [f"{'negative' if usual else 'mined'}_{number}" for number in range(1, count + 1)]
+
+
+def check_settings(mine: MineConfig, name: Callable[[str], str]) -> list[str]:
+    """Return the faults of single settings and of how they go together, as sentence-transformers refuses them.
+
+    Args:
+        mine: the settings.
+        name: what a setting is called where it was given.
+    """
+    whole = {"num_negatives": 1, "range_min": 0, "batch_size": 1}
+    faults = [
+        f"{name(setting)}: found {getattr(mine, setting)}; it is {least} or more."
+        for setting, least in whole.items()
+        if getattr(mine, setting) < least
+    ]
+    if not faults and mine.range_max is not None:
+        left = mine.range_max - mine.range_min
+        if left < mine.num_negatives:
+            faults.append(
+                f"{name('range_max')}: found {mine.range_max}, which leaves {max(0, left)} documents behind the first"
+                f" {mine.range_min} (range_min), and {mine.num_negatives} negatives are wanted. Raise it to"
+                f" {mine.range_min + mine.num_negatives} or more, or leave it out."
+            )
+    if mine.max_score is not None and mine.min_score is not None and mine.min_score > mine.max_score:
+        faults.append(f"{name('min_score')}: {mine.min_score:g} is above max_score, {mine.max_score:g}. Swap them.")
+    if mine.second_model is not None and all(getattr(mine, limit) is None for limit in LIMITS):
+        faults.append(
+            f"{name('second_model')}: it is asked which documents score too high, and nothing says what that is. Set"
+            f" {', '.join(map(name, LIMITS[:-1]))} or {name(LIMITS[-1])}, or leave it out."
+        )
+    if mine.revision is not None and mine.model is None:
+        faults.append(f"{name('revision')}: found without a model that it is of. Name the model, or leave it out.")
+    return faults
+
+
+def check_minable(columns: dict[str, ColumnConfig], key: str) -> list[str]:
+    """Return the faults of columns that keep negatives from being mined; ``key`` is that of the columns."""
+    roles = [column.role for column in columns.values()]
+    faults = [
+        f"{key}: mining needs exactly one {role} column, and there is {roles.count(role) or 'none'}."
+        for role in (Role.anchor, Role.positive)
+        if roles.count(role) != 1
+    ]
+    if Role.label in roles:
+        faults.append(f"{key}: a label says something of the inputs of its row, not of mined ones. Leave it out.")
+    names = set(negative_names(columns, 1_000)) & set(columns)
+    return faults + [f"{key}.{name}: mined negatives are called so. Rename it in the data." for name in sorted(names)]
+
+
+def _check_set(dataset: DatasetConfig, key: str) -> list[str]:
+    if dataset.use is not Use.train:
+        return [f"{key}: only negatives of a training set are mined, and this one is for {dataset.use}. Leave it out."]
+    if dataset.streaming:
+        return [f"{key}: mining compares all rows, and a stream gives one after another. Leave one of the two out."]
+    if dataset.layout is not Layout.rows:
+        return [f"{key}: mining reads rows, and this set has layout {dataset.layout}. Leave it out."]
+    return check_minable(dataset.columns, key.removesuffix("mine") + "columns") if dataset.columns else []
