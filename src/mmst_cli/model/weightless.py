@@ -6,13 +6,16 @@ import json
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import torch
 
+from mmst_cli.config.schema import Attention, ModelConfig
 from mmst_cli.errors import ModelError
+from mmst_cli.model.load import check_loadable, load_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -45,6 +48,18 @@ def build_without_weights(
         at = f" at revision {revision}" if revision else ""
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{source}{at} can't be inspected: {first_line}") from error
+
+
+def load_without_weights(config: ModelConfig) -> SentenceTransformer:
+    """Load a model as :func:`mmst_cli.model.load.load_model` does, routes and processors included, but no weight.
+
+    Raises:
+        ModelError: it isn't there, can't be read, or doesn't fit together.
+    """
+    device = torch.device("meta")
+    check_loadable(config, torch.device("cpu"))  # a built-in model is built here, where it can have weights
+    with _no_weights():
+        return load_model(replace(config, attn_implementation=Attention.auto), device)[0]
 
 
 @contextmanager
