@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from mmst_cli.errors import DataError
-from mmst_cli.media.image import read_image
+from mmst_cli.media.image import read_image, read_small_image
 
 WIDTH, HEIGHT = 40, 30
 
@@ -153,3 +153,30 @@ def test_large_images_below_the_bound_are_read_without_a_warning(tmp_path):
         [sys.executable, "-c", script, str(tmp_path / "large.png")], capture_output=True, text=True, check=True
     )
     assert (done.stdout, done.stderr) == ("(9500, 9500)\n", "")
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_is_read_at_a_smaller_scale_and_knows_its_full_size(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.linear_gradient("L").resize((1600, 800)).convert("RGB").save(tmp_path / "a.jpg", exif=exif)
+    small, size = read_small_image(tmp_path / "a.jpg", 100)
+    whole = read_image(tmp_path / "a.jpg")
+    assert size == whole.size
+    assert small.size == (whole.width // 8, whole.height // 8)
+    assert numpy.abs(numpy.asarray(small.resize((20, 20)), int) - numpy.asarray(whole.resize((20, 20)), int)).max() < 8
+
+
+def test_what_is_no_large_jpeg_is_read_whole(tmp_path):
+    Image.new("RGB", (300, 200), "red").save(tmp_path / "a.png")
+    Image.new("RGB", (110, 100), "red").save(tmp_path / "b.jpg")
+    assert read_small_image(tmp_path / "a.png", 100)[0].size == (300, 200)
+    assert read_small_image(tmp_path / "b.jpg", 100)[0].size == (110, 100)
+
+
+def test_a_truncated_jpeg_is_found_at_a_smaller_scale_too(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.effect_noise((1600, 1600), 80).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="truncated"):
+        read_small_image(path, 100)

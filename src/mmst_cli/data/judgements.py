@@ -91,7 +91,7 @@ def _titled(title: str | None, text: str) -> str:
 
 
 def prepare_judgements(
-    key: str, config: DatasetConfig, seed: int = 0, media: MediaConfig | None = None
+    key: str, config: DatasetConfig, seed: int = 0, media: MediaConfig | None = None, *, look: bool = True
 ) -> JudgedRetrieval:
     """Load a dataset section of layout beir, and check real rows against the declaration.
 
@@ -100,6 +100,7 @@ def prepare_judgements(
         config: the section.
         seed: chooses queries for ``max_rows`` and rows for the check.
         media: how media are read.
+        look: look at inputs, all of them quickly and some in full; any may be broken otherwise.
 
     Raises:
         ConfigError: a declared column isn't there.
@@ -110,8 +111,11 @@ def prepare_judgements(
     query_ids, corpus_ids = tables.queries.ids(key, QUERY_IDS), tables.corpus.ids(key, CORPUS_IDS)
     grades, notes = read_grades(key, tables.qrels, query_ids, corpus_ids)
     media = media or MediaConfig()
-    queries = _prepare_rows(key, config, tables.queries, Role.anchor, seed, media)
-    corpus = _prepare_rows(key, config, tables.corpus, Role.positive, seed, media)
+    queries = _open_rows(key, config, tables.queries, Role.anchor, media)
+    corpus = _open_rows(key, config, tables.corpus, Role.positive, media)
+    if look:
+        check_inputs(queries, seed)
+        check_inputs(corpus, seed)
     answered = [row for row, query in enumerate(query_ids) if grades.get(query)]
     chosen = [answered[index] for index in choose_indices(len(answered), config.max_rows, seed)]
     ids = [query_ids[row] for row in chosen]
@@ -156,7 +160,7 @@ def _check_columns(key: str, config: DatasetConfig, tables: Tables) -> None:
         raise ConfigError(*missing)
 
 
-def _prepare_rows(key: str, config: DatasetConfig, table: Table, role: Role, seed: int, media: MediaConfig) -> RowSet:
+def _open_rows(key: str, config: DatasetConfig, table: Table, role: Role, media: MediaConfig) -> RowSet:
     columns = _declared(config, role, table.rows.column_names)
     text = next((c for c in columns if c.sources == ("text",) and c.modality is Modality.text), None)
     titled = (
@@ -168,5 +172,4 @@ def _prepare_rows(key: str, config: DatasetConfig, table: Table, role: Role, see
     )
     reader = Reader(media, table.folder, config.allow_urls)
     rows = keep_columns(key, number_rows(key, table.rows), columns, reader, also=[TITLE] if titled else [])
-    check_inputs(rows, seed)
     return TitledRows(key, rows.rows, rows.columns, reader, text=text) if titled else rows

@@ -38,8 +38,13 @@ def row_keys(rows: RowSet) -> Dataset:
         if column.role is Role.label:
             keys[column.name] = list(rows.rows[column.sources[0]])
         else:
-            keys[column.name] = _drawn_keys(rows, column) if rows.stored else _stored_keys(rows, column)
+            keys[column.name] = column_keys(rows, column)
     return Dataset.from_dict(keys)
+
+
+def column_keys(rows: RowSet, column: Column) -> list[str]:
+    """Return the key of each row in one input column, as in :func:`row_keys`."""
+    return _drawn_keys(rows, column) if rows.stored else _stored_keys(rows, column)
 
 
 def _stored_keys(rows: RowSet, column: Column) -> list[str]:

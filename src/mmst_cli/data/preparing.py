@@ -33,15 +33,24 @@ def prepare_rows(key: str, config: DatasetConfig, seed: int = 0, media: MediaCon
         ConfigError: a declared column isn't there.
         DataError: rows can't be loaded, or aren't what is declared; the message names row and column.
     """
-    reader = Reader(media or MediaConfig(), media_folder(config), config.allow_urls)
     if config.streaming:
-        return _prepare_stream(key, config, seed, reader)
+        return _prepare_stream(key, config, seed, reader_of(config, media))
+    row_set = open_rows(key, config, seed, media)
+    check_inputs(row_set, seed)
+    return row_set
+
+
+def reader_of(config: DatasetConfig, media: MediaConfig | None = None) -> Reader:
+    """Return what reads the media of a dataset section."""
+    return Reader(media or MediaConfig(), media_folder(config), config.allow_urls)
+
+
+def open_rows(key: str, config: DatasetConfig, seed: int = 0, media: MediaConfig | None = None) -> RowSet:
+    """Do what :func:`prepare_rows` does, but look at no input: any of them may be missing or broken."""
     rows = number_rows(key, load_rows(key, replace(config, max_rows=None), seed))
     columns = declare_columns(key, config.columns, rows.column_names)
     rows = choose_rows(rows, config.max_rows, seed)
-    row_set = open_lists(keep_columns(key, rows, columns, reader, lists=True), config.columns)
-    check_inputs(row_set, seed)
-    return row_set
+    return open_lists(keep_columns(key, rows, columns, reader_of(config, media), lists=True), config.columns)
 
 
 def number_rows(key: str, rows: Dataset) -> Dataset:

@@ -32,24 +32,59 @@ def read_image(source: Any, *, dpi: int = DPI) -> Image.Image:
     Raises:
         DataError: it isn't there, is broken, too large or too long, or is no image.
     """
+    return _read(source, dpi, None)[0]
+
+
+def read_small_image(source: Any, at_least: int, *, dpi: int = DPI) -> tuple[Image.Image, tuple[int, int]]:
+    """Read an image as :func:`read_image` does, but a JPEG at the smallest scale with so many pixels a side.
+
+    The whole file is decoded to frequencies all the same, so that one that is broken fails here as it does there;
+    only pixels that nobody needs are not made of them, in a third of the time or less.
+
+    Args:
+        source: as there.
+        at_least: pixels that either side keeps, if it has them.
+        dpi: as there.
+
+    Returns:
+        The image, and the width and height that it has in full, upright.
+
+    Raises:
+        DataError: as there.
+    """
+    return _read(source, dpi, at_least)
+
+
+def _read(source: Any, dpi: int, at_least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     if isinstance(source, Image.Image):
-        return _decode(source, "")
+        return _with_size(_decode(source, ""))
     if isinstance(source, str | Path) and names_pdf(source):
         path, page = split_page(source)
-        return render_page(path, page, dpi)
+        return _with_size(render_page(path, page, dpi))
     content = find_content(source)
     if content is None:
-        return to_rgb(_from_array(source))
+        return _with_size(to_rgb(_from_array(source)))
     name = name_of(content)
     try:
         with Image.open(stream_of(content)) as image:
-            return _decode(image, name)
+            if at_least is None or image.format != "JPEG" or image.mode not in ("L", "RGB"):
+                return _with_size(_decode(image, name))
+            size = image.size
+            check_size(size[0], size[1], what=f"{name}an image")
+            image.draft(image.mode, (at_least, at_least))
+            drafted = image.size  # before it is turned upright
+            small = _decode(image, name)
+            return small, size if small.size == drafted else size[::-1]
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}an image of over {MAX_PIXELS:,} pixels; scale it down.") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{name}no image format that is known.") from error
     except OSError as error:
         raise DataError(f"{name}the image can't be read: {reason(error)}.") from error
+
+
+def _with_size(image: Image.Image) -> tuple[Image.Image, tuple[int, int]]:
+    return image, image.size
 
 
 def _decode(image: Image.Image, name: str) -> Image.Image:
