@@ -26,7 +26,7 @@ FLOORS = [
 ]
 FLOOR_OF = {name: len(FLOORS) - index for index, names in enumerate(FLOORS) for name in names}
 HEAVY = ("torch", "transformers", "sentence_transformers", "datasets")
-LIGHT = ["errors", "storage", "runs", "terminal", "evaluation.target"]
+LIGHT = ["errors", "storage", "runs", "terminal", "evaluation.target", "mining.target"]
 
 
 def module_name(path):
@@ -138,7 +138,7 @@ def loaded_by(*arguments, cwd=None):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["train", "--help"], ["eval", "--help"], ["encode", "--help"]]
+    "arguments", [["--help"], ["--version"], ["train", "--help"], ["eval", "--help"], ["encode", "--help"], ["mine", "--help"]]
 )
 def test_help_loads_no_torch(arguments):
     result, heavy = loaded_by(*arguments)

@@ -8,6 +8,7 @@ from mmst_cli.cli.app import app
 from mmst_cli.cli.encode import encode
 from mmst_cli.cli.evaluate import evaluate
 from mmst_cli.cli.inspect import inspect_modalities
+from mmst_cli.cli.mine import mine
 from mmst_cli.cli.train import train
 
 __all__ = ["app", "main"]
@@ -16,6 +17,7 @@ __all__ = ["app", "main"]
 app.command()(train)
 app.command(name="eval")(evaluate)
 app.command()(encode)
+app.command()(mine)
 app.command(name="inspect-modalities")(inspect_modalities)
 
 

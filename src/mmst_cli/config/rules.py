@@ -27,7 +27,9 @@ from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError
 
 
-def load_checked_config(path: Path | str, overrides: Sequence[str] = (), *, for_training: bool = True) -> Config:
+def load_checked_config(
+    path: Path | str, overrides: Sequence[str] = (), *, for_training: bool = True, for_mining: bool = False
+) -> Config:
     """Load a config and check its rules, reporting all that is wrong with both together.
 
     Raises:
@@ -36,7 +38,7 @@ def load_checked_config(path: Path | str, overrides: Sequence[str] = (), *, for_
     config, faults = read_config(path, overrides)
     try:
         if config is not None:
-            check_config(config, for_training=for_training)
+            check_config(config, for_training=for_training, for_mining=for_mining)
     except ConfigError as error:
         faults += error.faults
     if faults or config is None:
@@ -44,12 +46,13 @@ def load_checked_config(path: Path | str, overrides: Sequence[str] = (), *, for_
     return config
 
 
-def check_config(config: Config, *, for_training: bool = True) -> list[str]:
+def check_config(config: Config, *, for_training: bool = True, for_mining: bool = False) -> list[str]:
     """Check the rules that hold between a config's fields and return its warnings.
 
     Args:
         config: a config as ``load_config`` returns it.
         for_training: whether a loss and a training dataset are needed; otherwise an evaluator is.
+        for_mining: whether neither is needed.
 
     Raises:
         ConfigError: with one sentence for each broken rule, by its full dotted key.
@@ -68,7 +71,7 @@ def check_config(config: Config, *, for_training: bool = True) -> list[str]:
     ]
     if for_training:
         faults += [*check_training_datasets(config), *check_schedule(config), *check_best_model(config)]
-    elif not config.evaluators:
+    elif not config.evaluators and not for_mining:
         faults.append("evaluators: none is declared, so there is nothing to evaluate. Add one.")
     if faults:
         raise ConfigError(*faults)

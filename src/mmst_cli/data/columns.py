@@ -47,6 +47,11 @@ class Column:
         """What an input holds, as far as the declaration tells."""
         return tuple(modality for modality, _ in self.parts) or (self.modality,)
 
+    @property
+    def is_mined(self) -> bool:
+        """Whether the inputs are those of other rows."""
+        return self.origin != (ROW, ENTRY)
+
     def read(self, row: Mapping[str, Any], reader: Reader) -> Any:
         """Return what a row holds of this column, decoded.
 

@@ -43,6 +43,21 @@ def read_checkpoint_config(source: str, revision: str | None, key: str) -> dict[
     return values if isinstance(values, dict) else None
 
 
+def checkpoint_commit(source: str, revision: str | None) -> str | None:
+    """Return the commit that a hub id and a revision stand for; None where no hub tells.
+
+    Raises:
+        ModelError: the hub has no such model or revision.
+    """
+    from huggingface_hub import hf_hub_download
+
+    read_checkpoint_config(source, revision, "model")  # says what is wrong with a name
+    try:
+        return Path(hf_hub_download(source, "config.json", revision=revision)).parent.name
+    except OSError:
+        return None
+
+
 def load_checkpoint(
     source: str, config: ModelConfig, device: torch.device, model_kwargs: dict[str, Any], key: str
 ) -> SentenceTransformer:

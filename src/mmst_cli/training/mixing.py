@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mmst_cli.config.loss_stacks import loss_keys, loss_layers, training_datasets
+from mmst_cli.config.rules_mining import mined_columns
 from mmst_cli.config.rules_roles import check_inputs
-from mmst_cli.config.schema import Config
+from mmst_cli.config.schema import Config, DatasetConfig, Role
 from mmst_cli.data.columns import RowSet
 from mmst_cli.data.sources import choose_indices
 from mmst_cli.errors import ConfigError
@@ -24,12 +25,18 @@ def loss_rows(config: Config, rows: Mapping[str, object]) -> dict[str, RowSet]:
     faults = []
     for name, data in found.items():
         layers = loss_layers(config, keys[name])
-        roles = [column.role for column in data.columns]
+        roles = [column.role for column in data.columns] + _to_be_mined(config.datasets[name], data)
         faults += check_inputs(roles, layers[0].type if layers else None, f"datasets.{name}.columns")
     if faults:
         raise ConfigError(*faults)
     seed = int(config.training.get("seed", 42))
     return {n: weigh_rows(d, training[n].weight, seed) if n in training else d for n, d in found.items()}
+
+
+def _to_be_mined(section: DatasetConfig, rows: RowSet) -> list[Role]:
+    """Return the roles of the negatives that a set is still going to get."""
+    mined = any(column.is_mined for column in rows.columns)
+    return [] if mined else [column.role for column in mined_columns(section)]
 
 
 def weigh_rows(rows: RowSet, weight: float, seed: int) -> RowSet:

@@ -23,6 +23,7 @@ from mmst_cli.evaluation.results import Evaluation, load_evaluation
 from mmst_cli.evaluation.verdict import verdict
 from mmst_cli.evaluation.watch import watched
 from mmst_cli.model.precision import check_precision, default_device
+from mmst_cli.mining.training_sets import check_minings, mine_training_sets
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
@@ -73,12 +74,14 @@ def run_training(
     # What the arguments and this machine refuse is reported before anything is loaded.
     check_precision(config.training, default_device(config.training))
     build_arguments(config, run.path)
+    check_minings(config)
     prepared = prepare(config, terminal, list(config.datasets))
     job = _Job(config, run, prepared, terminal)
     if dry_run:
         return job.try_one_batch()
     if overwrite:
         run.clear()
+    job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
     if checkpoint is None:
         run.write_record(config_to_yaml(config), overrides, _devices(prepared))
     else:
@@ -105,6 +108,12 @@ class _Job:
         losses = self.losses.values() if isinstance(self.losses, dict) else [self.losses]
         reporter = RunReporter(self.run, self.terminal, MatryoshkaMeter(*losses), list(self._primary_keys()))
         trainer = self._build_trainer(self.run.path, [reporter])
+    def mine(self) -> None:
+        """Give the sets that say `mine:` their negatives, or take them from the cache."""
+        if mined := mine_training_sets(self.config, self.rows, self.model, self.terminal):
+            self.rows = {**self.rows, **mined}
+            self.loss_rows = loss_rows(self.config, self.rows)
+
         reporter.trainer = trainer
         self._check_best_metric(trainer, metrics)
         training_seconds = self._train(trainer, reporter, checkpoint)

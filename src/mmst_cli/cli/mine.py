@@ -1,0 +1,113 @@
+"""`mmst mine`: its arguments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmst_cli.cli.app import LOADING, Json, Overrides, print_json, told_in_one_line
+
+
+def mine(
+    target: Annotated[
+        str, typer.Argument(metavar="CONFIG|DATA", help="A config, or a file, folder or hub id of rows.")
+    ],
+    output: Annotated[Path, typer.Option(help="The parquet file to write.")],
+    overrides: Overrides = None,
+    dataset: Annotated[str | None, typer.Option(help="The training set of the config, if it has several.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A run folder, a model folder or a hub id; that of the config if left out.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id given by --model.")] = None,
+    anchor: Annotated[
+        str | None, typer.Option(metavar="COLUMN[:MODALITY]", help="Of DATA: the column of anchors, such as query.")
+    ] = None,
+    positive: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN[:MODALITY]", help="Of DATA: the column of positives, such as page:image."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of DATA: the configuration of a hub or built-in dataset.")] = None,
+    split: Annotated[str | None, typer.Option(help="Of DATA: the split; train if left out.")] = None,
+    num_negatives: Annotated[int | None, typer.Option(help="Negatives for each row. [default: 3]")] = None,
+    range_min: Annotated[
+        int | None, typer.Option(help="Skip so many of the nearest documents that could be negatives. [default: 0]")
+    ] = None,
+    range_max: Annotated[int | None, typer.Option(help="Consider at most so many of the nearest.")] = None,
+    max_score: Annotated[float | None, typer.Option(help="A negative's similarity is this at most.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="A negative's similarity is this at least.")] = None,
+    absolute_margin: Annotated[
+        float | None, typer.Option(help="A negative's similarity is so far below the positive's.")
+    ] = None,
+    relative_margin: Annotated[
+        float | None, typer.Option(help="The same as a share of the positive's: 0.05 is 5% below it.")
+    ] = None,
+    sampling_strategy: Annotated[
+        str | None, typer.Option(help="top, or random among those considered. [default: top]")
+    ] = None,
+    second_model: Annotated[
+        str | None, typer.Option(help="A CrossEncoder or embedding model whose scores the limits are about.")
+    ] = None,
+    index: Annotated[str | None, typer.Option(help="exact, faiss or usearch (approximate). [default: exact]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Inputs per forward pass. [default: 32]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of random sampling; training.seed of the config, or 42, if left out.")
+    ] = None,
+    embed_media: Annotated[
+        bool, typer.Option("--embed-media", help="Put media into the file instead of naming other files.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what a killed command left.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, and begin anew.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Find hard negatives for the rows of a dataset, and guard against false ones.
+
+    Settings are named as in mine_hard_negatives of sentence-transformers; a `mine` section of the config gives their
+    defaults. Beside the output there is a page to look at what was mined.
+
+    Example: mmst mine configs/quickstart.yaml --model runs/quickstart --relative-margin 0.05 --output mined.parquet
+    """
+    with told_in_one_line():
+        from mmst_cli.mining.target import find_target, given_settings
+
+        found = find_target(  # before torch is imported, which takes seconds
+            target,
+            overrides or [],
+            dataset=dataset,
+            data={"anchor": anchor, "positive": positive, "name": name, "split": split},
+            settings=given_settings(locals()),
+        )
+        from mmst_cli.terminal import Terminal
+
+        terminal = Terminal(json_results=json_output)
+        with terminal.waiting(LOADING):
+            from mmst_cli.encoding.job import media_settings
+            from mmst_cli.mining.job import MiningOptions
+            from mmst_cli.mining.mine import run_mining
+            from mmst_cli.mining.next_step import dataset_section, training_command
+        config = found.config
+        if found.path is None:  # as the model's run was trained, as `mmst encode` does it
+            config = replace(config, media=media_settings(config.model.name_or_path, {}))
+        options = MiningOptions(
+            dataset=found.dataset,
+            mine=found.mine,
+            output=output,
+            seed=int(config.training.get("seed", 42)) if seed is None else seed,
+            embed_media=embed_media,
+            resume=resume,
+            overwrite=overwrite,
+        )
+        result = run_mining(
+            config,
+            options,
+            terminal,
+            lambda section, added: (
+                f"train on it by\n{dataset_section(section, output, added)}"
+                if found.path is None
+                else training_command(found.path, overrides or [], found.dataset, section, output, added)
+            ),
+        )
+        if json_output:
+            print_json(result.to_dict())

@@ -1,0 +1,175 @@
+"""What `mmst mine` was asked for, its output, and the folder it works in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from mmst_cli.config.schema import Config, DatasetConfig, MineConfig
+from mmst_cli.data.files import local_path
+from mmst_cli.errors import ConfigError, RunError
+from mmst_cli.mining.summary import MiningFacts
+from mmst_cli.storage import write_json
+
+JOB = "job.json"
+KEY = b"mmst_mine"  # in the metadata of the output
+
+
+@dataclass(frozen=True)
+class MiningOptions:
+    """What `mmst mine` is asked for.
+
+    Attributes:
+        dataset: the set of the config to mine in.
+        mine: the settings; ``mine.model`` None for the model of the config.
+        output: the parquet file to write.
+        seed: of the random sampling.
+        embed_media: write media into the cells instead of naming files.
+        resume: go on with what a killed command left.
+        overwrite: replace an output that is there, and begin anew.
+        rows_per_part: how many rows a killed command may lose.
+    """
+
+    dataset: str
+    mine: MineConfig
+    output: Path
+    seed: int = 42
+    embed_media: bool = False
+    resume: bool = False
+    overwrite: bool = False
+    rows_per_part: int = 2_000
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are written."""
+
+    output: Path
+
+    @property
+    def sheet(self) -> Path:
+        """The contact sheet."""
+        return self.output.with_suffix(".html")
+
+    @property
+    def media(self) -> Path:
+        """Media that are embedded in the source and are files here."""
+        return self.output.with_suffix(".media")
+
+    @property
+    def work(self) -> Path:
+        """What is kept until the output stands."""
+        return self.output.with_name(f".{self.output.name}.work")
+
+
+def describe_job(
+    config: Config, section: DatasetConfig, options: MiningOptions, rows: str, models: dict[str, Any]
+) -> dict[str, Any]:
+    """Return all that decides the output, by name.
+
+    Args:
+        config: how media are read, and under which precision and prompts.
+        section: the dataset.
+        options: what is asked for.
+        rows: what names the rows by content.
+        models: what names the model, and the second one, by content.
+    """
+    settings = {name: value for name, value in asdict(options.mine).items() if name not in ("model", "second_model")}
+    job = {
+        "rows": rows,
+        **models,
+        "settings": settings,
+        "seed": options.seed,
+        "embed_media": options.embed_media,
+        "rows_per_part": options.rows_per_part,
+        "media": asdict(config.media),
+        "prompts": dict(config.prompts),
+        "columns": {name: asdict(column) for name, column in section.columns.items()},
+        "precision": {name: config.training.get(name) for name in ("bf16", "fp16")},
+    }
+    return dict(json.loads(json.dumps(job, default=str)))
+
+
+def check_output(places: Places, section: DatasetConfig, *, resume: bool, overwrite: bool) -> None:
+    """Refuse to write over what is there, before anything is loaded.
+
+    Raises:
+        ConfigError: the output can't be one.
+        RunError: the output, or the work of a command that was killed, is there.
+    """
+    if places.output.suffix != ".parquet":
+        raise ConfigError(f"--output: {places.output}: the rows are written as parquet. Let the name end in .parquet.")
+    if resume and overwrite:
+        raise ConfigError("--resume keeps what is there and --overwrite replaces it. Choose one.")
+    if places.output.absolute() == local_path(section.path).absolute():
+        raise ConfigError(f"--output: {places.output} is what is mined in. Name another file.")
+    if places.output.is_dir():
+        raise RunError(f"--output: {places.output} is a folder. Name a file.")
+    if resume or overwrite:
+        return
+    if places.work.is_dir():
+        raise RunError(f"--output: {places.output} was begun and not finished. Add --resume to go on, or --overwrite.")
+    for path in (places.output, places.sheet):
+        if path.exists():
+            raise RunError(f"--output: {path} exists. Name another file, or add --overwrite.")
+
+
+def begin_work(places: Places, job: dict[str, Any], *, resume: bool, overwrite: bool) -> MiningFacts | None:
+    """Make the work folder, or take up one that is there.
+
+    Returns:
+        What was found, if the output stands already by this very job and nothing is left to do.
+
+    Raises:
+        RunError: what is there is of another job; the message names what differs.
+    """
+    if overwrite:
+        shutil.rmtree(places.work, ignore_errors=True)
+    if places.work.is_dir():
+        # Killed before it was written down what for, nothing else is there.
+        if before := _read_job(places.work / JOB):
+            _refuse_other(places.work, before, job)
+    elif resume and places.output.is_file():
+        written = _read_metadata(places.output)
+        _refuse_other(places.output, written.get("job", {}), job)
+        return MiningFacts(**written["facts"])
+    places.work.mkdir(parents=True, exist_ok=True)
+    write_json(places.work / JOB, job)
+    return None
+
+
+def _read_metadata(output: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((pq.read_metadata(output).metadata or {})[KEY]))
+    except (OSError, KeyError, ValueError) as error:
+        raise RunError(f"--resume: {output} wasn't written by mmst mine. Name another file.") from error
+
+
+def _read_job(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _refuse_other(path: Path, before: dict[str, Any], job: dict[str, Any]) -> None:
+    then, now = _flatten(before), _flatten(job)
+    different = [key for key in {**then, **now} if then.get(key) != now.get(key)]
+    if not different:
+        return
+    key = different[0]
+    raise RunError(
+        f"--resume: {path} was begun with {key} {json.dumps(then.get(key))}, and now it is {json.dumps(now.get(key))}."
+        " Repeat the command it was begun with, or add --overwrite to begin anew."
+    )
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix.removesuffix("."): value}
+    return {name: entry for key, inner in value.items() for name, entry in _flatten(inner, f"{prefix}{key}.").items()}

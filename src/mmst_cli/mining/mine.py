@@ -1,0 +1,180 @@
+"""`mmst mine`: rows in, the same rows with hard negatives out, ready to train on."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
+from mmst_cli.data.columns import RowSet
+from mmst_cli.data.preparing import prepare_rows
+from mmst_cli.data.sources import load_rows
+from mmst_cli.errors import WorkError
+from mmst_cli.media.reading import Reader
+from mmst_cli.mining.contact_sheet import write_sheet
+from mmst_cli.mining.identity import model_identity, rows_identity
+from mmst_cli.mining.job import MiningOptions, Places, begin_work, check_output, describe_job
+from mmst_cli.mining.output import Output, new_columns
+from mmst_cli.mining.search import Search, mine_rows
+from mmst_cli.mining.second import check_second, kind_of_column, load_second
+from mmst_cli.mining.summary import MiningFacts, MiningResult, advice, facts_of, say_result
+from mmst_cli.model.checkpoint import read_checkpoint_config
+from mmst_cli.model.checks import check_modalities
+from mmst_cli.model.load import check_loadable, find_model, load_model, model_label
+from mmst_cli.model.media import fit_media
+from mmst_cli.model.precision import check_precision, declared_precision, default_device
+from mmst_cli.model.prompts import set_prompts
+from mmst_cli.similarity.nearest import check_index
+from mmst_cli.terminal import Terminal, quiet_libraries
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+NextStep = Callable[[DatasetConfig, Any], str]
+"""Given the dataset and the new columns, says how to train on the output."""
+
+
+def run_mining(
+    config: Config, options: MiningOptions, terminal: Terminal, next_step: NextStep | None = None
+) -> MiningResult:
+    """Mine hard negatives for a training set and write them beside its rows.
+
+    Args:
+        config: what holds the set, the model, and how media are read.
+        options: what is asked for.
+        terminal: where to show progress and the outcome.
+        next_step: says how to train on what was written.
+
+    Raises:
+        MmstError: a mistake in options, data or model; nothing was written.
+        WorkError: an input can't be read; what was done so far is kept for --resume.
+    """
+    started = time.monotonic()
+    places, section = Places(options.output), config.datasets[options.dataset]
+    check_output(places, section, resume=options.resume, overwrite=options.overwrite)
+    check_index(str(options.mine.index))
+    device = default_device(config.training)
+    check_precision(config.training, device)
+    model_config = mining_model(config, options.mine)
+    check_loadable(model_config, device, declared_precision(config.training))
+    quiet_libraries(terminal)
+    rows = prepare_rows(options.dataset, section, options.seed, config.media)
+    source = load_rows(options.dataset, replace(section, max_rows=None), options.seed)
+    added = new_columns(source.column_names, rows.with_role(Role.positive)[0], options.mine.num_negatives)
+    sentence = next_step(section, added) if next_step else ""
+    job = describe_job(config, section, options, rows_identity(rows), identities(config, options.mine, options.seed))
+    facts = begin_work(places, job, resume=options.resume, overwrite=options.overwrite)
+    if facts is None:
+        search = open_search(config, options.mine, model_config, rows, places.work, options.seed, terminal)
+        search = replace(search, rows_per_part=options.rows_per_part)
+        facts = _mine(search, source, places, job, options, terminal)
+    else:
+        terminal.say(f"{options.output} is finished already: nothing is left to do.")
+    result = MiningResult(options.output, places.sheet, facts, time.monotonic() - started, sentence)
+    say_result(result, options.mine, terminal)
+    return result
+
+
+def _mine(
+    search: Search, source: Any, places: Places, job: dict[str, Any], options: MiningOptions, terminal: Terminal
+) -> MiningFacts:
+    """Mine, and write sheet and file, the file last."""
+    found = mine_rows(search, terminal)
+    facts = facts_of(found)
+    if not facts.kept:
+        shutil.rmtree(places.work)
+        raise WorkError(f"nothing was written: {advice(facts, options.mine)}")
+    output = Output(source, search.rows, found, places, embed=options.embed_media)
+    with terminal.waiting("writing"):
+        write_sheet(
+            places.sheet,
+            search.rows,
+            found,
+            facts,
+            options.mine,
+            title=f"Hard negatives for {options.dataset}",
+            model=search.label,
+            seed=options.seed,
+        )
+        output.write(job, asdict(facts))
+    shutil.rmtree(places.work)
+    return facts
+
+
+def mining_model(config: Config, mine: MineConfig) -> ModelConfig:
+    """Return the model that mines: the one of the config, or another that is loaded as that one is.
+
+    The processor's arguments go along with a model of the same architecture, such as an earlier run's.
+    """
+    if mine.model is None:
+        return config.model
+    own = config.model
+    processor = own.processor if _architecture(own.name_or_path) == _architecture(mine.model) else {}
+    return ModelConfig(
+        name_or_path=mine.model,
+        revision=mine.revision,
+        dtype=own.dtype,
+        attn_implementation=own.attn_implementation,
+        processor=processor,
+        trust_remote_code=own.trust_remote_code,
+    )
+
+
+def _architecture(name_or_path: str) -> Any:
+    source = find_model(name_or_path) if name_or_path else ""
+    checkpoint = read_checkpoint_config(source, None, "model") if source else None
+    return (checkpoint or {}).get("model_type", name_or_path)
+
+
+def identities(config: Config, mine: MineConfig, seed: int) -> dict[str, Any]:
+    """Return what names the models by content."""
+    second = None if mine.second_model is None else model_identity(ModelConfig(name_or_path=mine.second_model), seed)
+    return {"model": model_identity(mining_model(config, mine), seed), "second_model": second}
+
+
+def open_search(
+    config: Config,
+    mine: MineConfig,
+    model_config: ModelConfig,
+    rows: RowSet,
+    folder: Path,
+    seed: int,
+    terminal: Terminal,
+    model: SentenceTransformer | None = None,
+) -> Search:
+    """Load the models and check that they take the rows.
+
+    Args:
+        config: media, prompts and precision.
+        mine: the settings.
+        model_config: the model that mines.
+        rows: what to mine in.
+        folder: where to work.
+        seed: of random sampling, and of weights that no checkpoint has.
+        terminal: where to say what was chosen.
+        model: that model, if it is loaded already.
+
+    Raises:
+        ModelError: a model can't be loaded, or doesn't take the rows.
+    """
+    device, precision = default_device(config.training), declared_precision(config.training)
+    if model is None:
+        model, _ = load_model(model_config, device, precision, seed=seed)
+        set_prompts(model, config.prompts)
+        rows = replace(rows, reader=Reader(rows.reader.settings, rows.reader.folder, rows.reader.allow_urls))
+        fit_media(model, [rows.reader])
+    columns = rows.with_role(Role.anchor, Role.positive)
+    check_modalities(model, {f"datasets.{rows.key}.columns.{c.name}.modality": kind_of_column(c) for c in columns})
+    second = None
+    if mine.second_model is not None:
+        second = load_second(mine.second_model, device, precision)
+        check_second(second, *columns[:2])
+    label = model_label(model_config)
+    checked = f", checked by {mine.second_model}" if second else ""
+    each = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
+    terminal.say(f"mining {each} for each of {len(rows):,} rows of {rows.key} with {label} on {model.device}{checked}")
+    return Search(rows, model, mine, folder, precision, seed, second, label=label)

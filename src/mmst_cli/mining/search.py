@@ -1,0 +1,180 @@
+"""From rows to negatives: embed both sides, find the nearest documents, ask a second model, choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmst_cli.config.schema import MineConfig, Role
+from mmst_cli.data.columns import Column, RowSet
+from mmst_cli.encoding.progress import show_progress
+from mmst_cli.mining.embedding import ROWS_PER_PART, Embedder, embed_side
+from mmst_cli.mining.guard import NearDuplicates, same_kind
+from mmst_cli.mining.pairs import Positives, find_positives, flat_pairs, inner_products, to_similarity
+from mmst_cli.mining.second import SecondModel
+from mmst_cli.mining.selection import ROOM, Candidates, Selection, judge, range_max_of, select
+from mmst_cli.mining.store import FloatArray, Numbers, Side
+from mmst_cli.model.precision import Precision
+from mmst_cli.similarity.digest import digest
+from mmst_cli.similarity.nearest import nearest
+from mmst_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is needed to mine one set of rows.
+
+    Attributes:
+        rows: with one anchor and one positive column; their reader fits the model.
+        model: finds the negatives.
+        mine: the settings.
+        folder: where vectors are kept until the negatives are chosen.
+        precision: what the model runs under.
+        seed: of the random sampling.
+        second: whose scores the limits are about, if there is one.
+        rows_per_part: how many rows a killed command may lose.
+        label: what the model is called.
+    """
+
+    rows: RowSet
+    model: SentenceTransformer
+    mine: MineConfig
+    folder: Path
+    precision: Precision
+    seed: int
+    second: SecondModel | None = None
+    rows_per_part: int = ROWS_PER_PART
+    label: str = ""
+
+    @property
+    def anchor(self) -> Column:
+        """The column of anchors."""
+        return self.rows.with_role(Role.anchor)[0]
+
+    @property
+    def positive(self) -> Column:
+        """The column of positives, which are the documents."""
+        return self.rows.with_role(Role.positive)[0]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The negatives of a set of rows, and how they came about.
+
+    Attributes:
+        kept: the rows that got all their negatives, shape (kept,).
+        negatives: the rows whose positives these are, shape (kept, negatives).
+        scores: similarity of the positive, then of each negative, shape (kept, 1 + negatives).
+        anchors, documents: the distinct inputs.
+        candidates: the nearest documents of each anchor.
+        selection: what was chosen, and why others were not.
+        considered: how many of the candidates counted.
+        range_max: how many of those that could be negatives counted.
+    """
+
+    kept: Numbers
+    negatives: Numbers
+    scores: FloatArray
+    anchors: Side
+    documents: Side
+    candidates: Candidates
+    selection: Selection
+    considered: int
+    range_max: int
+
+
+def mine_rows(search: Search, terminal: Terminal) -> Found:
+    """Mine the negatives of all rows.
+
+    Raises:
+        ModelError: the model's similarity can't be searched.
+        WorkError: an input can't be read.
+    """
+    similarity = to_similarity(str(search.model.similarity_fn_name))
+    anchors, documents = embed_both(search, terminal)
+    positives = find_positives(anchors.place_of, documents.place_of)
+    range_max = range_max_of(search.mine, positives.most)
+    considered = range_max + positives.most
+    products, places = nearest(anchors.vectors, documents.vectors, considered + ROOM, index=str(search.mine.index))
+    scores = np.where(places < 0, -np.inf, similarity(products)).astype(np.float32)
+    pairs = flat_pairs(positives)
+    of_positives = similarity(inner_products(anchors.vectors, documents.vectors, pairs))
+    if search.second is not None:
+        scores, of_positives = search.second.rescore(search, anchors, documents, places, pairs, terminal)
+    candidates = Candidates(places, scores, _smallest(of_positives, pairs[0]), in_order=search.second is None)
+    reasons = judge(candidates, positives.of, search.mine, known_negatives(search.rows, anchors, documents))
+    is_same_kind = same_kind(search.anchor.modalities, search.positive.modalities)
+    selection = select(
+        candidates,
+        reasons,
+        search.mine,
+        considered=considered,
+        range_max=range_max,
+        guard=NearDuplicates(anchors, documents, positives, same_kind=is_same_kind),
+        seed=search.seed,
+    )
+    return _by_row(anchors, documents, of_positives, positives, candidates, selection, (considered, range_max))
+
+
+def embed_both(search: Search, terminal: Terminal) -> tuple[Side, Side]:
+    """Return anchors and documents, embedded or read from where they were left."""
+    embedder = Embedder(search.model, search.folder, search.mine.batch_size, search.precision, search.rows_per_part)
+    alike = same_kind(search.anchor.modalities, search.positive.modalities)
+    with show_progress(terminal, 2 * len(search.rows), 0) as progress:
+        documents = embed_side(embedder, search.rows, search.positive, "document", with_prints=True, progress=progress)
+        anchors = embed_side(embedder, search.rows, search.anchor, "query", with_prints=alike, progress=progress)
+    return anchors, documents
+
+
+def known_negatives(rows: RowSet, anchors: Side, documents: Side) -> Sequence[Numbers] | None:
+    """Return anchor to the documents that its rows name as negatives; None where no row names any."""
+    columns = rows.with_role(Role.negative)
+    if not columns:
+        return None
+    found: list[set[int]] = [set() for _ in anchors.first_row]
+    for column in columns:
+        for anchor, value in zip(anchors.place_of.tolist(), rows.values(column), strict=True):
+            place = documents.digests.get(digest(column.modality, value))
+            if place is not None:
+                found[anchor].add(place)
+    return [np.array(sorted(one), dtype=np.int64) for one in found]
+
+
+def _smallest(scores: FloatArray, owners: Numbers) -> FloatArray:
+    """Return the smallest score of each anchor's positives: the one that margins are counted from."""
+    found = np.full(int(owners.max()) + 1, np.inf, dtype=np.float32)
+    np.minimum.at(found, owners, scores)
+    return found
+
+
+def _by_row(
+    anchors: Side,
+    documents: Side,
+    of_positives: FloatArray,
+    positives: Positives,
+    candidates: Candidates,
+    selection: Selection,
+    counts: tuple[int, int],
+) -> Found:
+    kept = np.flatnonzero(selection.is_full[anchors.place_of])
+    owners = anchors.place_of[kept]
+    own = _scores_of(flat_pairs(positives), of_positives, (owners, documents.place_of[kept]))
+    scores = np.column_stack([own, selection.scores[owners]])
+    negatives = documents.first_row[selection.places[owners]]
+    return Found(kept, negatives, scores, anchors, documents, candidates, selection, *counts)
+
+
+def _scores_of(pairs: tuple[Numbers, Numbers], scores: FloatArray, wanted: tuple[Numbers, Numbers]) -> FloatArray:
+    """Look up the scores of some (anchor, document) pairs."""
+    many = 1 + max(int(pairs[1].max()), 0)
+    codes, asked = (anchors * many + documents for anchors, documents in (pairs, wanted))
+    order = np.argsort(codes)
+    found: FloatArray = scores[order[np.searchsorted(codes, asked, sorter=order)]]
+    return found

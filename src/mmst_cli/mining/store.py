@@ -1,0 +1,136 @@
+"""What mining keeps on disk while it goes on: vectors, digests and fingerprints, part by part.
+
+A part covers a fixed number of consecutive inputs and takes its names once it is whole, so that a killed command goes
+on behind the last whole part, and what it finds is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from mmst_cli.similarity.fingerprint import Fingerprint
+
+FloatArray = npt.NDArray[np.float32]
+Numbers = npt.NDArray[np.int64]
+HELD = 2048  # fingerprints in memory, of tens of kilobytes each
+_SCHEMA = pa.schema([("digest", pa.binary(16)), ("fingerprint", pa.binary())])
+
+
+@dataclass(frozen=True)
+class Part:
+    """The files of one part."""
+
+    folder: Path
+    name: str
+    number: int
+
+    @property
+    def vectors(self) -> Path:
+        """Vectors of the inputs that no earlier one equals."""
+        return self.folder / f"{self.name}-{self.number:05d}.npy"
+
+    @property
+    def contents(self) -> Path:
+        """A digest of each input, and a fingerprint of each that no earlier one equals; written last."""
+        return self.folder / f"{self.name}-{self.number:05d}.arrow"
+
+    def is_whole(self) -> bool:
+        """Whether both files are there."""
+        return self.contents.is_file() and self.vectors.is_file()
+
+    def write(self, vectors: FloatArray, digests: Sequence[bytes], prints: Sequence[bytes | None]) -> None:
+        """Write both files."""
+        write_array(self.vectors, vectors)
+        partial = self.contents.with_suffix(".partial")
+        batch = pa.record_batch([pa.array(digests, pa.binary(16)), pa.array(prints, pa.binary())], schema=_SCHEMA)
+        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+            writer.write_batch(batch)
+        partial.replace(self.contents)
+
+    def read(self) -> Any:
+        """Return the contents as an arrow record batch that lies on disk."""
+        return pa.ipc.open_file(pa.memory_map(str(self.contents))).get_batch(0)
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array so that a reader sees all of it or nothing."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.save(file, array)
+    partial.replace(path)
+
+
+class StoredVectors:
+    """Vectors of several files in a row, read where they are asked for; shape (count, dimension)."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._parts = [np.load(path, mmap_mode="r") for path in files]
+        self._ends = np.cumsum([len(part) for part in self._parts])
+        dimension = max(part.shape[1] for part in self._parts)
+        self.shape = (int(self._ends[-1]), int(dimension))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> FloatArray:
+        start, stop, _ = rows.indices(len(self))
+        pieces = [part[max(0, start - first) : max(0, stop - first)] for first, part in self._with_starts()]
+        return np.concatenate([piece for piece in pieces if len(piece)] or [np.empty((0, self.shape[1]), np.float32)])
+
+    def take(self, places: Numbers) -> FloatArray:
+        """Return vectors by their places, of the shape of ``places`` and one axis more."""
+        flat = places.ravel()
+        found = np.empty((len(flat), self.shape[1]), dtype=np.float32)
+        owners = np.searchsorted(self._ends, flat, side="right")
+        for number, (first, part) in enumerate(self._with_starts()):
+            mine = owners == number
+            if mine.any():
+                found[mine] = part[flat[mine] - first]
+        return found.reshape(*places.shape, self.shape[1])
+
+    def _with_starts(self) -> Iterator[tuple[int, FloatArray]]:
+        return ((int(end) - len(part), part) for end, part in zip(self._ends, self._parts, strict=True))
+
+
+class StoredPrints:
+    """Fingerprints by the place of their content."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._columns = [part.read().column("fingerprint") for part in parts]
+        self._at = [
+            (number, row)
+            for number, column in enumerate(self._columns)
+            for row in np.flatnonzero(np.asarray(column.is_valid())).tolist()
+        ]
+        self.get = lru_cache(HELD)(self._read)
+
+    def _read(self, place: int) -> Fingerprint:
+        number, row = self._at[place]
+        return Fingerprint.from_bytes(self._columns[number][row].as_py())
+
+
+@dataclass(frozen=True)
+class Side:
+    """The anchors, or the positives, of all rows: which are the same, and the vector and fingerprint of each.
+
+    Attributes:
+        place_of: row to the place of its content among the distinct ones, in the order they come; shape (rows,).
+        first_row: distinct content to the first row that has it, shape (distinct,).
+        digests: digest to place.
+        vectors: of length 1, shape (distinct, dimension).
+        prints: fingerprints, empty where none were wanted.
+    """
+
+    place_of: Numbers
+    first_row: Numbers
+    digests: dict[bytes, int]
+    vectors: StoredVectors
+    prints: StoredPrints

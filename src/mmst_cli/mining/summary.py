@@ -1,0 +1,149 @@
+"""What mining found, in figures and words."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from mmst_cli.config.schema import MineConfig
+from mmst_cli.mining.search import Found
+from mmst_cli.mining.selection import TOLD, Reason
+from mmst_cli.terminal import Terminal
+
+LOOSEN = {
+    Reason.ABSOLUTE_MARGIN: "a smaller absolute_margin",
+    Reason.RELATIVE_MARGIN: "a smaller relative_margin",
+    Reason.MAX_SCORE: "a higher max_score",
+    Reason.MIN_SCORE: "a lower min_score",
+}
+
+
+@dataclass(frozen=True)
+class MiningFacts:
+    """What mining found.
+
+    Attributes:
+        rows: rows that were mined for.
+        kept: rows that got all their negatives.
+        anchors, documents: distinct ones.
+        considered: documents looked at for each anchor.
+        refused: reason to the number of (anchor, document) pairs it kept from being negatives.
+        lacking: the same, of the anchors that got too few negatives.
+        scores: mean similarity of positives, of negatives, and of their differences, over the rows that were kept.
+    """
+
+    rows: int
+    kept: int
+    anchors: int
+    documents: int
+    considered: int
+    refused: dict[str, int]
+    lacking: dict[str, int]
+    scores: dict[str, float]
+
+    @property
+    def left_out(self) -> int:
+        """Rows that got too few negatives."""
+        return self.rows - self.kept
+
+
+def facts_of(found: Found) -> MiningFacts:
+    """Return the figures of what was found."""
+    reasons = found.selection.reasons[:, : found.considered]
+    lacking = reasons[~found.selection.is_full]
+    return MiningFacts(
+        rows=len(found.anchors.place_of),
+        kept=len(found.kept),
+        anchors=len(found.anchors.first_row),
+        documents=len(found.documents.first_row),
+        considered=min(found.considered, len(found.documents.first_row)),
+        refused=_counts(reasons),
+        lacking=_counts(lacking),
+        scores=_means(found),
+    )
+
+
+def _counts(reasons: Any) -> dict[str, int]:
+    counts = {reason.words: int((reasons == reason).sum()) for reason in TOLD}
+    return {words: count for words, count in counts.items() if count}
+
+
+def _means(found: Found) -> dict[str, float]:
+    if not len(found.kept):
+        return {}
+    positive, negatives = found.scores[:, :1], found.scores[:, 1:]
+    means = {"positive": positive, "negative": negatives, "difference": positive - negatives}
+    return {name: round(float(np.mean(values, dtype=np.float64)), 6) for name, values in means.items()}
+
+
+def facts_table(facts: MiningFacts) -> Table:
+    """Return the figures as a table."""
+    table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_row("rows with negatives", f"{facts.kept:,} of {facts.rows:,}")
+    table.add_row("distinct anchors, documents", f"{facts.anchors:,}, {facts.documents:,}")
+    for name, value in facts.scores.items():
+        table.add_row(f"mean similarity: {name}", f"{value:.4f}")
+    for words, count in facts.refused.items():
+        table.add_row(f"refused: {words}", f"{count:,}")
+    return table
+
+
+def advice(facts: MiningFacts, mine: MineConfig) -> str | None:
+    """Return what to do where rows were left out."""
+    if not facts.left_out:
+        return None
+    rows = "1 row was" if facts.left_out == 1 else f"{facts.left_out:,} rows were"
+    sentence = f"{rows} left out for lack of {mine.num_negatives} negatives."
+    ways = [LOOSEN[reason] for reason in LOOSEN if reason.words in facts.lacking]
+    if facts.considered < facts.documents:
+        ways.append(f"a higher range_max (it looked at {facts.considered} documents for each anchor)")
+    if mine.range_min:
+        ways.append("a lower range_min")
+    ways.append("fewer num_negatives")
+    worst = max(facts.lacking.items(), key=lambda entry: entry[1], default=None)
+    most = f" Most of their documents were refused for {worst[0]}." if worst else ""
+    return f"{sentence}{most} More rows get theirs by {_either(ways)}."
+
+
+def _either(ways: list[str]) -> str:
+    return ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])} or {ways[-1]}"
+
+
+@dataclass(frozen=True)
+class MiningResult:
+    """What `mmst mine` did."""
+
+    output: Path
+    sheet: Path
+    facts: MiningFacts
+    seconds: float
+    next_step: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "output": str(self.output),
+            "sheet": str(self.sheet),
+            **asdict(self.facts),
+            "left_out": self.facts.left_out,
+            "seconds": round(self.seconds, 3),
+            "next": self.next_step,
+        }
+
+
+def say_result(result: MiningResult, mine: MineConfig, terminal: Terminal) -> None:
+    """Show what was found, where it is and what to run next."""
+    terminal.show(facts_table(result.facts))
+    if sentence := advice(result.facts, mine):
+        terminal.warn(sentence)
+    each = "1 negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
+    terminal.show(f"Wrote {result.facts.kept:,} rows with {each} each to {result.output} in {result.seconds:.1f} s.")
+    terminal.show(f"look at them: {result.sheet}")
+    terminal.show(f"next: {result.next_step}")

@@ -1,0 +1,166 @@
+"""What `mmst mine` is asked to mine in: a training set of a config, or data by themselves. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from mmst_cli.config.loss_stacks import training_datasets
+from mmst_cli.config.rules import check_config, load_checked_config
+from mmst_cli.config.rules_mining import check_minable, check_settings
+from mmst_cli.config.schema import (
+    ColumnConfig,
+    Config,
+    DatasetConfig,
+    Index,
+    Layout,
+    MineConfig,
+    Modality,
+    ModelConfig,
+    Role,
+    Sampling,
+    Use,
+)
+from mmst_cli.errors import ConfigError, did_you_mean
+
+CONFIG_SUFFIXES = (".yaml", ".yml")
+DATA = "train"
+"""Name of the set that data by themselves are."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is mined in, and how."""
+
+    config: Config
+    dataset: str
+    mine: MineConfig
+    path: Path | None
+    """The config's file, if there is one."""
+
+
+def find_target(
+    target: str,
+    overrides: Sequence[str],
+    *,
+    dataset: str | None,
+    data: Mapping[str, str | None],
+    settings: Mapping[str, Any],
+) -> Target:
+    """Return what to mine in, checked as far as it can be without torch.
+
+    Args:
+        target: a config, or data: a file, a folder, a hub id or built-in data.
+        overrides: changes of the config.
+        dataset: the training set of the config.
+        data: what says how data by themselves are read: anchor, positive, name, split.
+        settings: those of MineConfig that were given, over those of the file.
+
+    Raises:
+        ConfigError: with one sentence a fault.
+    """
+    if Path(target).suffix in CONFIG_SUFFIXES:
+        if given := [name for name, value in data.items() if value is not None]:
+            raise ConfigError(
+                f"--{given[0]}: {target} says this itself. Leave it out, or change the file by KEY=VALUE."
+            )
+        config = load_checked_config(target, overrides, for_training=False, for_mining=True)
+        name = _choose(config, dataset, target)
+        mine = merge_settings(config.datasets[name].mine or MineConfig(), settings)
+        return Target(config, name, mine, Path(target))
+    if overrides:
+        raise ConfigError(f"{overrides[0]}: only a config is changed by KEY=VALUE, and {target} is none.")
+    if dataset is not None:
+        raise ConfigError(f"--dataset: only a config has several, and {target} is none. Leave it out.")
+    if settings.get("model") is None:
+        raise ConfigError(f"--model: missing. Name the model to mine in {target} with.")
+    config = _config_of_data(target, data, str(settings["model"]), settings.get("revision"))
+    mine = merge_settings(MineConfig(), {k: v for k, v in settings.items() if k not in ("model", "revision")})
+    return Target(config, DATA, mine, None)
+
+
+def _choose(config: Config, dataset: str | None, target: str) -> str:
+    """Return the set to mine in, after checking that it can be."""
+    training = training_datasets(config)
+    if dataset is None:
+        if len(training) != 1:
+            found = f"there are {', '.join(training)}" if training else "there is none"
+            raise ConfigError(f"--dataset: missing. Of the sets of {target} with use: train {found}; name one.")
+        dataset = next(iter(training))
+    section = config.datasets.get(dataset)
+    if section is None:
+        raise ConfigError(
+            f"--dataset {dataset}: {target} has {', '.join(config.datasets)}.{did_you_mean(dataset, config.datasets)}"
+        )
+    if section.streaming or section.layout is not Layout.rows:
+        raise ConfigError(
+            f"--dataset {dataset}: mining compares all rows with one another. Take layout rows, no stream."
+        )
+    if faults := check_minable(section.columns, f"datasets.{dataset}.columns"):
+        raise ConfigError(*faults)
+    return dataset
+
+
+def _config_of_data(target: str, data: Mapping[str, str | None], model: str, revision: str | None) -> Config:
+    """Return a config that holds nothing but the data and a model."""
+    faults = [
+        f"--{role}: missing. Name the column of {target} that holds the {role}s, as COLUMN or COLUMN:image."
+        for role in ("anchor", "positive")
+        if not data[role]
+    ]
+    if faults:
+        raise ConfigError(*faults)
+    columns = {}
+    for role in (Role.anchor, Role.positive):
+        name, modality = _split_column(str(data[str(role)]))
+        columns[name] = ColumnConfig(role, modality)
+    if len(columns) < 2:
+        raise ConfigError(f"--positive {data['positive']}: that is the column of anchors. Name another one.")
+    section = DatasetConfig(
+        use=Use.train, path=target, columns=columns, name=data["name"], split=data["split"] or "train"
+    )
+    config = Config(ModelConfig(name_or_path=model, revision=revision), {DATA: section})
+    check_config(config, for_training=False, for_mining=True)
+    return config
+
+
+def _split_column(text: str) -> tuple[str, Modality]:
+    """Tell `name` from `name:modality`; a column's own name may hold a colon."""
+    name, _, declared = text.rpartition(":")
+    return (name, Modality(declared)) if name and declared in list(Modality) else (text, Modality.text)
+
+
+def merge_settings(base: MineConfig, given: Mapping[str, Any]) -> MineConfig:
+    """Return settings with those of the command line over those of the file.
+
+    Raises:
+        ConfigError: with one sentence a fault.
+    """
+    changes = {name: value for name, value in given.items() if value is not None}
+    faults = []
+    for name, kind in (("sampling_strategy", Sampling), ("index", Index)):
+        if name in changes and changes[name] not in list(kind):
+            known = ", ".join(kind)
+            faults.append(f"{option(name)} {changes[name]}: there is {known}.{did_you_mean(changes[name], list(kind))}")
+        elif name in changes:
+            changes[name] = kind(changes[name])
+    if faults:
+        raise ConfigError(*faults)
+    if "model" in changes and "revision" not in changes:
+        changes["revision"] = None  # that of the file is of another model
+    mine = replace(base, **changes)
+    if faults := check_settings(mine, option):
+        raise ConfigError(*faults)
+    return mine
+
+
+def option(setting: str) -> str:
+    """Return what a setting is called on the command line."""
+    return f"--{setting.replace('_', '-')}"
+
+
+def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings among the arguments of the command."""
+    return {field.name: values.get(field.name) for field in fields(MineConfig)}

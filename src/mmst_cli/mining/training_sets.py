@@ -1,0 +1,114 @@
+"""Negatives for the training sets of a config that say `mine:`, kept in the cache by content."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmst_cli.config.schema import Config, MineConfig
+from mmst_cli.data.columns import RowSet
+from mmst_cli.data.negatives import add_negatives
+from mmst_cli.errors import WorkError
+from mmst_cli.mining.identity import rows_identity
+from mmst_cli.mining.mine import identities, mining_model, open_search
+from mmst_cli.mining.search import mine_rows
+from mmst_cli.mining.summary import MiningFacts, advice, facts_of
+from mmst_cli.similarity.nearest import check_index
+from mmst_cli.storage import build_folder, cache_folder, digest, write_json
+from mmst_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+VERSION = 1
+"""To be raised when other negatives come of the same data, model and settings."""
+
+
+def mine_training_sets(
+    config: Config, rows: Mapping[str, object], model: SentenceTransformer, terminal: Terminal
+) -> dict[str, RowSet]:
+    """Return the sets that say `mine:`, with their negatives: mined now, or taken from the cache.
+
+    What is kept is row numbers and scores; the rows stay where they are.
+
+    Args:
+        config: the whole config.
+        rows: dataset to its rows.
+        model: the model of the config, loaded, as it is before training.
+        terminal: where to show progress and the outcome.
+
+    Raises:
+        MmstError: a model can't be loaded or doesn't take the rows, or no row gets its negatives.
+    """
+    found = {}
+    for key, section in config.datasets.items():
+        data = rows.get(key)
+        if section.mine is not None and isinstance(data, RowSet):
+            found[key] = _mine_set(config, section.mine, data, model, terminal)
+    return found
+
+
+def check_minings(config: Config) -> None:
+    """Check that the indexes that are asked for are installed.
+
+    Raises:
+        ConfigError: one isn't.
+    """
+    for section in config.datasets.values():
+        if section.mine is not None:
+            check_index(str(section.mine.index))
+
+
+def _mine_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal) -> RowSet:
+    folder = cache_folder() / f"mined-{digest(_identity(config, mine, rows))}"
+    known = folder.is_dir()
+    build_folder(folder, lambda target: _build(target, config, mine, rows, model, terminal))
+    facts = MiningFacts(**json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+    origin = f"from {folder}" if known else "mined"
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in facts.scores.items())
+    terminal.say(
+        f"negatives: {rows.key}: {origin}: {mine.num_negatives} for each of {facts.kept:,} of {facts.rows:,} rows"
+        f" (mean similarity: {scores})"
+    )
+    if sentence := advice(facts, mine):
+        terminal.warn(f"datasets.{rows.key}.mine: {sentence}")
+    with np.load(folder / "negatives.npz") as kept:
+        return add_negatives(rows, kept["kept"], kept["negatives"])
+
+
+def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:
+    seed = int(config.training.get("seed", 42))
+    return {
+        "version": VERSION,
+        "rows": rows_identity(rows),
+        **identities(config, mine, seed),
+        "settings": asdict(mine),
+        "seed": seed,
+        "media": asdict(config.media),
+        "prompts": config.prompts,
+        "precision": [config.training.get(name) for name in ("bf16", "fp16")],
+    }
+
+
+def _build(
+    target: Path, config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal
+) -> None:
+    work = target / "work"
+    work.mkdir()
+    seed = int(config.training.get("seed", 42))
+    loaded = model if mine.model is None else None
+    found = mine_rows(
+        open_search(config, mine, mining_model(config, mine), rows, work, seed, terminal, loaded), terminal
+    )
+    facts = facts_of(found)
+    if not facts.kept:
+        raise WorkError(f"datasets.{rows.key}.mine: {advice(facts, mine)}")
+    np.savez(target / "negatives.npz", kept=found.kept, negatives=found.negatives, scores=found.scores)
+    write_json(target / "facts.json", asdict(facts))
+    shutil.rmtree(work)

@@ -1,0 +1,71 @@
+"""Rows to mine in, and models that mine in milliseconds."""
+
+import random
+
+import pytest
+from datasets import Dataset
+
+from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, MineConfig, Modality, Role, Use
+from mmst_cli.data.preparing import prepare_rows
+from mmst_cli.mining.search import Search, mine_rows
+from mmst_cli.model.media import fit_media
+from mmst_cli.model.precision import Precision
+
+WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ro", "si") for b in ("ban", "del", "fir", "gol", "tus")]
+
+
+@pytest.fixture(scope="session")
+def text_model():
+    """`builtin:tiny-text`, shared: leave it as it is."""
+    from sentence_transformers import SentenceTransformer
+
+    from mmst_cli.model.builtin import build_builtin
+
+    return SentenceTransformer(str(build_builtin("builtin:tiny-text")), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def text_pairs():
+    """A function giving (query, answer) pairs, some queries with several answers, some answers with several queries."""
+
+    def make(count, seed=0):
+        rng = random.Random(seed)
+        queries = [" ".join(rng.sample(WORDS, rng.randint(2, 5))) for _ in range(max(1, 2 * count // 3))]
+        answers = [" ".join(rng.sample(WORDS, rng.randint(5, 12))) for _ in range(max(1, 5 * count // 6))]
+        pairs = [(rng.choice(queries), rng.choice(answers)) for _ in range(count)]
+        return [{"query": q, "answer": a} for q, a in dict.fromkeys(pairs)]
+
+    return make
+
+
+@pytest.fixture
+def rows_of(tmp_path):
+    """A function that writes rows as parquet and prepares them as a dataset section does."""
+
+    def prepare(rows, anchor="text", positive="text", names=("query", "answer"), features=None, **section):
+        path = tmp_path / "rows.parquet"
+        Dataset.from_list(list(rows), features=features).to_parquet(str(path))
+        columns = section.pop("columns", None) or {
+            names[0]: ColumnConfig(Role.anchor, Modality(anchor)),
+            names[1]: ColumnConfig(Role.positive, Modality(positive)),
+        }
+        config = DatasetConfig(use=Use.train, path=str(path), columns=columns, **section)
+        return prepare_rows("train", config, 42, MediaConfig())
+
+    return prepare
+
+
+@pytest.fixture
+def mine(tmp_path, quiet):
+    """A function that mines in rows with a loaded model."""
+
+    def run(rows, model, folder="work", seed=42, second=None, rows_per_part=2000, **settings):
+        fit_media(model, [rows.reader])
+        work = tmp_path / folder
+        work.mkdir(exist_ok=True)
+        search = Search(
+            rows, model, MineConfig(**settings), work, Precision(), seed, second, rows_per_part=rows_per_part
+        )
+        return mine_rows(search, quiet)
+
+    return run
