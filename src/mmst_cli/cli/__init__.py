@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from mmst_cli.cli.app import app
+from mmst_cli.cli.check import check
 from mmst_cli.cli.encode import encode
 from mmst_cli.cli.evaluate import evaluate
 from mmst_cli.cli.inspect import inspect_modalities
@@ -14,6 +15,7 @@ from mmst_cli.cli.train import train
 __all__ = ["app", "main"]
 
 # In the order in which help lists them.
+app.command()(check)
 app.command()(train)
 app.command(name="eval")(evaluate)
 app.command()(encode)

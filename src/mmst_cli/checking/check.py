@@ -1,0 +1,203 @@
+"""`mmst check`: everything that training would check, and then the data themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmst_cli.checking.batches import find_false_negatives
+from mmst_cli.checking.clean import Cleaned, choose_dataset, reasons_path, write_clean
+from mmst_cli.checking.contents import Numbers, find_contents
+from mmst_cli.checking.distribution import describe, find_skewed_labels
+from mmst_cli.checking.findings import DROPPED, KINDS, Checked, Finding, Harm
+from mmst_cli.checking.inputs import find_bad_inputs
+from mmst_cli.checking.looks import look_at_contents
+from mmst_cli.checking.outcome import CheckResult, begin_output, check_output, finish_output
+from mmst_cli.checking.relations import find_relations
+from mmst_cli.checking.same import find_same
+from mmst_cli.checking.sets import CheckedSet, open_sets
+from mmst_cli.checking.summary import Steps, say_what_is_looked_at, show_result
+from mmst_cli.checking.tokens import Processed, find_truncated, process_columns
+from mmst_cli.checking.work import processors
+from mmst_cli.config.load import config_to_yaml
+from mmst_cli.config.rules import check_config
+from mmst_cli.config.schema import Config
+from mmst_cli.data.card import Rows, readers_of
+from mmst_cli.data.sources import choose_indices
+from mmst_cli.errors import ConfigError, RunError, did_you_mean
+from mmst_cli.model.fit import check_fit
+from mmst_cli.model.media import fit_media
+from mmst_cli.storage import digest
+from mmst_cli.terminal import Terminal, quiet_libraries
+
+SAMPLE = 1000  # rows of a dataset that are looked at without --all
+Trainable = Callable[[Config, Mapping[str, Rows]], None]
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What `mmst check` is asked for, besides the config.
+
+    Attributes:
+        sample: rows of each dataset that are looked at; None for all.
+        output: folder for check.json and check.html; `checks/<run_name>` if left out.
+        fail_on: kinds of findings that count as a failure; those that are serious if left out.
+        write_clean: parquet file for the rows that remain.
+        dataset: which dataset that is.
+        drop: kinds of findings whose rows are left out of it.
+        model: give inputs to the model's processor, whose weights aren't read.
+        workers: processes; as many as there are processors if left out.
+        resume: go on with a check that was interrupted.
+        overwrite: replace what an earlier check wrote.
+    """
+
+    sample: int | None = SAMPLE
+    output: Path | None = None
+    fail_on: tuple[str, ...] | None = None
+    write_clean: Path | None = None
+    dataset: str | None = None
+    drop: tuple[str, ...] = DROPPED
+    model: bool = True
+    workers: int | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+
+def run_check(
+    config: Config,
+    options: CheckOptions | None = None,
+    terminal: Terminal | None = None,
+    trainable: Trainable | None = None,
+) -> CheckResult:
+    """Look for what spoils training in the data of a config.
+
+    Args:
+        config: the config, for training.
+        options: what else is asked for.
+        terminal: where to show progress and what was found.
+        trainable: raises what training would raise about its arguments, losses and the rows they are computed on.
+
+    Raises:
+        MmstError: a mistake in options, config or model, or data that can't be opened at all.
+    """
+    options, terminal = options or CheckOptions(), terminal or Terminal()
+    begun = time.perf_counter()
+    for warning in check_config(config):
+        terminal.warn(warning)
+    check_options(config, options)
+    output = options.output or Path("checks") / config.run_name
+    check_output(output, resume=options.resume, overwrite=options.overwrite)
+    quiet_libraries(terminal)
+    steps = Steps(terminal)
+    rows, sets = open_sets(config, stream_rows=options.sample)
+    if trainable is not None:
+        trainable(config, rows)
+    model = _load(config, rows) if options.model else None
+    checked = _look(config, options, sets, output, steps)
+    processed = process_columns(model, checked) if model is not None else []
+    described = describe(checked)
+    findings = _find(config, checked, processed, described)
+    for one in processed:
+        described[one.dataset][one.column]["processed"] = one.to_dict()
+    cleaned = _clean(config, checked, findings, options)
+    failed = _failures(findings, options.fail_on)
+    seconds = time.perf_counter() - begun
+    result = CheckResult(output, findings, described, failed, cleaned, options.sample, seconds)
+    finish_output(result, config, checked)
+    show_result(result, sets, terminal)
+    return result
+
+
+def check_options(config: Config, options: CheckOptions) -> None:
+    """Check the options before anything is loaded.
+
+    Raises:
+        ConfigError: a kind that there isn't, a number below 1, or options that exclude each other.
+        RunError: the file for cleaned rows is there already.
+    """
+    for option, kinds in {"--fail-on": options.fail_on or (), "--drop": options.drop}.items():
+        for kind in kinds:
+            if kind not in (KINDS if option == "--fail-on" else DROPPED):
+                known = KINDS if option == "--fail-on" else DROPPED
+                raise ConfigError(f"{option}: {kind}: there are {', '.join(known)}.{did_you_mean(kind, known)}")
+    for option, number in {"--sample": options.sample, "--workers": options.workers}.items():
+        if number is not None and number < 1:
+            raise ConfigError(f"{option}: {number}; write a whole number above 0.")
+    if options.resume and options.overwrite:
+        raise ConfigError("--resume keeps what is there and --overwrite replaces it. Choose one.")
+    if options.write_clean is None:
+        if options.dataset is not None:
+            raise ConfigError("--dataset: it says what --write-clean writes. Add that, or leave it out.")
+        return
+    if options.sample is not None:
+        raise ConfigError("--write-clean: cleaning takes a look at every row. Add --all.")
+    if options.write_clean.suffix != ".parquet":
+        raise ConfigError(f"--write-clean: {options.write_clean}: name a .parquet file.")
+    choose_dataset(config, options.dataset)
+    for path in (options.write_clean, reasons_path(options.write_clean)):
+        if path.exists() and not options.overwrite:
+            raise RunError(f"--write-clean: {path} exists. Name another file, or add --overwrite.")
+
+
+def _load(config: Config, rows: Mapping[str, Rows]) -> Any:
+    from mmst_cli.model.weightless import load_without_weights
+
+    model = load_without_weights(config.model)
+    fit_media(model, [reader for data in rows.values() for reader in readers_of(data)])
+    check_fit(config, model, rows)
+    return model
+
+
+def _look(config: Config, options: CheckOptions, sets: list[CheckedSet], output: Path, steps: Steps) -> Checked:
+    """Look at the chosen rows, part by part, and compare what they hold."""
+    seed = int(config.training.get("seed", 42))
+    looked = [np.array(choose_indices(len(one.rows), options.sample, seed), dtype=np.int64) for one in sets]
+    say_what_is_looked_at(sets, looked, steps.terminal)
+    contents = find_contents(sets)
+    chosen = _chosen(contents.of, looked)
+    job = digest(config_to_yaml(config), options.sample, contents.digest)
+    work = begin_output(output, job, resume=options.resume)
+    workers = options.workers or processors()
+    with steps.counting("looking at inputs", len(chosen)) as step:
+        looks = look_at_contents(sets, contents, chosen, work, workers, step)
+    with steps.counting("comparing what looks alike", None) as step:
+        same = find_same(sets, contents, looks, work, workers, step)
+    return Checked(sets, contents, looks, same, looked)
+
+
+def _chosen(of: Mapping[tuple[int, int], Numbers], looked: list[Numbers]) -> Numbers:
+    found = [contents[looked[number]] for (number, _), contents in of.items()]
+    return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
+
+
+def _find(
+    config: Config, checked: Checked, processed: list[Processed], described: dict[str, dict[str, dict[str, Any]]]
+) -> list[Finding]:
+    """Return all findings in order of harm, and of those the ones that concern most."""
+    findings = [
+        *find_bad_inputs(checked),
+        *find_relations(checked),
+        *find_false_negatives(config, checked),
+        *find_truncated(checked, processed),
+        *find_skewed_labels(described),
+    ]
+    kinds = list(KINDS)
+    return sorted(findings, key=lambda one: (one.harm, kinds.index(one.kind), -one.count / max(1, one.of)))
+
+
+def _clean(config: Config, checked: Checked, findings: list[Finding], options: CheckOptions) -> Cleaned | None:
+    if options.write_clean is None:
+        return None
+    name = choose_dataset(config, options.dataset)
+    return write_clean(config, checked, findings, name, options.drop, options.write_clean)
+
+
+def _failures(findings: list[Finding], fail_on: tuple[str, ...] | None) -> list[str]:
+    """Return the kinds that were found and count as a failure."""
+    kinds = {kind for kind, harm in KINDS.items() if harm is Harm.serious} if fail_on is None else set(fail_on)
+    return list(dict.fromkeys(one.kind for one in findings if one.kind in kinds))

@@ -1,0 +1,113 @@
+"""How the inputs of a column are distributed: how many there are, how long, how large, in which languages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from mmst_cli.checking.findings import Checked, Finding
+from mmst_cli.checking.tokens import quantiles
+from mmst_cli.config.schema import Modality, Role
+from mmst_cli.data.sources import choose_indices
+
+COMMON = 5  # most common texts shown
+DETECTED, DETECTABLE = 1000, 12  # texts whose language is told at most, and characters that takes
+FEW_VALUES = 20  # different labels up to which each is counted
+SKEWED = 0.95  # share of one label from which a balance is worth a word
+
+
+def describe(checked: Checked) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return dataset to column to what it holds, as plain values."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for number, one in enumerate(checked.sets):
+        columns = {column.name: _inputs(checked, number, place) for place, column in enumerate(one.inputs)}
+        for label in one.rows.with_role(Role.label):
+            columns[label.name] = _labels(np.array(one.rows.rows[label.sources[0]]))
+        found[one.name] = columns
+    return found
+
+
+def _inputs(checked: Checked, number: int, place: int) -> dict[str, Any]:
+    column, looks = checked.inputs(number)[place], checked.looks
+    contents = checked.contents.of[number, place]
+    rows = checked.looked[number]
+    looked = checked.looks_of(number, place)[rows]
+    facts: dict[str, Any] = {
+        "role": str(column.role),
+        "modality": "+".join(column.modalities),
+        "rows": len(contents),
+        "different": len(np.unique(contents)),
+        "looked_at": len(rows),
+    }
+    if column.modality in (Modality.image, Modality.video):
+        facts["width"] = quantiles(np.where(looks.width[looked] > 0, looks.width[looked], np.nan))
+        facts["height"] = quantiles(np.where(looks.height[looked] > 0, looks.height[looked], np.nan))
+    if column.modality in (Modality.audio, Modality.video):
+        facts["seconds"] = quantiles(looks.length[looked])
+    if column.modality in (Modality.text, Modality.message, Modality.mixed):
+        facts["characters"] = quantiles(looks.length[looked])
+    if column.modality is Modality.text:
+        facts |= _texts(checked, number, place)
+    return {name: value for name, value in facts.items() if value not in ({}, None)}
+
+
+def _texts(checked: Checked, number: int, place: int) -> dict[str, Any]:
+    rows, column = checked.sets[number].rows, checked.inputs(number)[place]
+    values, first, counts = np.unique(checked.contents.of[number, place], return_index=True, return_counts=True)
+    order = np.lexsort((values, -counts))[:COMMON]
+    readable = checked.groups(number, place) >= 0
+    common = [
+        {"text": rows.value_at(column, int(first[i])), "rows": int(counts[i])}
+        for i in order
+        if counts[i] > 1 and readable[first[i]]
+    ]
+    there = np.flatnonzero(readable)
+    sample = there[choose_indices(len(there), DETECTED, seed=0)]
+    languages = _languages([rows.value_at(column, int(row)) for row in sample])
+    return {"most_common": common or None, "languages": languages}
+
+
+def can_tell_languages() -> bool:
+    """Whether the detector is installed."""
+    return find_spec("py3langid") is not None
+
+
+def _languages(texts: list[str]) -> dict[str, float] | None:
+    """Return language code to its share, by the n-grams of py3langid; None without it or without words."""
+    if not can_tell_languages():
+        return None
+    import py3langid
+
+    found = Counter(py3langid.classify(text)[0] for text in texts if len(text) >= DETECTABLE)
+    total = sum(found.values())
+    return {language: count / total for language, count in found.most_common()} if total else None
+
+
+def _labels(values: Any) -> dict[str, Any]:
+    facts: dict[str, Any] = {"role": "label", "rows": len(values), "values": quantiles(values.astype(np.float64))}
+    different, counts = np.unique(values, return_counts=True)
+    if len(different) <= FEW_VALUES:
+        facts["counts"] = {str(value): int(count) for value, count in zip(different, counts, strict=True)}
+    return facts
+
+
+def find_skewed_labels(described: dict[str, dict[str, dict[str, Any]]]) -> Iterator[Finding]:
+    """Yield labels that are nearly always the same."""
+    for dataset, columns in described.items():
+        for name, facts in columns.items():
+            counts = facts.get("counts")
+            most = max(counts, key=lambda value: counts[value]) if counts else ""
+            if counts and counts[most] >= SKEWED * facts["rows"]:
+                yield Finding(
+                    "labels",
+                    dataset,
+                    name,
+                    counts[most],
+                    facts["rows"],
+                    f"{counts[most] / facts['rows']:.1%} of the labels are {most}.",
+                    "A loss learns little from labels that hardly differ. Balance them, or weigh the rows.",
+                )

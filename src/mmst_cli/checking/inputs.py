@@ -1,0 +1,160 @@
+"""Faults of single inputs: broken, of another kind, empty, blank, silent, far too long or large."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mmst_cli.checking.contents import Numbers
+from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
+from mmst_cli.checking.glance import IS_TEXT, NAMES_MEDIUM
+from mmst_cli.config.schema import Modality
+
+BLANK = 24.0  # difference of the darkest and the brightest pixel up to which a page shows nothing, 0 to 255
+SILENT = 1e-3  # peak of a sound, 0 to 1
+TINY, HUGE = 32, 50_000_000  # pixels of the shorter side, and of the whole image
+SHORT = 0.05  # seconds
+LONG_TEXT, LONG_SOUND, TIMES = 1000, 60.0, 10.0  # characters, seconds; and so many times the median
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """The inputs of one column that were looked at."""
+
+    checked: Checked
+    number: int
+    column: int
+    rows: Numbers
+    """Rows of the set."""
+    looks: Numbers
+    """Their places among the looks."""
+
+    def find(
+        self,
+        kind: str,
+        mask: Mask,
+        sentence: str,
+        advice: str,
+        note: Callable[[int], str],
+        worst: Numbers | None = None,
+    ) -> Iterator[Finding]:
+        """Yield the finding about the inputs that a mask marks, if there are any, the worst examples first."""
+        places = np.flatnonzero(mask)
+        if not len(places):
+            return
+        order = places if worst is None else places[np.argsort(-worst[places], kind="stable")]
+        set_name, name = self.checked.sets[self.number].name, self.checked.inputs(self.number)[self.column].name
+        shown = [
+            self.checked.example((self.number, self.column, self.rows[i]), note=note(self.looks[i]))
+            for i in order[:EXAMPLES]
+        ]
+        reasons = {int(self.rows[i]): f"{name}: {note(self.looks[i])}" for i in places}
+        text = sentence.format(count=counted(len(places), "input"))
+        yield Finding(kind, set_name, name, len(places), len(self.rows), text, advice, shown, reasons)
+
+
+def find_bad_inputs(checked: Checked) -> Iterator[Finding]:
+    """Yield what is wrong with single inputs, column by column."""
+    for number in range(len(checked.sets)):
+        for column, declared in enumerate(checked.inputs(number)):
+            rows = checked.looked[number]
+            of = _Column(checked, number, column, rows, checked.looks_of(number, column)[rows])
+            yield from _unreadable(of, declared.modality)
+            yield from _empty(of)
+            yield from _out_of_range(of, declared.modality)
+
+
+def _unreadable(of: _Column, modality: Modality) -> Iterator[Finding]:
+    looks = of.checked.looks
+    errors = np.array([bool(looks.error[i]) for i in of.looks], dtype=bool)
+    texts = np.array([looks.remark[i] == IS_TEXT for i in of.looks], dtype=bool)
+    names = np.array([looks.remark[i] == NAMES_MEDIUM for i in of.looks], dtype=bool)
+    yield from of.find(
+        "broken",
+        errors & ~texts,
+        "{count} can't be read.",
+        "Replace the files or leave the rows out; on_bad_row: skip leaves them out while training.",
+        lambda i: looks.error[i],
+    )
+    yield from of.find(
+        "wrong-content",
+        texts,
+        f"{{count}} declared {modality} hold words.",
+        "Two columns may be swapped in these rows. Mend or remove them.",
+        lambda i: looks.error[i],
+    )
+    yield from of.find(
+        "wrong-content",
+        names,
+        "{count} declared text look like the path or address of a medium; they are embedded as these words.",
+        "If the medium is meant, declare its modality; if columns are swapped in these rows, mend them.",
+        lambda i: "a text that looks like the path or address of a medium",
+    )
+
+
+def _empty(of: _Column) -> Iterator[Finding]:
+    looks = of.checked.looks
+    kinds = np.array([looks.kind[i] for i in of.looks])
+    level, length = looks.level[of.looks], looks.length[of.looks]
+    read = np.array([not looks.error[i] for i in of.looks], dtype=bool)
+    yield from of.find(
+        "empty",
+        read & (kinds == "text") & (length == 0),
+        "{count} hold no words.",
+        "They all get the same vector. Fill them, or remove the rows.",
+        lambda i: "an empty text",
+    )
+    yield from of.find(
+        "blank",
+        read & np.isin(kinds, ("image", "video")) & (level <= BLANK),
+        "{count} show nothing: one colour from edge to edge.",
+        "Nothing can be learnt from them. Remove the rows.",
+        lambda i: f"blank: its pixels differ by {looks.level[i]:.0f} of 255 at most",
+    )
+    yield from of.find(
+        "silence",
+        read & (kinds == "audio") & (level <= SILENT),
+        "{count} are silent.",
+        "Nothing can be learnt from them. Remove the rows.",
+        lambda i: f"silent: its peak is {looks.level[i]:.4f} of 1",
+    )
+
+
+def _out_of_range(of: _Column, modality: Modality) -> Iterator[Finding]:
+    looks = of.checked.looks
+    read = np.array([not looks.error[i] for i in of.looks], dtype=bool)
+    if modality in (Modality.image, Modality.video):
+        width, height = looks.width[of.looks], looks.height[of.looks]
+        extreme = read & ((np.minimum(width, height) < TINY) | (width * height > HUGE))
+        yield from of.find(
+            "extreme",
+            extreme,
+            f"{{count}} are narrower than {TINY} pixels or larger than {HUGE // 10**6} megapixels.",
+            "Scale them, or remove the rows if they aren't what they should be.",
+            lambda i: f"{looks.width[i]:.0f}x{looks.height[i]:.0f} pixels",
+            np.abs(np.log(np.maximum(1, width * height) / 1e6)),
+        )
+    length = looks.length[of.looks]
+    known = length[read & (length > 0)]
+    if not len(known):
+        return
+    median, unit = float(np.median(known)), "characters" if modality in _WORDS else "s"
+    bound = max(TIMES * median, LONG_TEXT if modality in _WORDS else LONG_SOUND)
+    extreme = read & ((length > bound) | ((length < SHORT) & (modality is Modality.audio)))
+    middle = f"{median:,.0f} {unit}" if modality in _WORDS else f"{median:,.1f} {unit}"
+    yield from of.find(
+        "extreme",
+        extreme,
+        f"{{count}} are of a length far from the others, whose median is {middle}.",
+        "Cut them, or remove the rows: in a batch all others wait for the longest.",
+        lambda i: f"{looks.length[i]:,.0f} {unit}" if modality in _WORDS else f"{looks.length[i]:,.2f} {unit}",
+        np.nan_to_num(length),
+    )
+
+
+_WORDS = (Modality.text, Modality.message, Modality.mixed)

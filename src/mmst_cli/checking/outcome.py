@@ -1,0 +1,108 @@
+"""The folder of a check: parts of its work while it goes on, then what it found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmst_cli.checking.clean import Cleaned
+from mmst_cli.checking.findings import Finding
+from mmst_cli.errors import RunError
+from mmst_cli.storage import write_json
+
+if TYPE_CHECKING:
+    from mmst_cli.checking.findings import Checked
+    from mmst_cli.config.schema import Config
+
+RESULT, PAGE, WORK, JOB = "check.json", "check.html", ".work", "job.json"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What was found."""
+
+    output: Path
+    """The folder with check.json and check.html."""
+    findings: list[Finding]
+    """In order of harm."""
+    columns: dict[str, dict[str, dict[str, Any]]]
+    """Dataset to column to what it holds."""
+    failed: list[str]
+    """Kinds that were found and count as a failure."""
+    cleaned: Cleaned | None
+    sample: int | None
+    """Rows of a dataset that were looked at; None for all."""
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        cleaned = self.cleaned and {
+            "file": str(self.cleaned.path),
+            "kept": self.cleaned.kept,
+            "dropped": self.cleaned.dropped,
+            "reasons": str(self.cleaned.reasons),
+        }
+        return {
+            "sample": self.sample,
+            "failed": self.failed,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "datasets": self.columns,
+            "cleaned": cleaned,
+        }
+
+
+def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
+    """Check that the folder is free, ours to replace, or to go on with.
+
+    Raises:
+        RunError: it isn't; nothing was changed.
+    """
+    if output.exists() and not output.is_dir():
+        raise RunError(f"--output: {output} is a file; name a folder.")
+    names = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    others = sorted(names - {RESULT, PAGE, WORK})
+    if others:
+        raise RunError(f"--output: {output} holds other files, such as {others[0]}. Name another folder.")
+    if resume and WORK not in names:
+        raise RunError(f"--resume: {output} holds no check to go on with. Leave it out.")
+    if not resume and not overwrite and names:
+        what = "a check that was interrupted. Add --resume to go on, or" if WORK in names else "a check. Add"
+        raise RunError(f"--output: {output} holds {what} --overwrite to replace it.")
+
+
+def begin_output(output: Path, job: str, *, resume: bool) -> Path:
+    """Return the folder for parts of the work, empty unless the same work is taken up again.
+
+    Raises:
+        RunError: what was begun was another check.
+    """
+    work = output / WORK
+    if resume:
+        try:
+            begun = json.loads((work / JOB).read_text(encoding="utf-8"))["job"]
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"--resume: {output} says not what was begun. Add --overwrite to begin anew.") from error
+        if begun != job:
+            raise RunError(
+                f"--resume: {output} was begun with another config, sample or data. Repeat the command it was begun"
+                " with, or add --overwrite to begin anew."
+            )
+        return work
+    shutil.rmtree(work, ignore_errors=True)
+    for name in (RESULT, PAGE):
+        (output / name).unlink(missing_ok=True)
+    work.mkdir(parents=True)
+    write_json(work / JOB, {"job": job})
+    return work
+
+
+def finish_output(result: CheckResult, config: Config, checked: Checked) -> None:
+    """Write what was found, and remove the parts of the work."""
+    from mmst_cli.checking.page import write_page
+
+    write_page(result.output / PAGE, result, config, checked)
+    write_json(result.output / RESULT, result.to_dict())
+    shutil.rmtree(result.output / WORK, ignore_errors=True)

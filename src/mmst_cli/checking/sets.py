@@ -1,0 +1,97 @@
+"""The rows of every dataset of a config, opened without looking at any input: whatever is broken is to be found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from mmst_cli.config.schema import Config, DatasetConfig, Layout, Role, Use
+from mmst_cli.data.card import Rows
+from mmst_cli.data.columns import Column, RowSet
+from mmst_cli.data.judgements import prepare_judgements
+from mmst_cli.data.preparing import declare_columns, keep_columns, number_rows, open_rows, reader_of
+from mmst_cli.data.retrieval import RetrievalSet
+from mmst_cli.data.sources import load_stream
+from mmst_cli.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+@dataclass(frozen=True)
+class CheckedSet:
+    """Rows that are looked at: those of a dataset, or of layout beir its queries or its corpus."""
+
+    name: str
+    """That of the dataset; `eval/queries` and `eval/corpus` of layout beir."""
+    section: DatasetConfig
+    rows: RowSet
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a model is trained on it."""
+        return self.section.use is Use.train
+
+    @property
+    def inputs(self) -> list[Column]:
+        """The columns that are embedded: all but labels."""
+        return [column for column in self.rows.columns if column.role is not Role.label]
+
+
+def open_sets(config: Config, *, stream_rows: int | None) -> tuple[dict[str, Rows], list[CheckedSet]]:
+    """Open every dataset.
+
+    Args:
+        config: the config.
+        stream_rows: how many rows of a stream are looked at, its first; None where all are asked for.
+
+    Returns:
+        Dataset name to what it holds, and the sets to look at.
+
+    Raises:
+        ConfigError: a declared column isn't there, or all rows of a stream are asked for.
+        DataError: rows can't be loaded, or their stored types can't be what is declared.
+    """
+    found: dict[str, Rows] = {}
+    sets: list[CheckedSet] = []
+    seed = int(config.training.get("seed", 42))
+    for key, section in config.datasets.items():
+        if section.layout is Layout.beir:
+            judged = prepare_judgements(key, section, seed, config.media, look=False)
+            found[key] = judged
+            sets += _sets_of(key, section, judged)
+            continue
+        if section.streaming:
+            rows = _first_of_stream(config, key, section, seed, stream_rows)
+        else:
+            rows = open_rows(key, section, seed, config.media)
+        found[key] = rows
+        sets.append(CheckedSet(key, section, rows))
+    return found, sets
+
+
+def _sets_of(key: str, section: DatasetConfig, judged: RetrievalSet) -> list[CheckedSet]:
+    tables = {"queries": judged.query_rows, "corpus": judged.corpus_rows}
+    return [CheckedSet(f"{key}/{table}", section, rows) for table, rows in tables.items()]
+
+
+def _first_of_stream(config: Config, key: str, section: DatasetConfig, seed: int, count: int | None) -> RowSet:
+    if count is None:
+        raise ConfigError(
+            f"datasets.{key}.streaming: a stream is read while training and only its first rows are looked at. Leave"
+            " out --all, or read the rows without streaming: datasets."
+            f"{key}.streaming=false."
+        )
+    stream = load_stream(key, section, seed)
+    rows = number_rows(key, _to_dataset(key, list(islice(stream, count)), stream.features))
+    columns = declare_columns(key, section.columns, rows.column_names)
+    return keep_columns(key, rows, columns, reader_of(section, config.media))
+
+
+def _to_dataset(key: str, rows: list[dict[str, object]], features: object) -> Dataset:
+    from datasets import Dataset
+
+    if not rows:
+        raise DataError(f"datasets.{key}.path: the stream holds no rows.")
+    return Dataset.from_list(rows, features=features)

@@ -1,0 +1,178 @@
+"""What the model's processor makes of inputs: tokens, what is cut off, pixels before and after its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmst_cli.checking.contents import Numbers
+from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
+from mmst_cli.config.schema import Modality
+from mmst_cli.data.columns import Column, as_input
+from mmst_cli.data.sources import choose_indices
+from mmst_cli.model.checks import produced_pixels
+from mmst_cli.model.parts import encoders_of
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+TEXTS, MEDIA = 20_000, 48  # inputs of a column that are given to the processor at most
+BATCH = 64  # texts at a time
+_NO_LIMIT = 1 << 30  # tokens
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What became of the inputs of a column that were given to the processor."""
+
+    dataset: str
+    column: str
+    looked: int
+    """How many were given to it."""
+    limit: int | None
+    """Tokens of a text at most; None where the model has no such limit."""
+    tokens: Values | None
+    """After the limit; None where inputs don't become tokens that can be counted."""
+    uncut: Values | None
+    """Tokens that each would have without a limit."""
+    rows: Numbers
+    """Rows of the set."""
+    pixels_before: Values | None = None
+    pixels_after: Values | None = None
+
+    @property
+    def cut(self) -> npt.NDArray[np.bool_]:
+        """Which of them lose tokens."""
+        if self.tokens is None or self.uncut is None:
+            return np.zeros(self.looked, dtype=bool)
+        return self.uncut > self.tokens
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        found: dict[str, Any] = {"looked_at": self.looked, "max_tokens": self.limit}
+        if self.tokens is not None:
+            found["tokens"] = quantiles(self.tokens)
+            found["truncated"] = int(self.cut.sum())
+        if self.pixels_before is not None and self.pixels_after is not None:
+            found |= {"pixels": quantiles(self.pixels_before), "pixels_seen": quantiles(self.pixels_after)}
+        return found
+
+
+def quantiles(values: Values) -> dict[str, float]:
+    """Return least, 5%, median, 95% and largest of the values that are known."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {}
+    levels = {"min": 0.0, "p5": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
+    return {name: float(np.quantile(known, level)) for name, level in levels.items()}
+
+
+def process_columns(model: SentenceTransformer, checked: Checked) -> list[Processed]:
+    """Give a sample of every column to the processor: up to 20,000 texts and 48 of anything else.
+
+    Args:
+        model: the model; its weights need not be there.
+        checked: what was looked at; only what can be read is processed.
+    """
+    found = []
+    for number in range(len(checked.sets)):
+        for place, column in enumerate(checked.inputs(number)):
+            rows = checked.looked[number]
+            looks = checked.looks_of(number, place)[rows]
+            rows = rows[[not checked.looks.error[look] for look in looks]]
+            at_most = TEXTS if column.modality is Modality.text else MEDIA
+            rows = rows[choose_indices(len(rows), at_most, seed=0)]
+            if len(rows):
+                found.append(_process(model, checked, number, column, rows))
+    return found
+
+
+def _process(model: SentenceTransformer, checked: Checked, number: int, column: Column, rows: Numbers) -> Processed:
+    checked_set = checked.sets[number]
+    values = (as_input(checked_set.rows.value_at(column, int(row)), column.modality) for row in rows)
+    where = (checked_set.name, column.name, len(rows))
+    if column.modality is Modality.text:
+        return _process_texts(model, where, list(values), rows)
+    if column.modality is Modality.image:
+        before, after, tokens = [], [], []
+        for value in values:
+            before.append(value.width * value.height)
+            after.append(produced_pixels(model, value))
+            tokens.append(_tokens_of(model, Modality.image, [value]))
+        counted_tokens = None if tokens[0] is None else np.array(tokens, dtype=np.float64).reshape(-1)
+        return Processed(*where, None, counted_tokens, None, rows, np.array(before, float), np.array(after, float))
+    tokens = [_tokens_of(model, column.modality, [value]) for value in values]
+    known = None if tokens[0] is None else np.array(tokens, dtype=np.float64).reshape(-1)
+    return Processed(*where, None, known, None, rows)
+
+
+def _process_texts(
+    model: SentenceTransformer, where: tuple[str, str, int], texts: list[Any], rows: Numbers
+) -> Processed:
+    encoder = encoders_of(model, Modality.text)[0]
+    limit = getattr(encoder, "max_seq_length", None)
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]["text"]))  # alike in a batch, little padding
+    tokens = np.zeros(len(texts))
+    for first in range(0, len(order), BATCH):
+        batch = order[first : first + BATCH]
+        made = _tokens_of(model, Modality.text, [texts[place] for place in batch])
+        if made is None:
+            return Processed(*where, None, None, None, rows)
+        tokens[batch] = made
+    uncut = tokens.copy()
+    if limit is not None and limit < _NO_LIMIT:
+        with _without_limit(encoder):
+            for place in np.flatnonzero(tokens >= limit).tolist():
+                uncut[place] = _tokens_of(model, Modality.text, [texts[place]])
+    return Processed(*where, limit, tokens, uncut, rows)
+
+
+def _tokens_of(model: SentenceTransformer, modality: Modality, values: list[Any]) -> Values | None:
+    """Return how many tokens each input has; None where the processor says nothing of it."""
+    encoders = encoders_of(model, modality)
+    features = (encoders[0] if encoders else model).preprocess(values)
+    mask = features.get("attention_mask")
+    return None if mask is None or len(mask) != len(values) else mask.sum(dim=1).double().numpy()
+
+
+@contextmanager
+def _without_limit(encoder: Any) -> Iterator[None]:
+    limit = encoder.max_seq_length
+    encoder.max_seq_length = _NO_LIMIT
+    try:
+        yield
+    finally:
+        encoder.max_seq_length = limit
+
+
+def find_truncated(checked: Checked, processed: list[Processed]) -> Iterator[Finding]:
+    """Yield the columns whose texts lose tokens to the model's limit."""
+    for one in processed:
+        cut = np.flatnonzero(one.cut)
+        if not len(cut) or one.tokens is None or one.uncut is None:
+            continue
+        number = next(place for place, checked_set in enumerate(checked.sets) if checked_set.name == one.dataset)
+        column = [declared.name for declared in checked.inputs(number)].index(one.column)
+        lost = one.uncut - one.tokens
+        worst = cut[np.argsort(-lost[cut], kind="stable")]
+        yield Finding(
+            "truncated",
+            one.dataset,
+            one.column,
+            len(cut),
+            one.looked,
+            f"{counted(len(cut), 'text')} are cut at {one.limit:,} tokens and lose"
+            f" {np.median(lost[cut]):,.0f} in the middle, {lost.max():,.0f} at most.",
+            "The model never sees what is cut off. Split these texts, or set model.processor.model_max_length.",
+            [
+                checked.example((number, column, one.rows[i]), note=f"{one.uncut[i]:,.0f} tokens")
+                for i in worst[:EXAMPLES]
+            ],
+        )

@@ -1,0 +1,100 @@
+"""Work cut into parts that several processes do, each kept in a file, so that a killed check goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from threadpoolctl import threadpool_limits
+
+from mmst_cli.errors import WorkError
+
+Task = Callable[[Any], pa.Table]
+
+_task: Task | None = None
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def do_parts(
+    folder: Path, name: str, task: Task, parts: Sequence[Any], workers: int, done: Callable[[int], None]
+) -> list[Path]:
+    """Do every part that isn't there yet, and return the files of all of them in order.
+
+    Args:
+        folder: where the files are kept.
+        name: what they are called, before their number.
+        task: from a part to its table; runs in another process, and the same part must always give the same table.
+        parts: what there is to do.
+        workers: processes.
+        done: told the number of each part that is there.
+
+    Raises:
+        WorkError: a process was killed.
+    """
+    paths = [folder / f"{name}-{number:05d}.parquet" for number in range(len(parts))]
+    waiting = []
+    for number, path in enumerate(paths):
+        if _is_whole(path):
+            done(number)
+        else:
+            waiting.append(number)
+    if not waiting:
+        return paths
+    # Forked where that is safe, so that what was loaded is not loaded again by every worker.
+    how = "fork" if sys.platform == "linux" else "spawn"
+    context = multiprocessing.get_context(how)
+    with ProcessPoolExecutor(min(workers, len(waiting)), context, _begin, (task,)) as pool:
+        running = {pool.submit(_do, parts[number], paths[number]): number for number in waiting}
+        try:
+            for finished in as_completed(running):
+                finished.result()
+                done(running[finished])
+        except BrokenProcessPool as error:
+            raise WorkError(
+                "a process was killed, probably for want of memory. Go on with --resume, with fewer --workers."
+            ) from error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return paths
+
+
+def _begin(task: Task) -> None:
+    global _task
+    _task = task
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threadpool_limits(1)  # as many processes as processors: threads of their own would only wait for one another
+
+
+def _do(part: Any, path: Path) -> None:
+    assert _task is not None
+    partial = path.with_name(f".{path.name}.partial")
+    pq.write_table(_task(part), partial, compression="zstd")
+    partial.replace(path)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowInvalid):
+        return False
+    return True
+
+
+def read_parts(paths: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the tables of parts, one at a time."""
+    for path in paths:
+        yield pq.read_table(path, columns=columns, memory_map=False)
