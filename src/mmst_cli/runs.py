@@ -47,6 +47,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def skipped_rows(self) -> Path:
+        """A line per broken row that was left out; not there if none was."""
+        return self.path / "skipped_rows.jsonl"
+
+    @property
     def model(self) -> Path:
         """The final model, an ordinary sentence-transformers folder."""
         return self.path / "model"
@@ -101,8 +106,9 @@ class RunFolder:
         self.refuse_to_clear()
         for entry in [*self._checkpoint_folders(), self.model, self.evaluations]:
             shutil.rmtree(entry, ignore_errors=True)
-        for name in ("config.yaml", "overrides.txt", "environment.json", "log.txt", "metrics.jsonl", "report.html"):
-            (self.path / name).unlink(missing_ok=True)
+        named = (self.config, self.environment, self.log, self.metrics, self.skipped_rows, self.report)
+        for path in (*named, self.path / "overrides.txt"):
+            path.unlink(missing_ok=True)
 
     def log_metrics(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""

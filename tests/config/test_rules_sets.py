@@ -76,6 +76,8 @@ def triplet(negative):
         triplet(", take: 1"),
         [column("parts: {text: ocr, image: scan}")],
         [column("modality: mixed, parts: {text: ocr}")],
+        ["datasets.pairs.on_bad_row=skip"],
+        ["datasets.eval.on_bad_row=skip", "datasets.eval.max_bad_rows=0"],
         [column("modality: image, pages: all")],
         [column("modality: image, pages: [1, 3]")],
         [said("'Is this {page}? {{yes}}'")],
@@ -133,6 +135,15 @@ def test_what_is_right_passes(load, overrides):
         (["datasets.pairs.streaming=true", ALONE], "training.batch_sampler", ["no_duplicates", "Leave it out"]),
         ([*STREAM, ALONE, "datasets.pairs.max_rows=5"], "datasets.pairs.max_rows", ["a stream gives one after"]),
         ([*STREAM, ALONE, "datasets.pairs.weight=2"], "datasets.pairs.weight", ["a stream gives one after"]),
+        # broken rows
+        (["datasets.pairs.on_bad_row=skp"], "datasets.pairs.on_bad_row", ["error, skip"]),
+        (["datasets.pairs.max_bad_rows=5"], "datasets.pairs.max_bad_rows", ["Set on_bad_row: skip"]),
+        (
+            ["datasets.pairs.on_bad_row=skip", "datasets.pairs.max_bad_rows=-1"],
+            "datasets.pairs.max_bad_rows",
+            ["found -1", "0 or more"],
+        ),
+        ([BEIR, "datasets.eval.on_bad_row=skip"], "datasets.eval.on_bad_row", ["judgements", "leave on_bad_row out"]),
         # prompts
         (["prompts.positve=x"], "prompts.positve", ["anchor, positive, negative", "Did you mean positive?"]),
         (["prompts.label=x"], "prompts.label", ["prompts go by role"]),

@@ -6,7 +6,7 @@ from mmst_cli.config.loss_stacks import loss_keys, loss_layers, training_dataset
 from mmst_cli.config.rules_columns import check_columns
 from mmst_cli.config.rules_mining import mined_columns
 from mmst_cli.config.rules_roles import check_roles
-from mmst_cli.config.schema import Config, DatasetConfig, Layout, Modality, Role, Use
+from mmst_cli.config.schema import Config, DatasetConfig, Layout, Modality, OnBadRow, Role, Use
 
 TABLE_OF = {Role.anchor: "queries", Role.positive: "corpus"}
 """In which table of layout beir a column of a role stands."""
@@ -23,6 +23,7 @@ def check_datasets(config: Config) -> list[str]:
             faults.append(f"{key}.columns: none is declared. List the columns to use, each with its role.")
         if dataset.max_rows is not None and dataset.max_rows < 1:
             faults.append(f"{key}.max_rows: found {dataset.max_rows}; it is 1 or more. Leave it out for all rows.")
+        faults += _check_bad_rows(dataset, key)
         if dataset.layout is Layout.beir:
             faults += _check_judgements(dataset, key)
         faults += check_columns(dataset, key)
@@ -77,6 +78,24 @@ def warn_of_id_columns(config: Config) -> list[str]:
         and declared.modality is Modality.text
         and declared.role is not Role.label
     ]
+
+
+def _check_bad_rows(dataset: DatasetConfig, key: str) -> list[str]:
+    skips, at_most = dataset.on_bad_row is OnBadRow.skip, dataset.max_bad_rows
+    faults = []
+    if skips and dataset.layout is Layout.beir:
+        faults.append(
+            f"{key}.on_bad_row: the judgements of layout beir are about its rows, so that leaving some out would change"
+            " what is measured. Mend the rows, and leave on_bad_row out."
+        )
+    if at_most is not None and at_most < 0:
+        faults.append(f"{key}.max_bad_rows: found {at_most}; it is 0 or more.")
+    if at_most is not None and not skips:
+        faults.append(
+            f"{key}.max_bad_rows: the first broken row is an error, so there is nothing to limit. Set on_bad_row: skip,"
+            " or leave it out."
+        )
+    return faults
 
 
 def _check_judgements(dataset: DatasetConfig, key: str) -> list[str]:

@@ -26,6 +26,13 @@ class Layout(StrEnum):
     beir = "beir"
 
 
+class OnBadRow(StrEnum):
+    """What becomes of a row of which an input can't be read."""
+
+    error = "error"
+    skip = "skip"
+
+
 class Role(StrEnum):
     """What a column is to the loss; losses go by position: anchor, positive, negatives as listed, label."""
 
@@ -237,6 +244,10 @@ class DatasetConfig:
     """Role to prompt for this dataset's columns, in training; the `prompts` of the file where left out."""
     allow_urls: bool = False
     """Fetch media that are given as http(s) addresses. Refused otherwise."""
+    on_bad_row: OnBadRow = OnBadRow.error
+    """error stops at a row that can't be read; skip leaves it out, tells of it and lists it in `skipped_rows.jsonl`."""
+    max_bad_rows: int | None = None
+    """With `on_bad_row: skip`: more broken rows than this are an error; 100 if left out."""
     mine: MineConfig | None = None
     """Mine hard negatives before training, kept in the cache until data, model or settings change; `{}` as it comes."""
     columns: dict[str, ColumnConfig] = MISSING

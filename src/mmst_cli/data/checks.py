@@ -41,7 +41,7 @@ def check_types(rows: RowSet, *, lists: bool) -> None:
                 raise DataError(
                     f"datasets.{rows.key}, row 0, column {column.name}: a label is a number, found {stored}."
                 )
-        for modality, source in _media_and_texts(column):
+        for modality, source in media_and_texts(column):
             _check_type(rows, column, modality, source)
         if not lists and has_lists(rows, column):
             raise DataError(
@@ -60,13 +60,13 @@ def check_inputs(rows: RowSet, seed: int) -> None:
     looked_at: dict[tuple[Modality, str], set[int]] = {}
     for column in rows.columns:
         _check_nothing_missing(rows, column)
-        sources = _media_and_texts(column)
+        sources = media_and_texts(column)
         for modality, source in sources:
             if modality is not Modality.text and (modality, source) not in looked_at:
                 looked_at[modality, source] = find_broken(rows, source, modality)
         if column.role is Role.label or column.modalities == (Modality.text,):
             continue
-        broken = _drawn(rows, {row for source in sources for row in looked_at.get(source, ())})
+        broken = rows_drawn_of(rows, {row for source in sources for row in looked_at.get(source, ())})
         for row in sorted(broken | chosen):
             try:
                 rows.value_at(column, row)
@@ -95,7 +95,7 @@ def sample_rows(count: int, seed: int) -> list[int]:
     return sorted({0, count - 1, *chosen})
 
 
-def _media_and_texts(column: Column) -> list[tuple[Modality, str]]:
+def media_and_texts(column: Column) -> list[tuple[Modality, str]]:
     """Return (modality, stored column) of what a column is read from, but for labels and what fills up texts."""
     if column.role is Role.label:
         return []
@@ -136,18 +136,19 @@ def _check_nothing_missing(rows: RowSet, column: Column) -> None:
     """Every input must be there, or of several parts at least one. Reading a chat says what it needs."""
     if column.message:
         return
-    missing = [_empty_rows(rows.source, source) for source in column.sources]
+    missing = [empty_rows(rows.source, source) for source in column.sources]
     if nowhere := set.intersection(*missing):
         what = "nothing there" if len(missing) == 1 else f"nothing in {' and '.join(column.sources)}"
         raise DataError(f"{place_of(rows, min(nowhere), column.name)}: {what}. Remove the row, or fill it.")
 
 
-def _empty_rows(rows: Dataset, name: str) -> set[int]:
+def empty_rows(rows: Dataset, name: str) -> set[int]:
+    """Return the rows in whose cell of a column nothing is."""
     return {start + index for start, chunk in column_chunks(rows, name) for index in empty_cells(chunk)}
 
 
-def _drawn(rows: RowSet, stored: set[int]) -> set[int]:
-    """Return where the rows that are drawn mean these stored ones."""
+def rows_drawn_of(rows: RowSet, stored: set[int]) -> set[int]:
+    """Return the places of the drawn rows that mean these stored ones."""
     if rows.stored is None or not stored:
         return stored
     return {index for index, row in enumerate(rows.rows[ROW]) if row in stored}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from mmst_cli.config.schema import Modality, Role
+from mmst_cli.config.schema import Modality, OnBadRow, Role
 from mmst_cli.data.cells import to_array
 from mmst_cli.data.templates import Message, fill
 from mmst_cli.errors import DataError
@@ -69,6 +69,8 @@ class Column:
             return reader.read(Modality.message, fill(self.message, cells))
         cell = cells[self.sources[0]]
         if self.role is Role.label:
+            if cell is None:
+                raise DataError("there is no label here: the value is empty.")
             return cell
         value = reader.read(self.modality, cell)
         return value["text"] if self.modality is Modality.text else value
@@ -82,7 +84,7 @@ class Column:
         dtypes = dict(self.dtypes)
         found = {}
         for source in self.sources:
-            cell = row[source] if self.entry is None else row[source][self.entry]
+            cell = row[source] if self.entry is None else _entry_in(row[source], self.entry)
             found[source] = to_array(cell, dtypes[source]) if source in dtypes else cell
         return found
 
@@ -104,6 +106,8 @@ class RowSet:
     """Where ``rows`` says which row, or which entry of it, is meant: those rows."""
     listed: str | None = None
     """The stored column whose entries those are."""
+    on_bad_row: OnBadRow = OnBadRow.error
+    """Whether who draws a row that can't be read stops there or leaves it out."""
     _narrowed: dict[str, RowSet] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -129,8 +133,13 @@ class RowSet:
         Raises:
             DataError: an input can't be read; the message names dataset, row and column.
         """
+        return dict(self.read_each(row))
+
+    def read_each(self, row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield (column name, model input) of a drawn row, as :meth:`read` returns them, reading one after another."""
         found = {origin: self.find(row, origin) for origin in dict.fromkeys(c.origin for c in self.columns)}
-        return {c.name: self._input(c, self.read_column(c, found[c.origin])) for c in self.columns}
+        for column in self.columns:
+            yield column.name, self._input(column, self.read_column(column, found[column.origin]))
 
     def _input(self, column: Column, value: Any) -> Any:
         return value if column.role is Role.label else as_input(value, column.modality)
@@ -178,9 +187,13 @@ class RowSet:
         try:
             return column.read(row, self.reader)
         except DataError as error:
-            number = row.get(ROW)
-            at = f"row {number}" if number is not None else "a row of the stream"
-            raise DataError(f"datasets.{self.key}, {at}, column {column.name}: {error}") from error
+            raise DataError(f"{place(self.key, row.get(ROW), column.name)}: {error}") from error
+
+
+def place(key: str, number: int | None, column: str) -> str:
+    """Return where an input is, for messages; the rows of a stream have no number."""
+    at = f"row {number}" if number is not None else "a row of the stream"
+    return f"datasets.{key}, {at}, column {column}"
 
 
 def as_input(value: Any, modality: Modality | str) -> Any:
@@ -203,8 +216,13 @@ def named_file(cell: Any) -> str | None:
 def entry_of(cell: Any, entry: int) -> Any:
     """Return one input of a cell that is several: from 0 of a list, from 1 of the pages of a document."""
     if isinstance(cell, list):
-        return cell[entry]
+        return _entry_in(cell, entry)
     return f"{named_file(cell)}#{entry}" if entry else cell
+
+
+def _entry_in(cell: list[Any] | None, entry: int) -> Any:
+    """Return an entry; None where there is none, which is a broken row that may be left out."""
+    return cell[entry] if cell is not None and entry < len(cell) else None
 
 
 def _select(rows: Any, names: set[str]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ import numpy as np
 import xxhash
 
 from mmst_cli.config.schema import Modality, Role
-from mmst_cli.data.columns import Column, RowSet, entry_of
+from mmst_cli.data.bad_rows import BadRow
+from mmst_cli.data.columns import ENTRY, ROW, Column, RowSet, entry_of
 from mmst_cli.data.nested import BATCH, parse_json
 from mmst_cli.data.templates import MEDIA, fill
 from mmst_cli.errors import DataError
@@ -24,21 +25,27 @@ if TYPE_CHECKING:
 ENDS = 65_536  # bytes read of each end of a file
 
 
-def row_keys(rows: RowSet) -> Dataset:
+def row_keys(rows: RowSet, broken: Sequence[BadRow] = ()) -> Dataset:
     """Return rows of one string for each input column: equal where the inputs are, so that batches can be drawn by it.
 
     A text stands for itself. Media are told apart by their stored content, files by their size and both of
     their ends: the same page in another encoding counts as another page, which decoding all rows would tell.
     Labels are kept as they are, for batches by label.
+
+    Args:
+        rows: the rows.
+        broken: those of which it is known that they will be left out of their batches.
     """
     from datasets import Dataset
 
-    keys = {}
+    keys: dict[str, list[Any]] = {}
     for column in rows.columns:
         if column.role is Role.label:
             keys[column.name] = list(rows.rows[column.sources[0]])
         else:
             keys[column.name] = column_keys(rows, column)
+    if broken:
+        _set_apart(rows, keys, broken)
     return Dataset.from_dict(keys)
 
 
@@ -75,8 +82,35 @@ def _read_batches(rows: Any) -> Iterator[dict[str, Any]]:
             yield dict(zip(batch, values, strict=True))
 
 
+def _set_apart(rows: RowSet, keys: Mapping[str, list[str]], broken: Sequence[BadRow]) -> None:
+    """Give broken inputs keys of their own.
+
+    They will be left out of their batches. Until then, being alike as empty cells and files are, they would put
+    whole rows into other batches than those they would be in if nothing was broken.
+    """
+    labels = {column.name for column in rows.with_role(Role.label)}
+    known = {bad.identity: bad for bad in broken if bad.column not in labels}
+    numbers, entries = list(rows.rows[ROW]), [None] * len(rows)
+    if rows.stored is not None:
+        stored, entries = list(rows.stored[ROW]), list(rows.rows[ENTRY])
+        numbers = [stored[number] for number in numbers]
+    for place, (number, entry) in enumerate(zip(numbers, entries, strict=True)):
+        for identity in {(number, None, None), (number, entry, None)} & known.keys():
+            keys[known[identity].column][place] = _hash(identity)
+
+
+def _hash(value: object) -> str:
+    return xxhash.xxh3_128(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def _key(column: Column, row: Mapping[str, Any], reader: Reader) -> str:
-    cells = column.cells(row)
+    try:
+        return _key_of_cells(column, column.cells(row), reader)
+    except DataError:  # reading it says why, and which row it is
+        return _hash([row[source] for source in column.sources])
+
+
+def _key_of_cells(column: Column, cells: Mapping[str, Any], reader: Reader) -> str:
     if column.parts:
         return _key_of_parts({modality: cells[source] for modality, source in column.parts}, reader)
     if column.message:

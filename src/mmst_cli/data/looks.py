@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmst_cli.config.schema import Modality
+from mmst_cli.config.schema import Modality, OnBadRow
 from mmst_cli.data.columns import RowSet
 from mmst_cli.data.endings import HEAD, TAIL, ends_of, looks_broken
 from mmst_cli.data.nested import nested_media
@@ -28,15 +28,16 @@ MAX_FILES = 20_000  # files opened for the look at their ends; embedded media ar
 def find_broken(rows: RowSet, name: str, modality: Modality) -> set[int]:
     """Return the stored rows whose media don't begin or end as their format does.
 
+    Where broken rows are left out, those whose file isn't there are among them.
+
     Raises:
         DataError: a file isn't there; the message names the row.
     """
     stored = rows.source
     if modality in (Modality.mixed, Modality.message):
         return _find_broken_parts(rows, stored, name)
-    files = locate_files(rows, name, modality, named_files(stored, name))
     embedded = {row for row, content in embedded_media(stored, name) if looks_broken(modality, *_ends(content))}
-    return embedded | _broken_files(modality, files)
+    return embedded | _broken_of_named(rows, name, modality, named_files(stored, name))
 
 
 def _find_broken_parts(rows: RowSet, stored: Dataset, name: str) -> set[int]:
@@ -48,8 +49,15 @@ def _find_broken_parts(rows: RowSet, stored: Dataset, name: str) -> set[int]:
         elif looks_broken(modality, *_ends(value)):
             broken.add(row)
     for modality, files in named.items():
-        broken |= _broken_files(modality, locate_files(rows, name, modality, files))
+        broken |= _broken_of_named(rows, name, modality, files)
     return broken
+
+
+def _broken_of_named(rows: RowSet, name: str, modality: Modality, named: Iterable[NamedFile]) -> set[int]:
+    if rows.on_bad_row is OnBadRow.error:
+        return _broken_files(modality, locate_files(rows, name, modality, named))
+    files, lost = _locate_those_there(rows.reader, modality, named)
+    return lost | _broken_files(modality, files)
 
 
 def _ends(content: bytes | memoryview) -> tuple[bytes, bytes]:
@@ -79,11 +87,26 @@ def locate_files(rows: RowSet, name: str, modality: Modality, named: Iterable[Na
             located.append((row, _locate(rows.reader, path)))
         except DataError as error:
             raise DataError(f"{place_of(rows, row, name)}: {error}") from error
-    missing = first_missing(located, folders=modality is Modality.video)
-    if missing is not None:
-        row, path = missing
+    missing = missing_files(located, folders=modality is Modality.video)
+    if missing:
+        row, path = missing[0]
         raise DataError(f"{place_of(rows, row, name)}: no such {modality} file: {path[:SHOWN]}")
     return [(row, Path(path)) for row, path in located]
+
+
+def _locate_those_there(
+    reader: Reader, modality: Modality, named: Iterable[NamedFile]
+) -> tuple[list[tuple[int, Path]], set[int]]:
+    """Return (row, file) of the files that can be had, and the rows of the others."""
+    located: list[NamedFile] = []
+    lost: set[int] = set()
+    for row, path in named:
+        try:
+            located.append((row, _locate(reader, path)))
+        except DataError:  # reading it says why
+            lost.add(row)
+    lost |= {row for row, _ in missing_files(located, folders=modality is Modality.video)}
+    return [(row, Path(path)) for row, path in located if row not in lost], lost
 
 
 def _locate(reader: Reader, path: str) -> str:
@@ -93,8 +116,8 @@ def _locate(reader: Reader, path: str) -> str:
     return str(split_page(file)[0]) if names_pdf(file) else file
 
 
-def first_missing(paths: Iterable[NamedFile], *, folders: bool = False) -> NamedFile | None:
-    """Return the first file that isn't there, listing each folder once instead of asking per file."""
+def missing_files(paths: Iterable[NamedFile], *, folders: bool = False) -> list[NamedFile]:
+    """Return the files that aren't there, by row, listing each folder once instead of asking per file."""
     by_folder: dict[Path, list[NamedFile]] = defaultdict(list)
     for row, path in paths:
         by_folder[Path(path).parent].append((row, path))
@@ -102,7 +125,7 @@ def first_missing(paths: Iterable[NamedFile], *, folders: bool = False) -> Named
     for folder, entries in by_folder.items():
         present = _names_in(folder, folders)
         missing += [(row, path) for row, path in entries if Path(path).name not in present]
-    return min(missing, key=lambda entry: entry[0], default=None)
+    return sorted(missing, key=lambda entry: entry[0])
 
 
 def _names_in(folder: Path, folders: bool) -> set[str]:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, Modality
+from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, Modality, OnBadRow
+from mmst_cli.data.bad_rows import BadRows
 from mmst_cli.data.cells import array_type, leave_undecoded
 from mmst_cli.data.checks import check_inputs, check_stream, check_types
 from mmst_cli.data.columns import ORDER, ROW, Column, RowSet
 from mmst_cli.data.shapes import open_lists
+from mmst_cli.data.skipping import drop_bad_rows, look_at_rows, look_at_stream
 from mmst_cli.data.sources import choose_rows, load_rows, load_stream, media_folder
 from mmst_cli.data.templates import parse_template
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
@@ -20,7 +22,15 @@ if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 
-def prepare_rows(key: str, config: DatasetConfig, seed: int = 0, media: MediaConfig | None = None) -> RowSet:
+def prepare_rows(
+    key: str,
+    config: DatasetConfig,
+    seed: int = 0,
+    media: MediaConfig | None = None,
+    bad_rows: BadRows | None = None,
+    *,
+    drop: bool = False,
+) -> RowSet:
     """Load a dataset section, keep its declared columns in order, and check real rows against the declaration.
 
     Args:
@@ -28,15 +38,24 @@ def prepare_rows(key: str, config: DatasetConfig, seed: int = 0, media: MediaCon
         config: the section.
         seed: chooses rows for ``max_rows`` and for the check, and the order of a stream.
         media: how media are read.
+        bad_rows: with ``on_bad_row: skip``, takes the broken rows that are found; they stay where they are, and who
+            draws one leaves it out.
+        drop: with ``on_bad_row: skip``, read every row instead, and return those that can be read.
 
     Raises:
         ConfigError: a declared column isn't there.
         DataError: rows can't be loaded, or aren't what is declared; the message names row and column.
     """
+    bad_rows = bad_rows or BadRows.of({key: config})
     if config.streaming:
-        return _prepare_stream(key, config, seed, reader_of(config, media))
+        return _prepare_stream(key, config, seed, reader_of(config, media), bad_rows)
     row_set = open_rows(key, config, seed, media)
-    check_inputs(row_set, seed)
+    if config.on_bad_row is OnBadRow.error:
+        check_inputs(row_set, seed)
+    elif drop:
+        return drop_bad_rows(row_set, bad_rows)
+    else:
+        look_at_rows(row_set, seed, bad_rows)
     return row_set
 
 
@@ -50,7 +69,8 @@ def open_rows(key: str, config: DatasetConfig, seed: int = 0, media: MediaConfig
     rows = number_rows(key, load_rows(key, replace(config, max_rows=None), seed))
     columns = declare_columns(key, config.columns, rows.column_names)
     rows = choose_rows(rows, config.max_rows, seed)
-    return open_lists(keep_columns(key, rows, columns, reader_of(config, media), lists=True), config.columns)
+    row_set = keep_columns(key, rows, columns, reader_of(config, media), lists=True)
+    return open_lists(replace(row_set, on_bad_row=config.on_bad_row), config.columns)
 
 
 def number_rows(key: str, rows: Dataset) -> Dataset:
@@ -135,7 +155,7 @@ def keep_columns(
     return row_set
 
 
-def _prepare_stream(key: str, config: DatasetConfig, seed: int, reader: Reader) -> RowSet:
+def _prepare_stream(key: str, config: DatasetConfig, seed: int, reader: Reader, bad_rows: BadRows) -> RowSet:
     for name, column in config.columns.items():
         if column.pages is not None or column.take is not None:
             field = "take" if column.pages is None else "pages"
@@ -145,6 +165,9 @@ def _prepare_stream(key: str, config: DatasetConfig, seed: int, reader: Reader) 
             )
     stream = load_stream(key, config, seed)
     columns = declare_columns(key, config.columns, stream.column_names)
-    row_set = keep_columns(key, stream, columns, reader)
-    check_stream(row_set)
+    row_set = replace(keep_columns(key, stream, columns, reader), on_bad_row=config.on_bad_row)
+    if config.on_bad_row is OnBadRow.error:
+        check_stream(row_set)
+    else:
+        look_at_stream(row_set, bad_rows)
     return row_set

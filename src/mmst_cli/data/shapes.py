@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from mmst_cli.config.schema import ColumnConfig, Modality, Role
+from mmst_cli.config.schema import ColumnConfig, Modality, OnBadRow, Role
 from mmst_cli.data.cells import holds_lists
 from mmst_cli.data.columns import ENTRY, ROW, Column, RowSet
 from mmst_cli.data.stored import column_chunks, empty_cells, named_files, place_of
@@ -59,7 +59,10 @@ def has_lists(rows: RowSet, column: Column) -> bool:
 
 
 def _open_list(rows: RowSet, column: Column, take: int | None) -> tuple[list[Column], list[Entries] | None]:
-    """Return the columns that a column of lists becomes, or the entries by row."""
+    """Return the columns that a column of lists becomes, or the entries by row.
+
+    Where broken rows are left out, an empty list stands for one input that isn't there.
+    """
     if column.role is Role.anchor:
         raise ConfigError(
             f"datasets.{rows.key}.columns.{column.name}: the cells are lists, and an anchor is one input."
@@ -68,17 +71,22 @@ def _open_list(rows: RowSet, column: Column, take: int | None) -> tuple[list[Col
     lengths = _lengths(rows, column, take)
     if column.role is Role.negative:
         return _split(rows, column, lengths, take), None
+    if rows.on_bad_row is OnBadRow.skip:
+        lengths = [max(1, length) for length in lengths]
     if 0 in lengths:
         raise DataError(f"{place_of(rows, lengths.index(0), column.name)}: an empty list. Fill it, or remove the row.")
     return [column], [list(range(min(length, take or length))) for length in lengths]
 
 
 def _lengths(rows: RowSet, column: Column, take: int | None) -> list[int]:
-    """Return the lengths of lists, after checking that they and the entries in use are there."""
+    """Return the lengths of lists, after checking that they and the entries in use are there, if they have to be."""
     import pyarrow.compute as compute
 
     found: list[int] = []
     for start, chunk in column_chunks(rows.rows, column.sources[0]):
+        if rows.on_bad_row is OnBadRow.skip:
+            found += [length or 0 for length in compute.list_value_length(chunk).to_pylist()]
+            continue
         for index in empty_cells(chunk):
             raise DataError(f"{place_of(rows, start + index, column.name)}: nothing there. Remove the row, or fill it.")
         lengths = compute.list_value_length(chunk).to_pylist()
@@ -96,7 +104,8 @@ def _lengths(rows: RowSet, column: Column, take: int | None) -> list[int]:
 
 def _split(rows: RowSet, column: Column, lengths: list[int], take: int | None) -> list[Column]:
     """Return one column for each entry of lists of the same length."""
-    shortest, longest = min(lengths), max(lengths)
+    lists = [length for length in lengths if length or rows.on_bad_row is OnBadRow.error] or lengths
+    shortest, longest = min(lists), max(lists)
     if (take is None and shortest != longest) or shortest < (take or 1):
         wanted = f"take is {take}" if take else f"others have {longest}"
         advice = "Fill it, or remove the row." if shortest == 0 else f"Set take: {shortest} to use so many of each."
@@ -121,7 +130,11 @@ def _pages(rows: RowSet, column: Column, wanted: Any) -> list[Entries] | None:
                 continue
             known[path] = found[row] = known.get(path) or page_numbers(located, wanted)
         except DataError as error:
-            raise DataError(f"{place_of(rows, row, column.name)}: {error}") from error
+            if rows.on_bad_row is OnBadRow.error:
+                raise DataError(f"{place_of(rows, row, column.name)}: {error}") from error
+            if isinstance(wanted, list) and split_page(path)[1] is None:
+                found[row] = list(wanted)  # reading these says why
+            continue
         if column.role is Role.anchor and len(found[row]) > 1:
             raise DataError(
                 f"{place_of(rows, row, column.name)}: {path} has {len(found[row])} pages, and an anchor is one input."

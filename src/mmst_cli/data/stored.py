@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mmst_cli.data.columns import ROW, RowSet
+from mmst_cli.data.columns import ROW, RowSet, place
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,7 +18,7 @@ def place_of(rows: RowSet, row: int, column: str) -> str:
     """Return where a stored row is, for messages: the number is that in the source."""
     stored = rows.source
     number = int(stored.select_columns([ROW])[row][ROW]) if ROW in stored.column_names else row
-    return f"datasets.{rows.key}, row {number}, column {column}"
+    return place(rows.key, number, column)
 
 
 def column_chunks(rows: Dataset, name: str) -> Iterator[tuple[int, Any]]:
@@ -39,6 +39,21 @@ def empty_cells(chunk: Any) -> list[int]:
     if contents is not None and paths is not None:
         is_empty = compute.or_(is_empty, compute.and_(compute.is_null(contents), compute.is_null(paths)))
     return compute.indices_nonzero(is_empty).to_pylist() if compute.any(is_empty).as_py() else []  # type: ignore[no-any-return]
+
+
+def rows_with_empty_entries(rows: Dataset, name: str) -> set[int]:
+    """Return the rows whose list holds nothing, or an entry with nothing in it; none where no cell is a list."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    found: set[int] = set()
+    for start, chunk in column_chunks(rows, name):
+        if types.is_list(chunk.type) or types.is_large_list(chunk.type):
+            parents = compute.list_parent_indices(chunk).to_pylist()
+            found |= {start + parents[place] for place in empty_cells(compute.list_flatten(chunk))}
+            lengths = compute.list_value_length(chunk).to_pylist()
+            found |= {start + index for index, length in enumerate(lengths) if not length}
+    return found
 
 
 def named_files(rows: Dataset, name: str) -> Iterator[NamedFile]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmst_cli.config.schema import Config, DatasetConfig, Layout, MediaConfig, Modality
+from mmst_cli.config.schema import Config, Layout, Modality
+from mmst_cli.data.bad_rows import BadRows
 from mmst_cli.data.card import Rows, data_card, held_modalities, readers_of
 from mmst_cli.data.judgements import prepare_judgements
 from mmst_cli.data.preparing import prepare_rows
@@ -32,25 +33,28 @@ class Prepared:
     model: SentenceTransformer
     rows: dict[str, Rows]
     suite: EvaluatorSuite
+    bad_rows: BadRows
 
 
-def prepare(config: Config, terminal: Terminal, datasets: list[str]) -> Prepared:
+def prepare(config: Config, terminal: Terminal, datasets: list[str], bad_rows: BadRows | None = None) -> Prepared:
     """Load and check data, model and evaluators. Nothing is written.
 
     Args:
         config: a config that the rules passed.
         terminal: where to say what was chosen.
         datasets: names of the datasets to load.
+        bad_rows: takes the rows that are left out because they can't be read.
 
     Raises:
         MmstError: the first thing that doesn't fit.
     """
+    bad_rows = bad_rows or BadRows.of(config.datasets, terminal)
     device = default_device(config.training)
     check_precision(config.training, device)
     precision = declared_precision(config.training)
     check_loadable(config.model, device, precision)
     seed = int(config.training.get("seed", 42))
-    rows = {key: _prepare_data(key, config.datasets[key], seed, config.media) for key in datasets}
+    rows = {key: _prepare_data(config, key, seed, bad_rows) for key in datasets}
     for entry in data_card(config, rows):
         terminal.say(f"data: {entry['name']}: {entry['rows']} from {entry['source']}: {entry['columns']}")
     for key, data in rows.items():
@@ -73,12 +77,17 @@ def prepare(config: Config, terminal: Terminal, datasets: list[str]) -> Prepared
         name: build_evaluator(name, section, rows[section.dataset], precision)
         for name, section in config.evaluators.items()
     }
-    return Prepared(model, rows, EvaluatorSuite(evaluators, precision, model_label(config.model)))
+    suite = EvaluatorSuite(evaluators, precision, model_label(config.model))
+    return Prepared(model, rows, suite, bad_rows)
 
 
-def _prepare_data(key: str, section: DatasetConfig, seed: int, media: MediaConfig) -> Rows:
-    prepare_section = prepare_rows if section.layout is Layout.rows else prepare_judgements
-    return prepare_section(key, section, seed, media)
+def _prepare_data(config: Config, key: str, seed: int, bad_rows: BadRows) -> Rows:
+    section = config.datasets[key]
+    if section.layout is Layout.beir:
+        return prepare_judgements(key, section, seed, config.media)
+    # A batch of a training set can do without a row. Evaluators and mining take all rows there are.
+    drop = section.mine is not None or any(evaluator.dataset == key for evaluator in config.evaluators.values())
+    return prepare_rows(key, section, seed, config.media, bad_rows, drop=drop)
 
 
 def _say_decoder(rows: Mapping[str, Rows], terminal: Terminal) -> None:

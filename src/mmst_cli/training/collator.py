@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
-from mmst_cli.config.schema import Role
+from mmst_cli.config.schema import OnBadRow, Role
+from mmst_cli.data.bad_rows import BadRow
 from mmst_cli.data.columns import RowSet
+from mmst_cli.data.skipping import try_read
 from mmst_cli.media.message import clip_options
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 NAME = "dataset_name"
 """Under this key ST's trainer looks for the set that a row is of, to choose the loss."""
+BAD_ROWS = "mmst_bad_rows"
+"""Under this key a batch carries the broken rows that were left out of it, from the worker that found them."""
 
 _TASKS = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
 
@@ -49,15 +53,20 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         return self
 
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
-        """Read and collate rows of one dataset."""
+        """Read and collate rows of one dataset, without those that are broken where they are left out."""
         if not features:
             return {}
         name = features[0].get(NAME)
         self.current = self.row_sets[name or self.nameless]
         self.valid_label_columns = label_columns(self.current)
         kept = {} if name is None else {NAME: name}
-        batch: dict[str, Any] = super().__call__([{**self.current.read(row), **kept} for row in features])
-        return {**batch, NAME: self.current.key}
+        if self.current.on_bad_row is OnBadRow.error:
+            batch: dict[str, Any] = super().__call__([{**self.current.read(row), **kept} for row in features])
+            return {**batch, NAME: self.current.key}
+        read = [try_read(self.current, row) for row in features]
+        bad = [row for row in read if isinstance(row, BadRow)]
+        batch = super().__call__([{**row, **kept} for row in read if not isinstance(row, BadRow)])
+        return {**batch, NAME: self.current.key, **({BAD_ROWS: bad} if bad else {})}
 
     def _resolve_prompts(self, batch: dict[str, Any]) -> Any:
         return self.prompts_of_role.get(self.current.key) or super()._resolve_prompts(batch)

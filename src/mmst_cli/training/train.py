@@ -15,6 +15,7 @@ from mmst_cli.config.loss_stacks import training_datasets
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import Config
+from mmst_cli.data.bad_rows import BadRows
 from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.evaluation.outcome import advised, save_outcome
 from mmst_cli.evaluation.page import write_page
@@ -22,8 +23,8 @@ from mmst_cli.evaluation.prepare import Prepared, prepare
 from mmst_cli.evaluation.results import Evaluation, load_evaluation
 from mmst_cli.evaluation.verdict import verdict
 from mmst_cli.evaluation.watch import watched
-from mmst_cli.model.precision import check_precision, default_device
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
+from mmst_cli.model.precision import check_precision, default_device
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
@@ -73,20 +74,24 @@ def run_training(
     quiet_libraries(terminal)
     # What the arguments and this machine refuse is reported before anything is loaded.
     check_precision(config.training, default_device(config.training))
-    build_arguments(config, run.path)
     check_minings(config)
-    prepared = prepare(config, terminal, list(config.datasets))
+    build_arguments(config, run.path)
+    bad_rows = BadRows.of(config.datasets, terminal)
+    if checkpoint is not None:
+        bad_rows.read_back(run.skipped_rows)
+    prepared = prepare(config, terminal, list(config.datasets), bad_rows)
     job = _Job(config, run, prepared, terminal)
+    job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
     if dry_run:
         return job.try_one_batch()
     if overwrite:
         run.clear()
-    job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
     if checkpoint is None:
         run.write_record(config_to_yaml(config), overrides, _devices(prepared))
     else:
         take_up(run, checkpoint, terminal)
     terminal.log_to(run.log)
+    bad_rows.list_in(run.skipped_rows)
     return job.train(checkpoint)
 
 
@@ -96,11 +101,18 @@ class _Job:
     def __init__(self, config: Config, run: RunFolder, prepared: Prepared, terminal: Terminal) -> None:
         self.config, self.run, self.terminal = config, run, terminal
         self.model, self.rows, self.suite = prepared.model, prepared.rows, prepared.suite
+        self.bad_rows = prepared.bad_rows
         self.loss_rows = loss_rows(config, prepared.rows)
         self.losses = build_losses(config, self.model, self.loss_rows)
         self.before: dict[str, Evaluation] = {}
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
+
+    def mine(self) -> None:
+        """Give the sets that say `mine:` their negatives, or take them from the cache."""
+        if mined := mine_training_sets(self.config, self.rows, self.model, self.terminal):
+            self.rows = {**self.rows, **mined}
+            self.loss_rows = loss_rows(self.config, self.rows)
 
     def train(self, checkpoint: Path | None) -> TrainingResult:
         begun = time.perf_counter()
@@ -108,15 +120,11 @@ class _Job:
         losses = self.losses.values() if isinstance(self.losses, dict) else [self.losses]
         reporter = RunReporter(self.run, self.terminal, MatryoshkaMeter(*losses), list(self._primary_keys()))
         trainer = self._build_trainer(self.run.path, [reporter])
-    def mine(self) -> None:
-        """Give the sets that say `mine:` their negatives, or take them from the cache."""
-        if mined := mine_training_sets(self.config, self.rows, self.model, self.terminal):
-            self.rows = {**self.rows, **mined}
-            self.loss_rows = loss_rows(self.config, self.rows)
-
         reporter.trainer = trainer
         self._check_best_metric(trainer, metrics)
         training_seconds = self._train(trainer, reporter, checkpoint)
+        for sentence in self.bad_rows.summary():
+            self.terminal.say(sentence)
         after = self._evaluate_after(trainer)
         result = self._finish(trainer, after, begun, training_seconds)
         show_result(result, self.run, self.terminal)
@@ -148,6 +156,7 @@ class _Job:
             evaluator=self.suite if self.suite.evaluators else None,
             callbacks=callbacks,
             write_card=lambda target: write_card(target, self._card({}, "")),
+            bad_rows=self.bad_rows,
         )
 
     def _card(self, after: dict[str, Evaluation], summary: str) -> str:

@@ -16,10 +16,11 @@ from torch import nn
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mmst_cli.config.schema import Role
+from mmst_cli.data.bad_rows import BadRows
 from mmst_cli.data.columns import RowSet
 from mmst_cli.data.keys import row_keys
 from mmst_cli.errors import ConfigError, DataError
-from mmst_cli.training.collator import TypedCollator, label_columns, routed_tasks
+from mmst_cli.training.collator import BAD_ROWS, NAME, TypedCollator, label_columns, routed_tasks
 
 _DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
 
@@ -34,6 +35,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         prompts: dataset to column to prompt.
         write_card: writes a model card into a folder, in place of the generated one, which would decode
             rows and embed texts as media to describe them.
+        bad_rows: takes the rows that are left out of their batches because they can't be read.
         arguments: what SentenceTransformerTrainer takes.
     """
 
@@ -45,8 +47,10 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         loss: nn.Module | Mapping[str, nn.Module],
         prompts: Mapping[str, Mapping[str, str]],
         write_card: Callable[[Path], None],
+        bad_rows: BadRows | None = None,
         **arguments: Any,
     ) -> None:
+        self.bad_rows = bad_rows or BadRows({})
         self.row_sets = [*train, *evaluated]
         self.column_prompts, self.write_card = prompts, write_card
         self.data_seconds = 0.0
@@ -84,7 +88,9 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         rows = next(rows for drawn, rows in self.drawn if drawn is dataset)
         keywords["valid_label_columns"] = label_columns(rows)
         if self.args.batch_sampler in _DUPLICATE_FREE:
-            dataset = self.keys[rows.key] = self.keys.get(rows.key) or row_keys(rows)
+            dataset = self.keys[rows.key] = self.keys.get(rows.key) or row_keys(
+                rows, self.bad_rows.of_dataset(rows.key)
+            )
         elif self.args.batch_sampler == BatchSamplers.GROUP_BY_LABEL:
             labels = {column.name: list(rows.rows[column.sources[0]]) for column in rows.with_role(Role.label)}
             dataset = Dataset.from_dict(labels)
@@ -110,6 +116,19 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].strip()) from error
         finally:
             self.data_seconds += time.perf_counter() - begun
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **keywords: Any) -> Any:
+        """Compute the loss of a batch after taking down what was left out of it: in training, evaluation, a dry run.
+
+        Raises:
+            DataError: more rows were left out than may be, or no row is left.
+        """
+        left_out = inputs.pop(BAD_ROWS, ())
+        for bad in left_out:
+            self.bad_rows.add(bad)
+        if left_out and inputs.keys() <= {NAME}:
+            self.bad_rows.refuse_empty_batch(inputs[NAME], len(left_out))
+        return super().compute_loss(model, inputs, *arguments, **keywords)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or os.fspath(self.args.output_dir))
