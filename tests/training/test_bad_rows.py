@@ -300,3 +300,8 @@ def test_what_was_listed_is_read_back(tmp_path, quiet):
     config["datasets"]["train"]["max_bad_rows"] = 2
     with pytest.raises(DataError, match="found 3 broken rows, and 2 may be left out"):
         run(config, tmp_path, quiet, resume=True)
+    whole = Dataset.from_parquet(str(tmp_path / "eval.parquet")).with_format("arrow")[0]["image"][0].as_py()
+    spoil(tmp_path / "train.parquet", dict.fromkeys((1, *late), whole))
+    config["training"]["max_steps"] = 1
+    run(config, tmp_path, quiet, overwrite=True)
+    assert not listed(tmp_path)
