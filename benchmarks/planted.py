@@ -14,7 +14,7 @@ from PIL import Image
 
 from mmst_cli.data.pages import generate_rows
 
-EACH = 20  # rows of each kind; ten kinds
+EACH, EVAL_ROWS = 20, 400  # rows of each of the ten kinds, and of evaluation
 ALTERED = ("re-encoded", "resized", "cropped")
 KINDS = {  # planted kind to the kind of finding that is right
     "truncated file": "broken",
@@ -31,13 +31,15 @@ KINDS = {  # planted kind to the kind of finding that is right
 EXACT = [kind for kind in KINDS if kind.split()[0] not in ALTERED]
 
 
-def plant(folder: Path, rows: int, seed: int = 0) -> dict[int, str]:
+def plant(folder: Path, rows: int, seed: int = 0, *, each: int = EACH, eval_rows: int = EVAL_ROWS) -> dict[int, str]:
     """Write `train.jsonl` (query, image, negative) and `eval.jsonl` (query, image) with their pages as files.
 
     Args:
         folder: an empty folder.
-        rows: rows of training, planted ones included; at least 600.
+        rows: rows of training, planted ones included.
         seed: of what is planted, and where.
+        each: rows of each kind of fault.
+        eval_rows: rows of evaluation.
 
     Returns:
         Row of train to the kind of fault that is planted there.
@@ -45,9 +47,9 @@ def plant(folder: Path, rows: int, seed: int = 0) -> dict[int, str]:
     rng = random.Random(seed)
     (folder / "pages").mkdir(parents=True)
     train = [_write(folder, f"train-{place}", row) for place, row in _generate("train", rows)]
-    evaluation = [_write(folder, f"eval-{place}", row) for place, row in _generate("eval", 400)]
-    places = rng.sample(range(1, rows), EACH * len(KINDS))
-    planted = {place: kind for i, kind in enumerate(KINDS) for place in places[i * EACH : (i + 1) * EACH]}
+    evaluation = [_write(folder, f"eval-{place}", row) for place, row in _generate("eval", eval_rows)]
+    places = rng.sample(range(1, rows), each * len(KINDS))
+    planted = {place: kind for i, kind in enumerate(KINDS) for place in places[i * each : (i + 1) * each]}
     whole = [place for place in range(rows) if place not in planted]
     for place, row in enumerate(train):
         row["negative"] = train[rng.choice([p for p in rng.sample(whole, 2) if p != place])]["image"]

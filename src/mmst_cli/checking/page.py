@@ -67,10 +67,10 @@ def write_page(path: Path, result: CheckResult, config: Config, checked: Checked
 
 
 def _show(checked: Checked, example: Example) -> ShownExample:
-    cells = [
-        ShownCell(place, preview(partial(_read, checked, *cell)))
-        for cell, place in zip(example.cells, example.places, strict=True)
-    ]
+    looks = [preview(partial(_read, checked, *cell)) for cell in example.cells]
+    if example.note:  # which says why, where an input can't be shown
+        looks = [look if look.jpeg or look.text else Preview() for look in looks]
+    cells = [ShownCell(place, look) for place, look in zip(example.places, looks, strict=True)]
     return ShownExample(cells, shorten(example.note))
 
 

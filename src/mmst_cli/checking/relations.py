@@ -142,7 +142,7 @@ def _duplicates(checked: Checked, number: int) -> Iterator[Finding]:
     # Near ones first: identical ones need no second look.
     shown = [
         checked.example(
-            (number, media, first[again[i]]), (number, media, again[i]), note="identical" if same[i] else "nearly so"
+            (number, media, first[again[i]]), (number, media, again[i]), note="identical" if same[i] else "nearly identical"
         )
         for i in np.argsort(same, kind="stable")[:EXAMPLES]
     ]

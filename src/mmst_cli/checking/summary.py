@@ -85,12 +85,13 @@ def show_result(result: CheckResult, sets: Sequence[CheckedSet], terminal: Termi
 def verdict(result: CheckResult) -> str:
     """Return what came of it in a sentence."""
     counts = {harm: sum(finding.harm is harm for finding in result.findings) for harm in Harm}
-    looked = "every row" if result.sample is None else f"up to {result.sample:,} rows of each dataset"
+    looked = "Every row" if result.sample is None else f"Of each dataset up to {result.sample:,} rows"
+    verb = "was" if result.sample is None else "were"
     if not result.findings:
-        return f"Nothing was found in {looked}."
+        return f"{looked} {verb} looked at, and nothing was found."
     words = [f"{count} {harm.name}" for harm, count in counts.items() if count]
-    failed = f"; {', '.join(result.failed)} must be mended" if result.failed else ""
-    return f"{counted(len(result.findings), 'finding')} in {looked}: {', '.join(words)}{failed}."
+    failed = f" Mend first: {', '.join(result.failed)}." if result.failed else ""
+    return f"{looked} {verb} looked at: {counted(len(result.findings), 'finding')}, {', '.join(words)}.{failed}"
 
 
 def _describe(finding: Finding) -> Iterator[RenderableType]:

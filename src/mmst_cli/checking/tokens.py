@@ -130,7 +130,8 @@ def _process_texts(
     if limit is not None and limit < _NO_LIMIT:
         with _without_limit(encoder):
             for place in np.flatnonzero(tokens >= limit).tolist():
-                uncut[place] = _tokens_of(model, Modality.text, [texts[place]])
+                found = _tokens_of(model, Modality.text, [texts[place]])
+                uncut[place] = tokens[place] if found is None else found[0]
     return Processed(*where, limit, tokens, uncut, rows)
 
 
