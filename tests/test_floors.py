@@ -138,7 +138,8 @@ def loaded_by(*arguments, cwd=None):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["train", "--help"], ["eval", "--help"], ["encode", "--help"], ["mine", "--help"]]
+    "arguments",
+    [["--help"], ["--version"], ["train", "--help"], ["eval", "--help"], ["encode", "--help"], ["mine", "--help"]],
 )
 def test_help_loads_no_torch(arguments):
     result, heavy = loaded_by(*arguments)

@@ -31,9 +31,10 @@ def text_pairs():
     def make(count, seed=0):
         rng = random.Random(seed)
         queries = [" ".join(rng.sample(WORDS, rng.randint(2, 5))) for _ in range(max(1, 2 * count // 3))]
-        answers = [" ".join(rng.sample(WORDS, rng.randint(5, 12))) for _ in range(max(1, 5 * count // 6))]
-        pairs = [(rng.choice(queries), rng.choice(answers)) for _ in range(count)]
-        return [{"query": q, "answer": a} for q, a in dict.fromkeys(pairs)]
+        answers = [f"{query} {' '.join(rng.sample(WORDS, rng.randint(1, 8)))}" for query in queries]
+        pairs = [(query, rng.choice(answers)) for query in rng.choices(queries, k=count // 4)]
+        pairs += list(zip(queries, answers, strict=True))
+        return [{"query": q, "answer": a} for q, a in dict.fromkeys(rng.sample(pairs, len(pairs)))]
 
     return make
 

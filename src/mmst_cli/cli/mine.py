@@ -104,7 +104,7 @@ def mine(
             options,
             terminal,
             lambda section, added: (
-                f"train on it by\n{dataset_section(section, output, added)}"
+                dataset_section(section, output, added)
                 if found.path is None
                 else training_command(found.path, overrides or [], found.dataset, section, output, added)
             ),

@@ -11,7 +11,8 @@ import numpy as np
 
 from mmst_cli.config.rules_mining import LIMITS
 from mmst_cli.config.schema import MineConfig, Role
-from mmst_cli.data.columns import RowSet
+from mmst_cli.data.columns import ROW, RowSet
+from mmst_cli.data.negatives import drawn_from
 from mmst_cli.html.previews import Preview, preview
 from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
 from mmst_cli.mining.search import Found
@@ -25,7 +26,7 @@ REFUSED, NEGATIVES = 5, 5  # documents of each that are shown
 
 @dataclass(frozen=True)
 class Shown:
-    """A document beside an anchor, its similarity, and why it was refused."""
+    """A document beside an anchor: its row in the source, its similarity, and why it was refused."""
 
     document: Preview
     row: int
@@ -109,6 +110,8 @@ class _Looker:
         self.rows, self.found = rows, found
         self.anchor, self.positive = rows.with_role(Role.anchor)[0], rows.with_role(Role.positive)[0]
         self.documents: dict[int, Preview] = {}
+        numbers = list(rows.source[ROW])
+        self.number_of = [int(numbers[place]) for place in drawn_from(rows)[0].tolist()]
         self.score_of = dict(zip(found.kept.tolist(), found.scores[:, 0].tolist(), strict=True))
 
     def card(self, anchor: int) -> Card:
@@ -117,7 +120,7 @@ class _Looker:
         mined = [(p, s) for p, s in zip(*self._chosen(anchor), strict=True) if p >= 0]
         negatives = [self._shown(place, score) for place, score in mined[:NEGATIVES]]
         return Card(
-            row,
+            self.number_of[row],
             self._preview(self.anchor, row),
             self._positives(anchor),
             negatives,
@@ -155,7 +158,7 @@ class _Looker:
         row = int(self.found.documents.first_row[place])
         if place not in self.documents:
             self.documents[place] = self._preview(self.positive, row)
-        return Shown(self.documents[place], row, score, reason)
+        return Shown(self.documents[place], self.number_of[row], score, reason)
 
     def _preview(self, column: Any, row: int) -> Preview:
         read: Callable[[], Any] = lambda: (column.modality, self.rows.value_at(column, row))  # noqa: E731

@@ -119,17 +119,17 @@ def check_output(places: Places, section: DatasetConfig, *, resume: bool, overwr
             raise RunError(f"--output: {path} exists. Name another file, or add --overwrite.")
 
 
-def begin_work(places: Places, job: dict[str, Any], *, resume: bool, overwrite: bool) -> MiningFacts | None:
-    """Make the work folder, or take up one that is there.
+def take_up(places: Places, job: dict[str, Any], *, resume: bool, overwrite: bool) -> MiningFacts | None:
+    """Check that what is there is of the same job; nothing is written.
 
     Returns:
-        What was found, if the output stands already by this very job and nothing is left to do.
+        What was found, if the output stands already and nothing is left to do.
 
     Raises:
         RunError: what is there is of another job; the message names what differs.
     """
     if overwrite:
-        shutil.rmtree(places.work, ignore_errors=True)
+        return None
     if places.work.is_dir():
         # Killed before it was written down what for, nothing else is there.
         if before := _read_job(places.work / JOB):
@@ -138,9 +138,15 @@ def begin_work(places: Places, job: dict[str, Any], *, resume: bool, overwrite: 
         written = _read_metadata(places.output)
         _refuse_other(places.output, written.get("job", {}), job)
         return MiningFacts(**written["facts"])
+    return None
+
+
+def begin_work(places: Places, job: dict[str, Any], *, overwrite: bool) -> None:
+    """Make the work folder, unless it is there to go on with."""
+    if overwrite:
+        shutil.rmtree(places.work, ignore_errors=True)
     places.work.mkdir(parents=True, exist_ok=True)
     write_json(places.work / JOB, job)
-    return None
 
 
 def _read_metadata(output: Path) -> dict[str, Any]:

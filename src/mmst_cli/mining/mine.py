@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
+from mmst_cli.data.bad_rows import BadRows
 from mmst_cli.data.columns import RowSet
 from mmst_cli.data.preparing import prepare_rows
 from mmst_cli.data.sources import load_rows
@@ -17,13 +18,13 @@ from mmst_cli.errors import WorkError
 from mmst_cli.media.reading import Reader
 from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.identity import model_identity, rows_identity
-from mmst_cli.mining.job import MiningOptions, Places, begin_work, check_output, describe_job
+from mmst_cli.mining.job import MiningOptions, Places, begin_work, check_output, describe_job, take_up
 from mmst_cli.mining.output import Output, new_columns
 from mmst_cli.mining.search import Search, mine_rows
-from mmst_cli.mining.second import check_second, kind_of_column, load_second
+from mmst_cli.mining.second import check_second, load_second
 from mmst_cli.mining.summary import MiningFacts, MiningResult, advice, facts_of, say_result
 from mmst_cli.model.checkpoint import read_checkpoint_config
-from mmst_cli.model.checks import check_modalities
+from mmst_cli.model.fit import check_columns
 from mmst_cli.model.load import check_loadable, find_model, load_model, model_label
 from mmst_cli.model.media import fit_media
 from mmst_cli.model.precision import check_precision, declared_precision, default_device
@@ -62,15 +63,17 @@ def run_mining(
     model_config = mining_model(config, options.mine)
     check_loadable(model_config, device, declared_precision(config.training))
     quiet_libraries(terminal)
-    rows = prepare_rows(options.dataset, section, options.seed, config.media)
+    bad_rows = BadRows.of({options.dataset: section}, terminal)
+    rows = prepare_rows(options.dataset, section, options.seed, config.media, bad_rows, drop=True)
     source = load_rows(options.dataset, replace(section, max_rows=None), options.seed)
     added = new_columns(source.column_names, rows.with_role(Role.positive)[0], options.mine.num_negatives)
     sentence = next_step(section, added) if next_step else ""
     job = describe_job(config, section, options, rows_identity(rows), identities(config, options.mine, options.seed))
-    facts = begin_work(places, job, resume=options.resume, overwrite=options.overwrite)
+    facts = take_up(places, job, resume=options.resume, overwrite=options.overwrite)
     if facts is None:
         search = open_search(config, options.mine, model_config, rows, places.work, options.seed, terminal)
         search = replace(search, rows_per_part=options.rows_per_part)
+        begin_work(places, job, overwrite=options.overwrite)
         facts = _mine(search, source, places, job, options, terminal)
     else:
         terminal.say(f"{options.output} is finished already: nothing is left to do.")
@@ -168,11 +171,11 @@ def open_search(
         rows = replace(rows, reader=Reader(rows.reader.settings, rows.reader.folder, rows.reader.allow_urls))
         fit_media(model, [rows.reader])
     columns = rows.with_role(Role.anchor, Role.positive)
-    check_modalities(model, {f"datasets.{rows.key}.columns.{c.name}.modality": kind_of_column(c) for c in columns})
+    check_columns(model, rows.key, columns)
     second = None
     if mine.second_model is not None:
         second = load_second(mine.second_model, device, precision)
-        check_second(second, *columns[:2])
+        check_second(second, rows.key, *columns)
     label = model_label(model_config)
     checked = f", checked by {mine.second_model}" if second else ""
     each = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"

@@ -72,6 +72,10 @@ def _text(template: str, sources: Mapping[str, str]) -> str:
 
 
 def _plain(column: ColumnConfig) -> dict[str, Any]:
+    """Return the section of a column whose cells are one input each."""
+    if column.parts or column.message:
+        made = {"parts": dict(column.parts)} if column.parts else {"message": [dict(m) for m in column.message]}
+        return {"role": str(column.role), **made}
     return {"role": str(column.role), "modality": str(column.modality)}
 
 

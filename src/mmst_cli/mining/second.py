@@ -16,6 +16,8 @@ from mmst_cli.media.reading import Reader
 from mmst_cli.mining.embedding import Embedder, embed_again
 from mmst_cli.mining.pairs import inner_products, to_similarity
 from mmst_cli.mining.store import FloatArray, Numbers, Side, write_array
+from mmst_cli.model.checkpoint import read_checkpoint_config
+from mmst_cli.model.fit import check_columns
 from mmst_cli.model.load import find_model, load_model
 from mmst_cli.model.media import fit_media
 from mmst_cli.model.precision import Precision
@@ -74,8 +76,6 @@ def is_cross_encoder(name: str) -> bool:
     """Whether a model scores pairs: it says so, or it is a checkpoint with a head that classifies."""
     from sentence_transformers.util import load_file_path
 
-    from mmst_cli.model.checkpoint import read_checkpoint_config
-
     source = find_model(name)
     config = read_checkpoint_config(source, None, "second_model") or {}
     if any(str(kind).endswith("ForSequenceClassification") for kind in config.get("architectures") or []):
@@ -84,30 +84,25 @@ def is_cross_encoder(name: str) -> bool:
     return own is not None and '"CrossEncoder"' in Path(own).read_text(encoding="utf-8")
 
 
-def check_second(second: SecondModel, anchor: Column, positive: Column) -> None:
+def check_second(second: SecondModel, key: str, anchor: Column, positive: Column) -> None:
     """Check that the second model takes what the rows hold.
 
     Raises:
         ModelError: it doesn't.
     """
-    from mmst_cli.model.checks import check_modalities
-
-    kinds = {column: kind_of_column(column) for column in (anchor, positive)}
     if second.cross is None:
-        check_modalities(second.embedding, {f"second_model {second.name}: {c.name}": kind for c, kind in kinds.items()})
+        try:
+            check_columns(second.embedding, key, (anchor, positive))
+        except ModelError as error:
+            raise ModelError(f"second_model: {second.name}: {error}") from error
         return
     taken = {str(modality) for modality in getattr(second.cross, "modalities", ["text"])}
-    for column in kinds:
+    for column in (anchor, positive):
         if missing := [str(modality) for modality in column.modalities if str(modality) not in taken]:
             raise ModelError(
                 f"second_model: {second.name} is a CrossEncoder of {', '.join(sorted(taken))}, and column {column.name}"
                 f" holds {missing[0]}. Take an embedding model, or a CrossEncoder for {missing[0]}."
             )
-
-
-def kind_of_column(column: Column) -> str | tuple[str, ...]:
-    """Return a column's modality, or those of an input of several, as model checks take it."""
-    return tuple(map(str, column.modalities)) if column.parts else str(column.modality)
 
 
 def _of_embedding(

@@ -146,4 +146,7 @@ def say_result(result: MiningResult, mine: MineConfig, terminal: Terminal) -> No
     each = "1 negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
     terminal.show(f"Wrote {result.facts.kept:,} rows with {each} each to {result.output} in {result.seconds:.1f} s.")
     terminal.show(f"look at them: {result.sheet}")
-    terminal.show(f"next: {result.next_step}")
+    if "\n" in result.next_step:
+        terminal.show(f"next, in a config for `mmst train`:\n{result.next_step}")
+    elif result.next_step:
+        terminal.show(f"next: {result.next_step}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.loss_stacks import loss_keys, loss_layers
-from mmst_cli.config.schema import Config, Role
+from mmst_cli.config.schema import Config, Modality, Role
 from mmst_cli.data.card import Rows
 from mmst_cli.data.columns import Column
 from mmst_cli.model.checks import check_dims, check_modalities, check_pixel_bounds
@@ -28,9 +28,21 @@ def check_fit(config: Config, model: SentenceTransformer, rows: Mapping[str, Row
     for name, evaluator in config.evaluators.items():
         dims[f"evaluators.{name}.dims"] = evaluator.dims
     check_dims(model, dims)
-    declared = [(key, column) for key, data in rows.items() for column in data.columns]
-    check_modalities(model, {_place(key, c): _kind(c) for key, c in declared if c.role is not Role.label})
+    for key, data in rows.items():
+        check_columns(model, key, data.columns)
     check_pixel_bounds(model, config.model.processor)
+
+
+def check_columns(model: SentenceTransformer, key: str, columns: Iterable[Column]) -> None:
+    """Check that the model takes what columns of a dataset are declared to hold.
+
+    Of cells that are mappings of several modalities only reading tells what is in them.
+
+    Raises:
+        ModelError: it doesn't; the message begins with the key.
+    """
+    told = [c for c in columns if c.role is not Role.label and (c.parts or c.modality is not Modality.mixed)]
+    check_modalities(model, {_place(key, column): _kind(column) for column in told})
 
 
 def _place(key: str, column: Column) -> str:
