@@ -41,8 +41,8 @@ def test_it_shows_every_finding_with_the_inputs_side_by_side(written):
     leak = text[text.index("</span> leakage") :]
     first = leak[leak.index("<li>") : leak.index("</li>")]
     assert len(re.findall(r"<img [^>]*data:image/jpeg", first)) == 2
-    assert "train, row" in first
-    assert "eval, row" in first
+    assert "train.image row" in first
+    assert "eval.image row" in first
 
 
 def test_markup_in_the_data_is_text(written):

@@ -30,9 +30,9 @@ def test_pages_of_evaluation_in_training_are_found_in_every_column_of_documents(
     held_out = [{"query": "five", "image": picture(0)}, {"query": "six", "image": picture(5)}]
     found = rows_of(check(job(COLUMNS, train=train, eval=held_out)), "leakage")["train"]
     assert found == {
-        0: "identical to eval, row 0, column image",
-        1: "nearly identical to eval, row 0, column image",
-        3: "identical to eval, row 1, column image",
+        0: "identical to eval.image row 0",
+        1: "nearly identical to eval.image row 0",
+        3: "identical to eval.image row 1",
     }
 
 

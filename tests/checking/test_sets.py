@@ -48,7 +48,7 @@ def test_judgements_in_layout_beir_are_two_sets(tmp_path, rows, check, picture):
     result = check(write(tmp_path, change))
     assert set(result.columns) == {"train", "judged/queries", "judged/corpus"}
     leak = next(f for f in result.findings if f.kind == "leakage")
-    assert leak.rows == {5: "identical to judged/corpus, row 0, column image"}
+    assert leak.rows == {5: "identical to judged/corpus.image row 0"}
 
 
 def test_the_first_rows_of_a_stream_are_looked_at(tmp_path, rows, check):

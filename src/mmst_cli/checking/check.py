@@ -16,9 +16,11 @@ from mmst_cli.checking.contents import Numbers, find_contents
 from mmst_cli.checking.distribution import describe, find_skewed_labels
 from mmst_cli.checking.findings import DROPPED, KINDS, Checked, Finding, Harm
 from mmst_cli.checking.inputs import find_bad_inputs
+from mmst_cli.checking.leakage import find_leaks
 from mmst_cli.checking.looks import look_at_contents
-from mmst_cli.checking.outcome import CheckResult, begin_output, check_output, finish_output
+from mmst_cli.checking.outcome import begin_output, check_output, finish_output
 from mmst_cli.checking.relations import find_relations
+from mmst_cli.checking.result import CheckResult
 from mmst_cli.checking.same import find_same
 from mmst_cli.checking.sets import CheckedSet, open_sets
 from mmst_cli.checking.summary import Steps, say_what_is_looked_at, show_result
@@ -181,6 +183,7 @@ def _find(
     """Return all findings in order of harm, and of those the ones that concern most."""
     findings = [
         *find_bad_inputs(checked),
+        *find_leaks(checked),
         *find_relations(checked),
         *find_false_negatives(config, checked),
         *find_truncated(checked, processed),

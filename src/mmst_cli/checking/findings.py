@@ -65,7 +65,7 @@ class Place:
     column: str
 
     def __str__(self) -> str:
-        return f"{self.dataset}, row {self.row}, column {self.column}"
+        return f"{self.dataset}.{self.column} row {self.row}"
 
 
 @dataclass(frozen=True)

@@ -4,54 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from mmst_cli.checking.clean import Cleaned
-from mmst_cli.checking.findings import Finding
+from mmst_cli.checking.findings import Checked
+from mmst_cli.checking.page import write_page
+from mmst_cli.checking.result import PAGE, RESULT, CheckResult
+from mmst_cli.config.schema import Config
 from mmst_cli.errors import RunError
 from mmst_cli.storage import write_json
 
-if TYPE_CHECKING:
-    from mmst_cli.checking.findings import Checked
-    from mmst_cli.config.schema import Config
-
-RESULT, PAGE, WORK, JOB = "check.json", "check.html", ".work", "job.json"
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """What was found."""
-
-    output: Path
-    """The folder with check.json and check.html."""
-    findings: list[Finding]
-    """In order of harm."""
-    columns: dict[str, dict[str, dict[str, Any]]]
-    """Dataset to column to what it holds."""
-    failed: list[str]
-    """Kinds that were found and count as a failure."""
-    cleaned: Cleaned | None
-    sample: int | None
-    """Rows of a dataset that were looked at; None for all."""
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        cleaned = self.cleaned and {
-            "file": str(self.cleaned.path),
-            "kept": self.cleaned.kept,
-            "dropped": self.cleaned.dropped,
-            "reasons": str(self.cleaned.reasons),
-        }
-        return {
-            "sample": self.sample,
-            "failed": self.failed,
-            "findings": [finding.to_dict() for finding in self.findings],
-            "datasets": self.columns,
-            "cleaned": cleaned,
-        }
+WORK, JOB = ".work", "job.json"
 
 
 def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
@@ -101,8 +63,6 @@ def begin_output(output: Path, job: str, *, resume: bool) -> Path:
 
 def finish_output(result: CheckResult, config: Config, checked: Checked) -> None:
     """Write what was found, and remove the parts of the work."""
-    from mmst_cli.checking.page import write_page
-
     write_page(result.output / PAGE, result, config, checked)
     write_json(result.output / RESULT, result.to_dict())
     shutil.rmtree(result.output / WORK, ignore_errors=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.checking.findings import Checked, Example, Finding, Place
-from mmst_cli.checking.outcome import CheckResult
+from mmst_cli.checking.result import CheckResult
 from mmst_cli.checking.summary import holds, verdict
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from mmst_cli.checking.contents import Numbers
 from mmst_cli.checking.findings import Finding, Harm, counted
-from mmst_cli.checking.outcome import PAGE, CheckResult
+from mmst_cli.checking.result import PAGE, CheckResult
 from mmst_cli.checking.sets import CheckedSet
 from mmst_cli.terminal import Terminal
 

@@ -15,13 +15,13 @@ from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
 from mmst_cli.config.schema import Modality
 from mmst_cli.data.columns import Column, as_input
 from mmst_cli.data.sources import choose_indices
-from mmst_cli.model.checks import produced_pixels
+from mmst_cli.model.checks import pixels_of
 from mmst_cli.model.parts import encoders_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-TEXTS, MEDIA = 20_000, 48  # inputs of a column that are given to the processor at most
+TEXTS, MEDIA = 20_000, 32  # inputs of a column that are given to the processor at most
 BATCH = 64  # texts at a time
 _NO_LIMIT = 1 << 30  # tokens
 
@@ -75,7 +75,7 @@ def quantiles(values: Values) -> dict[str, float]:
 
 
 def process_columns(model: SentenceTransformer, checked: Checked) -> list[Processed]:
-    """Give a sample of every column to the processor: up to 20,000 texts and 48 of anything else.
+    """Give a sample of every column to the processor: up to 20,000 texts and 32 of anything else.
 
     Args:
         model: the model; its weights need not be there.
@@ -101,16 +101,14 @@ def _process(model: SentenceTransformer, checked: Checked, number: int, column: 
     if column.modality is Modality.text:
         return _process_texts(model, where, list(values), rows)
     if column.modality is Modality.image:
-        before, after, tokens = [], [], []
-        for value in values:
-            before.append(value.width * value.height)
-            after.append(produced_pixels(model, value))
-            tokens.append(_tokens_of(model, Modality.image, [value]))
-        counted_tokens = None if tokens[0] is None else np.array(tokens, dtype=np.float64).reshape(-1)
-        return Processed(*where, None, counted_tokens, None, rows, np.array(before, float), np.array(after, float))
-    tokens = [_tokens_of(model, column.modality, [value]) for value in values]
-    known = None if tokens[0] is None else np.array(tokens, dtype=np.float64).reshape(-1)
-    return Processed(*where, None, known, None, rows)
+        encoder = encoders_of(model, Modality.image)[0]
+        seen = [(value.width * value.height, encoder.preprocess([value])) for value in values]
+        tokens = [_token_counts(features, 1) for _, features in seen]
+        before, after = ([area for area, _ in seen], [pixels_of(encoder, features) for _, features in seen])
+        return Processed(*where, None, _joined(tokens), None, rows, np.array(before, float), np.array(after, float))
+    return Processed(
+        *where, None, _joined([_tokens_of(model, column.modality, [value]) for value in values]), None, rows
+    )
 
 
 def _process_texts(
@@ -138,9 +136,17 @@ def _process_texts(
 def _tokens_of(model: SentenceTransformer, modality: Modality, values: list[Any]) -> Values | None:
     """Return how many tokens each input has; None where the processor says nothing of it."""
     encoders = encoders_of(model, modality)
-    features = (encoders[0] if encoders else model).preprocess(values)
+    return _token_counts((encoders[0] if encoders else model).preprocess(values), len(values))
+
+
+def _token_counts(features: Any, count: int) -> Values | None:
     mask = features.get("attention_mask")
-    return None if mask is None or len(mask) != len(values) else mask.sum(dim=1).double().numpy()
+    return None if mask is None or len(mask) != count else mask.sum(dim=1).double().numpy()
+
+
+def _joined(found: list[Values | None]) -> Values | None:
+    known = [counts for counts in found if counts is not None]
+    return np.concatenate(known) if len(known) == len(found) else None
 
 
 @contextmanager

@@ -120,7 +120,11 @@ def _bound(processor: Mapping[str, Any], name: str, key: str) -> int | None:
 def produced_pixels(model: SentenceTransformer, image: Image.Image) -> int:
     """Return how many pixels the processor makes of an image."""
     encoder = encoders_of(model, "image")[0]
-    features = encoder.preprocess([image])
+    return pixels_of(encoder, encoder.preprocess([image]))
+
+
+def pixels_of(encoder: Any, features: Mapping[str, Any]) -> int:
+    """Return how many pixels an encoder's processor made of an image, by the features of that image alone."""
     grid = features.get("image_grid_thw")
     if grid is not None:
         patch = int(processor_part(encoder, "image").patch_size)

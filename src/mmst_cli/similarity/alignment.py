@@ -99,13 +99,15 @@ def lay_over(a: Plane, b: Plane, place: Alignment, height: int, width: int) -> t
     return warp(a, height, width, place)[inside], warp(b, height, width)[inside]
 
 
-def largest_difference(a: Plane, b: Plane, region: int) -> float:
+def largest_difference(a: Plane, b: Plane, region: int, *, reach: int = 1, margin: int = 0) -> float:
     """Return the largest mean difference over any square of ``region`` pixels a side, on the scale of the values.
 
-    A pixel differs by how far it is outside of all that the other picture has right around it, so that sharpness,
-    compression and half a pixel's shift count for little, and a missing or recoloured part in full.
+    A pixel differs by how far it is outside of all that the other picture has within ``reach`` pixels around it, so
+    that sharpness, compression and a small shift count for little, and a missing or recoloured part in full. Of
+    every edge ``margin`` pixels don't count.
     """
-    return float(uniform_filter(_apart(a, b), region).max())
+    inner = slice(margin, -margin or None)
+    return float(uniform_filter(_apart(a, b, reach)[inner, inner], region).max())
 
 
 def mean_difference(a: Plane, b: Plane) -> float:
@@ -113,13 +115,13 @@ def mean_difference(a: Plane, b: Plane) -> float:
     return float(_apart(a, b).mean())
 
 
-def _apart(a: Plane, b: Plane) -> Plane:
-    found: Plane = np.maximum(_outside(a, b), _outside(b, a))
+def _apart(a: Plane, b: Plane, reach: int = 1) -> Plane:
+    found: Plane = np.maximum(_outside(a, b, reach), _outside(b, a, reach))
     return found
 
 
-def _outside(a: Plane, b: Plane) -> Plane:
-    lowest, highest = minimum_filter(a, 3), maximum_filter(a, 3)
+def _outside(a: Plane, b: Plane, reach: int) -> Plane:
+    lowest, highest = minimum_filter(a, 2 * reach + 1), maximum_filter(a, 2 * reach + 1)
     found: Plane = np.maximum(0, np.maximum(b - highest, lowest - b))
     return found
 

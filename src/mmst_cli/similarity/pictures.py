@@ -33,6 +33,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 LUMA, CHROMA, SKETCH = 160, 32, 16  # sides in pixels; every picture is squeezed into these squares
 COMPARED = 128  # of the aligned pictures: what moved by a fraction of a pixel is blurred at full size
+COARSE_SIDE, MAX_COARSE = 32, 30.0  # pixels, and the difference there before anything is aligned: copies have 20
 MAX_LUMA, MAX_CHROMA, MIN_CORRELATION = 21.0, 20.0, 0.8
 MAX_SKETCH = 60.0  # difference of sketches beyond which nothing that was done to a picture takes it
 MAX_ASPECT = 1.15  # ratio of aspect ratios
@@ -94,8 +95,11 @@ def are_near(a: Arrays, b: Arrays) -> bool:
     if not may_be_same(a["sketch"][None], b["sketch"][None])[0]:
         return False
     luma_a, luma_b = a["luma"].astype(np.float32), b["luma"].astype(np.float32)
+    # Within two of 32 pixels, as far as anything moves by a cut, there must be something alike.
+    if largest_difference(_shrunk(luma_a), _shrunk(luma_b), 3, reach=2, margin=2) > MAX_COARSE:
+        return False
     coarse = align(luma_a, luma_b, COARSE)
-    if largest_difference(*lay_over(luma_a, luma_b, coarse, CHROMA, CHROMA), 3) > 3 * MAX_LUMA:
+    if largest_difference(*lay_over(luma_a, luma_b, coarse, COARSE_SIDE, COARSE_SIDE), 3) > 2 * MAX_COARSE:
         return False
     # No sharper than the smaller of the two can be.
     width, height = min(COMPARED, width_a, width_b), min(COMPARED, height_a, height_b)
@@ -106,6 +110,12 @@ def are_near(a: Arrays, b: Arrays) -> bool:
     if largest_difference(*lay_over(luma_a, luma_b, place, height, width), region) >= MAX_LUMA:
         return False
     return all(_chroma_difference(a, b, channel, place) < MAX_CHROMA for channel in (0, 1))
+
+
+def _shrunk(luma: Plane) -> Plane:
+    step = LUMA // COARSE_SIDE
+    found: Plane = luma.reshape(COARSE_SIDE, step, COARSE_SIDE, step).mean(axis=(1, 3))
+    return found
 
 
 def _best_place(a: Plane, b: Plane, coarse: Alignment, size: tuple[int, int], region: int) -> tuple[Alignment, float]:
