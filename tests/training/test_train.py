@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from small_job import DIMS, job, write_job
 
 from mmst_cli.config.load import load_config
-from mmst_cli.errors import ConfigError, RunError
+from mmst_cli.errors import ConfigError, RunError, WorkError
 from mmst_cli.evaluation.evaluate import run_evaluation
 from mmst_cli.evaluation.results import load_evaluation
 from mmst_cli.evaluation.target import find_config
@@ -263,3 +263,11 @@ def test_queries_that_look_like_media_are_trained_on_as_texts(tmp_path, monkeypa
     assert opened, "the pages are opened"
     assert not [file for file in opened if isinstance(file, str) and "decoy" in file]
     assert all(hasattr(file, "read") for file in opened), "pages are embedded: no path was opened"
+
+
+def test_data_that_fill_no_batch_are_an_error_and_not_a_run_of_no_steps(tmp_path):
+    config = job(tmp_path, per_device_train_batch_size=512, dataloader_drop_last=True)
+    with pytest.raises(ConfigError, match="no batch of 512 rows can be drawn"):
+        train(config, tmp_path, dry_run=True)
+    with pytest.raises(WorkError, match="no batch of 512 rows can be drawn"):
+        train(config, tmp_path)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from datasets import DatasetDict
 
+from mmst_cli.errors import ConfigError
 from mmst_cli.training.trainer import RunTrainer
 
 
@@ -25,9 +29,20 @@ def try_batches(trainer: RunTrainer) -> str:
     )
 
 
-def _try_batch(trainer: RunTrainer, loader: object) -> float:
-    batch = trainer._prepare_inputs(next(iter(loader)))  # type: ignore[call-overload]
+def _try_batch(trainer: RunTrainer, loader: Iterable[Any]) -> float:
+    drawn = next(iter(loader), None)
+    if drawn is None:
+        raise ConfigError(no_batch(trainer))
+    batch = trainer._prepare_inputs(drawn)
     with trainer.compute_loss_context_manager():
         loss = trainer.compute_loss(trainer.model, batch)
     loss.backward()
     return float(loss.item())
+
+
+def no_batch(trainer: RunTrainer) -> str:
+    """Return the sentence about data that no whole batch can be drawn from; the trainer itself would take no step."""
+    return (
+        f"training.per_device_train_batch_size: no batch of {trainer.args.train_batch_size} rows can be drawn from"
+        " the training data. Lower it, or leave out dataloader_drop_last."
+    )

@@ -30,7 +30,7 @@ from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.arguments import build_arguments
 from mmst_cli.training.card import model_card, write_card
-from mmst_cli.training.dry_run import try_batches
+from mmst_cli.training.dry_run import no_batch, try_batches
 from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_warnings import model_warnings
@@ -202,6 +202,8 @@ class _Job:
         resumed = str(checkpoint) if checkpoint else None
         try:
             trainer.train(resume_from_checkpoint=resumed)
+            if not trainer.state.global_step:
+                raise WorkError(no_batch(trainer))
         except KeyboardInterrupt:
             reporter.close()
             self._say_interrupted(trainer.state.global_step)
