@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from datasets import Dataset, Features, Value, load_dataset
 from datasets import Image as ImageFeature
@@ -302,19 +303,28 @@ def test_what_is_there_is_kept(texts, run, quiet, tmp_path):
         run(texts, tmp_path / "other.parquet", resume=True)
 
 
-def test_work_that_was_begun_is_taken_up_by_the_same_job_alone(texts, run, tmp_path, monkeypatch):
+def test_work_that_was_begun_is_taken_up_by_the_same_job_alone(texts, run, quiet, tmp_path, monkeypatch):
     from mmst_cli.mining import mine as module
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "mine_rows", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             run(texts)
+    assert "--resume goes on" in quiet.console.file.getvalue()
     with pytest.raises(RunError, match="was begun and not finished"):
         run(texts)
     with pytest.raises(RunError, match="seed 42, and now it is 7"):
         run(texts, resume=True, seed=7)
     assert run(texts, resume=True).facts.kept
     assert not (tmp_path / ".mined.parquet.work").exists()
+
+
+def test_memory_that_is_too_small_is_told_of(texts, run, monkeypatch):
+    from mmst_cli.mining import mine as module
+
+    monkeypatch.setattr(module, "mine_rows", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
+    with pytest.raises(WorkError, match=r"--batch-size 32\. Lower it"):
+        run(texts)
 
 
 def test_outputs_that_cannot_be_are_refused(texts, run, tmp_path):

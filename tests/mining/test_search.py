@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from sentence_transformers.util import mine_hard_negatives
 
-from mmst_cli.config.schema import ColumnConfig, Modality, Role, Sampling
+from mmst_cli.config.schema import ColumnConfig, Index, Modality, Role, Sampling
 from mmst_cli.errors import ModelError
 from mmst_cli.mining import guard
 from mmst_cli.mining.second import SecondModel
@@ -246,3 +246,16 @@ def test_euclidean_similarity_is_mined_by(text_pairs, text_model, rows_of, mine,
     finally:
         monkeypatch.undo()
         text_model.similarity_fn_name = "cosine"
+
+
+@pytest.mark.parametrize("index", list(Index))
+def test_every_index_finds_the_same(index, text_pairs, text_model, rows_of, mine):
+    if index is not Index.exact:
+        pytest.importorskip(str(index))
+    rows = rows_of(text_pairs(80, 6))
+    exact = mine(rows, text_model, num_negatives=2)
+    found = mine(rows, text_model, folder="other", num_negatives=2, index=index)
+    # A graph of so few finds them all.
+    np.testing.assert_array_equal(found.kept, exact.kept)
+    np.testing.assert_allclose(found.scores, exact.scores, atol=2e-6)
+    assert (found.negatives == exact.negatives).mean() > 0.98

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import torch
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
 from mmst_cli.data.bad_rows import BadRows
@@ -74,12 +77,27 @@ def run_mining(
         search = open_search(config, options.mine, model_config, rows, places.work, options.seed, terminal)
         search = replace(search, rows_per_part=options.rows_per_part)
         begin_work(places, job, overwrite=options.overwrite)
-        facts = _mine(search, source, places, job, options, terminal)
+        with _told_how_to_go_on(options, terminal):
+            facts = _mine(search, source, places, job, options, terminal)
     else:
         terminal.say(f"{options.output} is finished already: nothing is left to do.")
     result = MiningResult(options.output, places.sheet, facts, time.monotonic() - started, sentence)
     say_result(result, options.mine, terminal)
     return result
+
+
+@contextmanager
+def _told_how_to_go_on(options: MiningOptions, terminal: Terminal) -> Iterator[None]:
+    """Say after an interruption that nothing is lost, and of memory that is too small what to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        terminal.say("interrupted. The same command with --resume goes on behind what is done.")
+        raise
+    except torch.OutOfMemoryError as error:
+        raise WorkError(
+            f"out of GPU memory with --batch-size {options.mine.batch_size}. Lower it, and begin anew by --overwrite."
+        ) from error
 
 
 def _mine(
