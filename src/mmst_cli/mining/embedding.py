@@ -92,7 +92,7 @@ def write_part(
     new: dict[bytes, int] = {}
 
     def inputs() -> Iterator[Any]:
-        for number, value in enumerate(_read(rows, column)):
+        for number, value in enumerate(read_values(rows, column)):
             name = digest(column.modality, value)
             is_new = name not in known and name not in new
             digests.append(name)
@@ -107,7 +107,12 @@ def write_part(
     part.write(vectors, digests, prints)
 
 
-def _read(rows: RowSet, column: Column) -> Iterator[Any]:
+def read_values(rows: RowSet, column: Column) -> Iterator[Any]:
+    """Yield what the rows hold of a column, decoded one at a time.
+
+    Raises:
+        WorkError: an input can't be read, which was not seen before the work began.
+    """
     try:
         yield from rows.values(column)
     except DataError as error:
@@ -144,7 +149,7 @@ def embed_again(
         path = embedder.folder / f"second-{task}-{number:05d}.npy"
         if not path.is_file():
             some = replace(narrow, rows=narrow.rows.select(wanted))
-            vectors = embedder.encode((as_input(value, column.modality) for value in _read(some, column)), task)
+            vectors = embedder.encode((as_input(value, column.modality) for value in read_values(some, column)), task)
             check_finite(vectors, lambda index, some=some: some.rows[index], rows, column)  # type: ignore[misc]
             write_array(path, vectors)
         files.append(path)

@@ -12,7 +12,7 @@ import numpy as np
 from mmst_cli.config.schema import MineConfig, Role
 from mmst_cli.data.columns import Column, RowSet
 from mmst_cli.encoding.progress import show_progress
-from mmst_cli.mining.embedding import ROWS_PER_PART, Embedder, embed_side
+from mmst_cli.mining.embedding import ROWS_PER_PART, Embedder, embed_side, read_values
 from mmst_cli.mining.guard import NearDuplicates, same_kind
 from mmst_cli.mining.pairs import Positives, find_positives, flat_pairs, inner_products, to_similarity
 from mmst_cli.mining.second import SecondModel
@@ -140,7 +140,7 @@ def known_negatives(rows: RowSet, anchors: Side, documents: Side) -> Sequence[Nu
         return None
     found: list[set[int]] = [set() for _ in anchors.first_row]
     for column in columns:
-        for anchor, value in zip(anchors.place_of.tolist(), rows.values(column), strict=True):
+        for anchor, value in zip(anchors.place_of.tolist(), read_values(rows, column), strict=True):
             place = documents.digests.get(digest(column.modality, value))
             if place is not None:
                 found[anchor].add(place)

@@ -1,0 +1,64 @@
+"""The second model: told from an embedding model by what it is, and asked what it takes."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmst_cli.errors import ModelError
+from mmst_cli.mining.second import check_second, is_cross_encoder, load_second
+from mmst_cli.model.precision import Precision
+
+
+@pytest.fixture(scope="session")
+def cross_encoder(text_model, tmp_path_factory):
+    """Folder of a tiny CrossEncoder, as sentence-transformers saves it."""
+    from sentence_transformers import CrossEncoder
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    raw, saved = (tmp_path_factory.mktemp(name) for name in ("raw", "saved"))
+    tokenizer = text_model.tokenizer
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_labels=1
+    )
+    BertForSequenceClassification(config).save_pretrained(raw)
+    tokenizer.save_pretrained(raw)
+    CrossEncoder(str(raw), device="cpu").save_pretrained(str(saved))
+    return saved
+
+
+def test_what_a_model_is(cross_encoder, tiny_model_path):
+    assert is_cross_encoder(str(cross_encoder))
+    assert not is_cross_encoder("builtin:tiny-text")
+    assert not is_cross_encoder(str(tiny_model_path))
+
+
+def test_a_cross_encoder_is_loaded_and_asked(cross_encoder, text_pairs, text_model, rows_of, mine):
+    second = load_second(str(cross_encoder), torch.device("cpu"), Precision())
+    pairs = text_pairs(40, 3)
+    rows = rows_of(pairs)
+    check_second(second, rows.key, *rows.columns)
+    found = mine(rows, text_model, second=second, second_model="x", num_negatives=1, max_score=1.0)
+    assert len(found.kept) > 10
+    asked = [
+        (pairs[row]["query"], pairs[n]["answer"]) for row, n in zip(found.kept, found.negatives[:, 0], strict=True)
+    ]
+    np.testing.assert_allclose(found.scores[:, 1], second.cross.predict(asked), atol=1e-5)
+    again = mine(rows, text_model, second=second, second_model="x", num_negatives=1, max_score=1.0)
+    np.testing.assert_array_equal(found.scores, again.scores)
+
+
+def test_what_it_does_not_take_is_refused(cross_encoder, page_rows, encoded, rows_of):
+    rows = [{"query": query, "image": {"bytes": encoded(page), "path": None}} for query, page in page_rows(3)]
+    prepared = rows_of(rows, positive="image", names=("query", "image"))
+    second = load_second(str(cross_encoder), torch.device("cpu"), Precision())
+    with pytest.raises(ModelError, match="is a CrossEncoder of text, and column image holds image"):
+        check_second(second, prepared.key, *prepared.columns)
+    embedding = load_second("builtin:tiny-text", torch.device("cpu"), Precision())
+    with pytest.raises(ModelError, match=r"second_model: builtin:tiny-text: .*image: the model takes text"):
+        check_second(embedding, prepared.key, *prepared.columns)
+
+
+def test_one_that_is_not_there(tmp_path):
+    with pytest.raises(ModelError, match="no such folder"):
+        load_second("./nothing/here", torch.device("cpu"), Precision())
