@@ -110,9 +110,10 @@ def largest_difference(a: Plane, b: Plane, region: int, *, reach: int = 1, margi
     return float(uniform_filter(_apart(a, b, reach)[inner, inner], region).max())
 
 
-def mean_difference(a: Plane, b: Plane) -> float:
+def mean_difference(a: Plane, b: Plane, *, reach: int = 1, margin: int = 0) -> float:
     """Return the mean over all pixels of what :func:`largest_difference` takes the largest of."""
-    return float(_apart(a, b).mean())
+    inner = slice(margin, -margin or None)
+    return float(_apart(a, b, reach)[inner, inner].mean())
 
 
 def _apart(a: Plane, b: Plane, reach: int = 1) -> Plane:

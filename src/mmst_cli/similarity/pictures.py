@@ -27,13 +27,15 @@ from mmst_cli.similarity.alignment import (
     correlation,
     largest_difference,
     lay_over,
+    mean_difference,
 )
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 LUMA, CHROMA, SKETCH = 160, 32, 16  # sides in pixels; every picture is squeezed into these squares
 COMPARED = 128  # of the aligned pictures: what moved by a fraction of a pixel is blurred at full size
-COARSE_SIDE, MAX_COARSE = 32, 30.0  # pixels, and the difference there before anything is aligned: copies have 20
+COARSE_SIDE, FLAT = 32, 4.0  # pixels, and the deviation of values up to which a picture shows nothing
+MAX_COARSE, MAX_COARSE_MEAN = 30.0, 2.4  # differences at that size: copies have 23 and 1.6 at most
 MAX_LUMA, MAX_CHROMA, MIN_CORRELATION = 21.0, 20.0, 0.8
 # Differences of sketches beyond which nothing that is done to a picture takes it: 48 at one place and 1.25 in the mean
 # were the most on pages and photos, 66 and 2.8 on coloured noise; most neighbours that are other pages are beyond.
@@ -99,10 +101,10 @@ def are_near(a: Arrays, b: Arrays) -> bool:
         return False
     luma_a, luma_b = a["luma"].astype(np.float32), b["luma"].astype(np.float32)
     # Within two of 32 pixels, as far as anything moves by a cut, there must be something alike.
-    if largest_difference(_shrunk(luma_a), _shrunk(luma_b), 3, reach=2, margin=2) > MAX_COARSE:
+    if not _alike(_shrunk(luma_a), _shrunk(luma_b), reach=2, margin=2):
         return False
     coarse = align(luma_a, luma_b, COARSE)
-    if largest_difference(*lay_over(luma_a, luma_b, coarse, COARSE_SIDE, COARSE_SIDE), 3) > 2 * MAX_COARSE:
+    if not _alike(*lay_over(luma_a, luma_b, coarse, COARSE_SIDE, COARSE_SIDE)):
         return False
     # No sharper than the smaller of the two can be.
     width, height = min(COMPARED, width_a, width_b), min(COMPARED, height_a, height_b)
@@ -113,6 +115,14 @@ def are_near(a: Arrays, b: Arrays) -> bool:
     if largest_difference(*lay_over(luma_a, luma_b, place, height, width), region) >= MAX_LUMA:
         return False
     return all(_chroma_difference(a, b, channel, place) < MAX_CHROMA for channel in (0, 1))
+
+
+def _alike(a: Plane, b: Plane, **where: int) -> bool:
+    """Whether two small pictures may be one; most that aren't are told apart here, before finer steps are taken."""
+    if largest_difference(a, b, 3, **where) > MAX_COARSE:
+        return False
+    are_flat = a.std() < FLAT and b.std() < FLAT  # a shade lighter all over, a blank page is blank all the same
+    return are_flat or mean_difference(a, b, **where) <= MAX_COARSE_MEAN
 
 
 def _shrunk(luma: Plane) -> Plane:
