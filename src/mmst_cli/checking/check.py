@@ -160,15 +160,20 @@ def _look(config: Config, options: CheckOptions, sets: list[CheckedSet], output:
     seed = int(config.training.get("seed", 42))
     looked = [np.array(choose_indices(len(one.rows), options.sample, seed), dtype=np.int64) for one in sets]
     say_what_is_looked_at(sets, looked, steps.terminal)
-    contents = find_contents(sets)
+    with steps.terminal.waiting("reading what is stored"):
+        contents = find_contents(sets)
     chosen = _chosen(contents.of, looked)
     job = digest(config_to_yaml(config), options.sample, contents.digest)
     work = begin_output(output, job, resume=options.resume)
     workers = options.workers or processors()
-    with steps.counting("looking at inputs", len(chosen)) as step:
-        looks = look_at_contents(sets, contents, chosen, work, workers, step)
-    with steps.counting("comparing what looks alike", None) as step:
-        same = find_same(sets, contents, looks, work, workers, step)
+    try:
+        with steps.counting("looking at inputs", len(chosen)) as step:
+            looks = look_at_contents(sets, contents, chosen, work, workers, step)
+        with steps.counting("comparing what looks alike", None) as step:
+            same = find_same(sets, contents, looks, work, workers, step)
+    except KeyboardInterrupt:
+        steps.terminal.say("interrupted. The same command with --resume goes on behind what is done.")
+        raise
     return Checked(sets, contents, looks, same, looked)
 
 
