@@ -2,8 +2,8 @@
 
 import json
 
-import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from small_job import job, write_job
 
 from mmst_cli.config.load import load_config
@@ -81,7 +81,7 @@ def test_a_row_reads_the_positive_of_another_one(config_of, quiet, tmp_path):
     rows = prepared.rows["train"]
     mined = training_sets.mine_training_sets(config, prepared.rows, prepared.model, quiet)["train"]
     folder = next((tmp_path / "cache").glob("mined-*"))
-    numbers = np.load(folder / "negatives.npz")
+    numbers = load_file(folder / "negatives.safetensors")
     negative = mined.with_role(Role.negative)[0]
     keys, own = row_keys(mined), row_keys(rows)
     assert len(mined) == len(numbers["kept"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mmst_cli.media.fetching import URL_SCHEMES
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.media.reading import Reader
 
+_ENDING = re.compile(r"\.[a-z0-9]{1,5}")  # and no rest of an address
 _BEGINNINGS = {
     b"\x89PNG": ".png",
     b"\xff\xd8": ".jpg",
@@ -110,7 +112,8 @@ class MediaCells:
     def _write(self, content: bytes, name: str | None) -> str:
         """Write a medium under a name that its content has, once."""
         ending = Path(name).suffix.lower() if name else ""
-        path = self.media / f"{xxhash.xxh3_128_hexdigest(content)}{ending or ending_of(content)}"
+        ending = ending if _ENDING.fullmatch(ending) else ending_of(content)
+        path = self.media / f"{xxhash.xxh3_128_hexdigest(content)}{ending}"
         if not path.is_file():
             self.media.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{path.name}.partial")

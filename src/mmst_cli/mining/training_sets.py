@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from mmst_cli.config.schema import Config, MineConfig
 from mmst_cli.data.columns import RowSet
@@ -26,7 +27,7 @@ from mmst_cli.terminal import Terminal
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-VERSION = 1
+VERSION = 2
 """To be raised when other negatives come of the same data, model and settings."""
 
 
@@ -78,8 +79,8 @@ def _mine_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTra
     )
     if sentence := advice(facts, mine):
         terminal.warn(f"datasets.{rows.key}.mine: {sentence}")
-    with np.load(folder / "negatives.npz") as kept:
-        return add_negatives(rows, kept["kept"], kept["negatives"])
+    stored = load_file(folder / "negatives.safetensors")
+    return add_negatives(rows, stored["kept"], stored["negatives"])
 
 
 def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:
@@ -109,6 +110,7 @@ def _build(
     facts = facts_of(found)
     if not facts.kept:
         raise WorkError(f"datasets.{rows.key}.mine: {advice(facts, mine)}")
-    np.savez(target / "negatives.npz", kept=found.kept, negatives=found.negatives, scores=found.scores)
+    arrays = {"kept": found.kept, "negatives": found.negatives, "scores": found.scores}
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, target / "negatives.safetensors")
     write_json(target / "facts.json", asdict(facts))
     shutil.rmtree(work)
