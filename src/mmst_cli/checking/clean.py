@@ -82,7 +82,7 @@ def write_clean(
     dropped = _dropped(checked, number, [one for one in findings if one.dataset == name and one.kind in kinds])
     section = replace(config.datasets[name], max_rows=None)
     rows = load_rows(name, section, int(config.training.get("seed", 42)))
-    looked_at = sorted({checked.source_row(number, row) for row in range(len(checked.sets[number].rows))})
+    looked_at = sorted(set(checked.source_rows(number).tolist()))
     kept = [row for row in looked_at if row not in dropped]
     _write(rows.select(kept), checked, number, target)
     lines = [_line(row, kind, reason) for row, (kind, reason) in sorted(dropped.items())]

@@ -129,6 +129,7 @@ class Checked:
     """By set, the rows that were looked at in full."""
     _place: Numbers = field(init=False, repr=False)
     _usable: Numbers = field(init=False, repr=False)
+    _numbers: dict[int, Numbers] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         place = np.full(len(self.contents.first), -1)
@@ -161,8 +162,22 @@ class Checked:
 
     def source_row(self, number: int, row: int) -> int:
         """Return the number that a drawn row has in its source."""
-        rows = self.sets[number].rows.rows
-        return int(rows.select_columns([ROW])[int(row)][ROW]) if ROW in rows.column_names else int(row)
+        return int(self.source_rows(number)[row])
+
+    def source_rows(self, number: int) -> Numbers:
+        """Return the number that each row of a set has in its source."""
+        if number not in self._numbers:
+            rows = self.sets[number].rows.rows
+            known = ROW in rows.column_names
+            self._numbers[number] = np.array(rows[ROW]) if known else np.arange(len(rows))
+        return self._numbers[number]
+
+    def finding(
+        self, kind: str, number: int, rows: dict[int, str], sentence: str, advice: str, examples: list[Example]
+    ) -> Finding:
+        """Return a finding about rows of a set, each with its reason."""
+        one = self.sets[number]
+        return Finding(kind, one.name, None, len(rows), len(one.rows), sentence, advice, examples[:EXAMPLES], rows)
 
     def example(self, *cells: tuple[int, int, int], note: str = "") -> Example:
         """Return a case made of cells, each a set, a column and a row."""

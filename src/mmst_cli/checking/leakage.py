@@ -47,17 +47,14 @@ def _leaks(checked: Checked, train: int, held_out: int) -> Iterator[Finding]:
     if rows:
         name = checked.sets[held_out].name
         identical = sum(reason.startswith("identical") for reason in rows.values())
-        yield Finding(
+        yield checked.finding(
             "leakage",
-            checked.sets[train].name,
-            None,
-            len(rows),
-            len(checked.sets[train].rows),
+            train,
+            rows,
             f"{counted(len(rows), 'row')} hold what {name} is evaluated on: {counted(len(leaked), 'input')} of it,"
             f" identical in {counted(identical, 'row')}, nearly so in {len(rows) - identical:,}.",
             f"The score on {name} says less than it seems to. Remove the rows from training.",
             examples,
-            rows,
         )
 
 

@@ -43,17 +43,14 @@ def _duplicates(checked: Checked, number: int) -> Iterator[Finding]:
         int(row): f"{word} to row {checked.source_row(number, first[row])}"
         for row, word in zip(again, words, strict=True)
     }
-    yield Finding(
+    yield checked.finding(
         "duplicates",
-        checked_set.name,
-        None,
-        len(again),
-        len(checked_set.rows),
+        number,
+        rows,
         f"{counted(len(again), 'row')} repeat an earlier one: {int(same.sum()):,} in everything, "
         f"{int((~same).sum()):,} but for encoding, size, a cut or other writing.",
         "Each counts twice, and in one batch as a wrong answer to itself. Remove them.",
         shown,
-        rows,
     )
 
 
@@ -75,27 +72,25 @@ def _own_positives(checked: Checked, number: int) -> Iterator[Finding]:
     if not negatives or not positives:
         return
     of = _positives_of(checked, number)
+    own = np.stack([checked.groups(number, place) for place in positives], axis=1)
     rows: dict[int, str] = {}
     shown: list[Example] = []
     for column in negatives:
+        name = checked.inputs(number)[column].name
         for row, group in enumerate(checked.groups(number, column).tolist()):
             if group in of[row]:
-                name = checked.inputs(number)[column].name
-                own = group in {int(checked.groups(number, place)[row]) for place in positives}
-                rows.setdefault(row, f"{name} is {'its own positive' if own else 'a positive of the same anchor'}")
+                whose = "its own positive" if group in own[row] else "a positive of the same anchor"
+                rows.setdefault(row, f"{name} is {whose}")
                 if len(shown) < EXAMPLES:
                     shown.append(checked.example((number, positives[0], row), (number, column, row), note=rows[row]))
     if rows:
-        yield Finding(
+        yield checked.finding(
             "own-positive",
-            checked.sets[number].name,
-            None,
-            len(rows),
-            len(checked.sets[number].rows),
+            number,
+            rows,
             f"{counted(len(rows), 'row')} have a negative that is, or nearly is, a positive of their own anchor.",
             "The loss pushes the right answer away. Replace these negatives, or remove the rows.",
             shown,
-            rows,
         )
 
 
@@ -114,16 +109,13 @@ def _repeated_negatives(checked: Checked, number: int) -> Iterator[Finding]:
                 rows[row] = f"{names[0]} and {names[1]} are the same"
                 shown.append(checked.example((number, first[group], row), (number, column, row), note=rows[row]))
     if rows:
-        yield Finding(
+        yield checked.finding(
             "repeated-negatives",
-            checked.sets[number].name,
-            None,
-            len(rows),
-            len(groups),
+            number,
+            rows,
             f"{counted(len(rows), 'row')} have the same, or nearly the same, negative twice.",
             "It counts double. Replace one of the two.",
-            shown[:EXAMPLES],
-            rows,
+            shown,
         )
 
 
