@@ -9,6 +9,7 @@ from altered import SOUNDS
 from mmst_cli.config.schema import MediaConfig, Modality
 from mmst_cli.data.sounds import generate_rows
 from mmst_cli.media.reading import Reader
+from mmst_cli.similarity.candidates import candidate_pairs, group, sketch_of
 from mmst_cli.similarity.fingerprint import fingerprint
 from mmst_cli.similarity.near import is_near
 
@@ -42,3 +43,12 @@ def test_silence_is_silence_and_nothing_else(sounds):
     assert is_near(silence, fingerprint("audio", {"array": np.zeros(8100, np.float32), "sampling_rate": 8000}))
     assert not is_near(silence, fingerprint("audio", sounds[0]))
     assert not is_near(silence, short)
+
+
+def test_altered_copies_are_compared_with_their_originals(sounds):
+    copies = [change(sound) for change in SOUNDS.values() for sound in sounds]
+    prints = [fingerprint("audio", sound) for sound in [*sounds, *copies]]
+    pairs = candidate_pairs(*zip(*map(sketch_of, prints), strict=True))
+    assert set(range(len(prints))) == set(pairs.ravel().tolist())
+    joined = group(len(prints), [(i, j) for i, j in pairs.tolist() if is_near(prints[i], prints[j])])
+    assert joined.tolist() == [i % len(sounds) for i in range(len(prints))]

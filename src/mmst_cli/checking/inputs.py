@@ -13,7 +13,7 @@ from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
 from mmst_cli.checking.glance import IS_TEXT, NAMES_MEDIUM
 from mmst_cli.config.schema import Modality
 
-BLANK = 24.0  # difference of the darkest and the brightest pixel up to which a page shows nothing, 0 to 255
+BLANK = 16.0  # difference of the darkest and the brightest pixel up to which a page shows nothing, 0 to 255
 SILENT = 1e-3  # peak of a sound, 0 to 1
 TINY, HUGE = 32, 50_000_000  # pixels of the shorter side, and of the whole image
 SHORT = 0.05  # seconds

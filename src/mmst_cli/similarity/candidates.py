@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mmst_cli.similarity import pictures, sounds
 from mmst_cli.similarity.fingerprint import Fingerprint
 from mmst_cli.similarity.nearest import nearest
-from mmst_cli.similarity.pictures import may_be_same
 
 NEIGHBOURS = 4  # nearest inputs that each is compared with
 BUCKET = 5  # earlier texts with the same key that each is compared with
 _AT_A_TIME = 4096  # pairs
+
+Check = Callable[[npt.NDArray[np.uint8], npt.NDArray[np.uint8]], npt.NDArray[np.bool_]]
+_POSSIBLE: dict[str, Check] = {"image": pictures.may_be_same, "audio": sounds.may_be_same}
 
 Pairs = npt.NDArray[np.int64]
 """Places of two inputs, the smaller first, sorted; shape (pairs, 2)."""
@@ -56,7 +59,8 @@ def candidate_pairs(kinds: Sequence[str], sketches: Sequence[npt.NDArray[Any]]) 
             pairs = _pairs_by_key(chosen)
         else:
             pairs = _nearest_pairs(np.stack(chosen))
-            pairs = _possible(np.stack(chosen), pairs) if kind.endswith("image") else pairs
+            check = next((check for name, check in _POSSIBLE.items() if kind.endswith(name)), None)
+            pairs = _possible(np.stack(chosen), pairs, check) if check else pairs
         found.append(np.array(members, np.int64)[pairs])
     return np.unique(np.concatenate(found), axis=0)
 
@@ -85,12 +89,12 @@ def _nearest_pairs(sketches: npt.NDArray[np.uint8]) -> Pairs:
     return np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
 
 
-def _possible(sketches: npt.NDArray[np.uint8], pairs: Pairs) -> Pairs:
-    """Keep the pairs of pictures, or of clips frame by frame, whose sketches may be those of one."""
+def _possible(sketches: npt.NDArray[np.uint8], pairs: Pairs, check: Check) -> Pairs:
+    """Keep the pairs whose sketches may be those of one input."""
     kept = []
     for first in range(0, len(pairs), _AT_A_TIME):
         some = pairs[first : first + _AT_A_TIME]
-        kept.append(some[may_be_same(sketches[some[:, 0]], sketches[some[:, 1]])])
+        kept.append(some[check(sketches[some[:, 0]], sketches[some[:, 1]])])
     return np.concatenate(kept) if kept else pairs
 
 

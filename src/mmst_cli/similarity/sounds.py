@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import maximum_filter, minimum_filter
 
 from mmst_cli.similarity.alignment import COARSE, FINE, align, correlation, lay_over, mean_difference
 
@@ -20,6 +21,7 @@ RANGE = 50.0  # dB below the loudest that are told apart
 # cuts of 4% differ by 3.5 at most and correlate at 0.93 and 0.97; other sounds are at 2.7, 0.93 and 0.96 at best, and
 # never in all three.
 MAX_DIFFERENCE, MIN_CORRELATION, MIN_ALIKE = 4.0, 0.92, 0.965
+MAX_SKETCH_MEAN = 14.0  # of sketches: copies have 9 at most, half of the nearest others more than 14
 MAX_STRETCH = 1.15  # ratio of lengths
 _WINDOW = 0.032  # seconds
 
@@ -67,13 +69,31 @@ def _band_power(samples: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.f
     return found
 
 
+def may_be_same(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Say of pairs of sketches, both of shape (pairs, 256), whether one sound may have given both.
+
+    A time of a sketch may have moved into the next one by a cut, so each is compared with both beside it.
+    """
+    one, other = (sketches.reshape(-1, SKETCH, SKETCH).astype(np.int16) for sketches in (a, b))
+    beside = (1, 1, 3)
+    apart = np.maximum(
+        np.maximum(other - maximum_filter(one, beside), minimum_filter(one, beside) - other),
+        np.maximum(one - maximum_filter(other, beside), minimum_filter(other, beside) - one),
+    )
+    found: npt.NDArray[np.bool_] = np.maximum(0, apart)[..., 1:-1].mean(axis=(1, 2)) < MAX_SKETCH_MEAN
+    return found
+
+
 def are_near(a: Arrays, b: Arrays) -> bool:
     """Whether two sounds are the same recording; both are what :func:`look` returned."""
     shorter, longer = sorted((float(a["seconds"][0]), float(b["seconds"][0])))
     if longer > MAX_STRETCH * shorter:
         return False
     one, other = a["spectrogram"].astype(np.float32), b["spectrogram"].astype(np.float32)
-    one, other = lay_over(one, other, align(one, other, COARSE + FINE, vertical=False), BANDS, TIMES)
+    coarse = align(one, other, COARSE, vertical=False)
+    if mean_difference(*lay_over(one, other, coarse, BANDS, TIMES)) > 2 * MAX_DIFFERENCE:
+        return False
+    one, other = lay_over(one, other, align(one, other, FINE, coarse, vertical=False), BANDS, TIMES)
     if mean_difference(one, other) >= MAX_DIFFERENCE or correlation(one, other, 16) <= MIN_CORRELATION:
         return False
     return one.std() == other.std() == 0 or float(np.corrcoef(one.ravel(), other.ravel())[0, 1]) > MIN_ALIKE
