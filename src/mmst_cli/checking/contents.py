@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,6 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One input of one row."""
-
-    set: int
-    """Place of its set among those that are looked at."""
-    column: int
-    """Place of its column among the inputs of the set."""
-    row: int
-
-
-@dataclass(frozen=True)
 class Contents:
     """The different contents in all cells, numbered by where they come first."""
 
@@ -36,20 +25,6 @@ class Contents:
     """Content to the set, column and row where it comes first, shape (contents, 3)."""
     digest: str
     """Names what all cells hold, to notice that data have changed."""
-    _starts: Numbers = field(repr=False)
-    _cells: Numbers = field(repr=False)
-
-    def cells(self, content: int) -> Iterator[Cell]:
-        """Yield the cells that hold a content, in order."""
-        for place in self._cells[self._starts[content] : self._starts[content + 1]].tolist():
-            yield self._cell(place)
-
-    def _cell(self, place: int) -> Cell:
-        for (number, column), contents in self.of.items():
-            if place < len(contents):
-                return Cell(number, column, place)
-            place -= len(contents)
-        raise IndexError(place)
 
 
 def find_contents(sets: Sequence[CheckedSet]) -> Contents:
@@ -70,10 +45,8 @@ def find_contents(sets: Sequence[CheckedSet]) -> Contents:
     numbered = rank[inverse]
     bounds = np.cumsum([0, *(len(key) for key in keys)])
     of = {place: numbered[bounds[i] : bounds[i + 1]] for i, place in enumerate(places)}
-    cells = np.argsort(numbered, kind="stable")
-    starts = np.searchsorted(numbered[cells], np.arange(len(order) + 1))
     name = xxhash.xxh3_128_hexdigest(together.tobytes())
-    return Contents(of, _where(first[order], bounds, places), name, starts, cells)
+    return Contents(of, _where(first[order], bounds, places), name)
 
 
 def _where(cells: Numbers, bounds: Numbers, places: Sequence[tuple[int, int]]) -> Numbers:
