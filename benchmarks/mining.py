@@ -1,6 +1,6 @@
 """Training with mined negatives beside training with random ones, at the same number of images seen.
 
-    python benchmarks/mining.py [--seeds 42,43,44] [--base-steps 270] [--steps 135]
+    python benchmarks/mining.py [--seeds 42,43,44] [--base-steps 270] [--steps 270] [--folder FOLDER]
 
 For each seed the quickstart is trained, and its model mines a negative for each row. Then the model is trained on,
 from there and by the same schedule, in four ways that differ in what the loss compares a query with: mined negatives,
@@ -50,7 +50,8 @@ def mmst(*arguments: object) -> dict:
 def mine(base: Path, output: Path, *limits: object) -> dict:
     """Mine by a base model, its rows numbered by the order of the pages, and return what was found."""
     begun = time.perf_counter()
-    told = mmst("mine", CONFIG, "--model", base, "--num-negatives", 1, "--batch-size", 64, "--output", output, *limits)
+    wanted = ("--num-negatives", 1, "--batch-size", 64, *limits)
+    told = mmst("mine", CONFIG, "--model", base, "--output", output, "--resume", *wanted)
     return {**told, "wall": time.perf_counter() - begun, "false": false_share(output)}
 
 
@@ -100,14 +101,16 @@ def with_random_negatives(mined: Path, output: Path, seed: int) -> Path:
 
 
 def train_on(base: Path, folder: Path, rows: Path | None, seed: int, steps: int) -> np.ndarray:
-    """Train the base model on, and return the NDCG@10 of each query at the full dimension."""
+    """Train the base model on, unless that was done, and return the NDCG@10 of each query at the full dimension."""
+    if (folder / "eval" / "pages.json").exists():
+        return ndcg(folder)
     changes = [f"model.name_or_path={base / 'model'}", f"output_dir={folder}", f"training.seed={seed}", *QUIET]
     changes += [f"training.max_steps={steps}", f"training.learning_rate={RATE}"]
     if rows is not None:
         changes += [f"datasets.train.path={rows}", "datasets.train.name=null"]
         changes += ["datasets.train.columns.negative_1={role: negative, modality: image}"]
         changes += [f"training.per_device_train_batch_size={IMAGES // 2}"]
-    mmst("train", CONFIG, *changes)
+    mmst("train", CONFIG, *changes, "--overwrite")
     return ndcg(folder)
 
 
@@ -119,8 +122,9 @@ def ndcg(folder: Path) -> np.ndarray:
 def run_seed(folder: Path, seed: int, arms: Sequence[str], base_steps: int, steps: int) -> dict:
     """Train the base model unless it is there, and train it on in these ways."""
     base = folder / "base"
-    if not base.exists():
-        mmst("train", CONFIG, f"output_dir={base}", f"training.seed={seed}", f"training.max_steps={base_steps}", *QUIET)
+    if not (base / "eval" / "pages.json").exists():
+        changes = [f"output_dir={base}", f"training.seed={seed}", f"training.max_steps={base_steps}"]
+        mmst("train", CONFIG, *changes, *QUIET, "--overwrite")
     files = {arm: folder / f"{arm.split()[-1]}.parquet" for arm in ARMS}
     limits = {"mined": ("--relative-margin", MARGIN, "--range-max", RANGE), "mined without a margin": ()}
     mining = {arm: mine(base, files[arm], *limits[arm]) for arm in arms if arm in limits}
@@ -177,19 +181,21 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", default="42,43,44")
     parser.add_argument("--base-steps", type=int, default=270)
-    parser.add_argument("--steps", type=int, default=135)
+    parser.add_argument("--steps", type=int, default=270)
+    parser.add_argument("--folder", type=Path, help="where runs are kept, so that a stopped benchmark goes on")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     results: list[dict] = [{"scores": {}, "mining": {}} for _ in seeds]
     with tempfile.TemporaryDirectory() as name:
+        folder = options.folder or Path(name)
         for arms in (ARMS[:2], ARMS[2:]):  # what is decided first
             for seed, result in zip(seeds, results, strict=True):
-                found = run_seed(Path(name) / str(seed), seed, arms, options.base_steps, options.steps)
+                found = run_seed(folder / str(seed), seed, arms, options.base_steps, options.steps)
                 result["base"] = found["base"]
                 result["scores"] |= found["scores"]
                 result["mining"] |= found["mining"]
             lines, details = rows_of(results)
-            settings = {**vars(options), "margin": MARGIN, "range_max": RANGE, "rate": RATE}
+            settings = {**vars(options), "folder": None, "margin": MARGIN, "range_max": RANGE, "rate": RATE}
             report("mining", lines, {**settings, **details, "mining": [result["mining"] for result in results]})
 
 
