@@ -100,13 +100,14 @@ def advice(facts: MiningFacts, mine: MineConfig) -> str | None:
     if not facts.left_out:
         return None
     rows = "1 row was" if facts.left_out == 1 else f"{facts.left_out:,} rows were"
-    sentence = f"{rows} left out for lack of {mine.num_negatives} negatives."
+    lacked = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
+    sentence = f"{rows} left out for lack of {lacked}."
     ways = [LOOSEN[reason] for reason in LOOSEN if reason.words in facts.lacking]
     if facts.considered < facts.documents:
         ways.append(f"a higher range_max (it looked at {facts.considered} documents for each anchor)")
     if mine.range_min:
         ways.append("a lower range_min")
-    ways.append("fewer num_negatives")
+    ways.append("fewer num_negatives" if mine.num_negatives > 1 else "more rows to choose from")
     worst = max(facts.lacking.items(), key=lambda entry: entry[1], default=None)
     most = f" Most of their documents were refused for {worst[0]}." if worst else ""
     return f"{sentence}{most} More rows get theirs by {_either(ways)}."
