@@ -1,9 +1,9 @@
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from html_page import Page
 from PIL import Image
 from report_samples import QUOTES, SCRIPT, Documents, advice, hostile_report, make_evaluation, training_metrics
 
@@ -11,38 +11,6 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.evaluation.gallery import build_gallery
 from mmst_cli.evaluation.report import MAX_BYTES, ReportData, write_report
 from mmst_cli.evaluation.report_sections import size_in_words, thumbnail_depth
-
-VOID = {"meta", "link", "img", "br", "hr", "input"}
-
-
-class Page(HTMLParser):
-    """The elements of a page in order, with their attributes, and its text; raises where tags don't match."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.elements, self.open, self.words = [], [], []
-        self.feed(path.read_text(encoding="utf-8"))
-        self.close()
-        assert not self.open
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-    def all(self, *tags):
-        return [attributes for tag, attributes in self.elements if tag in tags]
 
 
 @pytest.fixture

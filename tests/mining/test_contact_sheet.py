@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from datasets import Features, Value
 from datasets import Image as ImageFeature
+from html_page import Page
 from PIL import Image
 
 from mmst_cli.config.schema import MineConfig
@@ -19,35 +19,7 @@ from mmst_cli.mining.summary import facts_of
 
 SCRIPT = "<script>window.hacked = 1</script>"
 LONG = "averyveryverylongwordwithoutanyspace" * 6
-VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
 FEATURES = Features({"query": Value("string"), "image": ImageFeature()})
-
-
-class Page(HTMLParser):
-    """The elements of a page in order, with their attributes, and its text; raises where tags don't match."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.elements, self.open, self.words = [], [], []
-        self.feed(path.read_text(encoding="utf-8"))
-        self.close()
-        assert not self.open
-        self.text = " ".join(" ".join(self.words).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-    def all(self, *tags):
-        return [attributes for tag, attributes in self.elements if tag in tags]
 
 
 @pytest.fixture

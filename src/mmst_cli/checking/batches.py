@@ -34,20 +34,19 @@ def _false_negatives(config: Config, checked: Checked, number: int) -> Iterator[
         return
     near = {role: row_groups(checked, number, columns) for role, columns in sides.items()}
     sampler = str(config.training.get("batch_sampler", "batch_sampler"))
-    exact = {role: _exact_groups(checked, number, columns) for role, columns in sides.items()}
     clashing = _clashing(near[Role.anchor], near[Role.positive])
     if not len(clashing):
         return
     size = int(config.training.get("per_device_train_batch_size", 8))
-    # The sampler keeps what is identical apart, and nothing else.
-    kept_apart = exact if sampler in _DUPLICATE_FREE else None
-    share = _share_of_batches(list(near.values()), None if kept_apart is None else list(kept_apart.values()), size)
-    count, batch = len(checked.sets[number].rows), f"a batch of {size}"
-    if sampler in _DUPLICATE_FREE and not share:
+    # Such a sampler keeps what is identical apart, and nothing else.
+    keeps_apart = sampler in _DUPLICATE_FREE
+    kept_apart = [_exact_groups(checked, number, columns) for columns in sides.values()] if keeps_apart else None
+    share = _share_of_batches(list(near.values()), kept_apart, size)
+    if keeps_apart and not share:
         return
     advice = (
         "Remove near duplicates from training."
-        if sampler in _DUPLICATE_FREE
+        if keeps_apart
         else "training.batch_sampler: no_duplicates keeps identical ones apart."
     )
     yield Finding(
@@ -55,10 +54,10 @@ def _false_negatives(config: Config, checked: Checked, number: int) -> Iterator[
         checked.sets[number].name,
         None,
         len(clashing),
-        count,
+        len(checked.sets[number].rows),
         f"{counted(len(clashing), 'row')} share a positive with another anchor, or an anchor with another positive:"
-        f" {batch} rows holds such a pair in {share:.1%} of {BATCHES:,} drawn at random"
-        f"{' by ' + sampler if kept_apart is not None else ''}.",
+        f" a batch of {size} rows holds such a pair in {share:.1%} of {BATCHES:,} drawn at random"
+        f"{' by ' + sampler if keeps_apart else ''}.",
         advice,
         _examples(checked, number, near[Role.positive], sides[Role.positive][0]),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -127,18 +128,21 @@ class Checked:
     same: Same
     looked: list[Numbers]
     """By set, the rows that were looked at in full."""
-    _place: Numbers = field(init=False, repr=False)
-    _usable: Numbers = field(init=False, repr=False)
     _numbers: dict[int, Numbers] = field(default_factory=dict, init=False, repr=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def _place(self) -> Numbers:
+        """Content to the place of its look; -1 where it wasn't looked at."""
         place = np.full(len(self.contents.first), -1)
         place[self.looks.content] = np.arange(len(self.looks))
-        object.__setattr__(self, "_place", place)
-        broken = self.looks.content[[i for i, error in enumerate(self.looks.error) if error]]
+        return place
+
+    @cached_property
+    def _usable(self) -> Numbers:
+        """Which contents can be read, as far as was looked."""
         usable = np.ones(len(self.contents.first), dtype=bool)
-        usable[broken] = False
-        object.__setattr__(self, "_usable", usable)
+        usable[self.looks.content[[i for i, error in enumerate(self.looks.error) if error]]] = False
+        return usable
 
     def looks_of(self, number: int, column: int) -> Numbers:
         """Return for each row of a set the place of its look in :attr:`looks`; -1 where it wasn't looked at."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,11 @@ class _Column:
     """Rows of the set."""
     looks: Numbers
     """Their places among the looks."""
+
+    @cached_property
+    def broken(self) -> Mask:
+        """Which of them can't be read."""
+        return np.array([bool(self.checked.looks.error[i]) for i in self.looks], dtype=bool)
 
     def find(
         self,
@@ -71,12 +77,11 @@ def find_bad_inputs(checked: Checked) -> Iterator[Finding]:
 
 def _unreadable(of: _Column, modality: Modality) -> Iterator[Finding]:
     looks = of.checked.looks
-    errors = np.array([bool(looks.error[i]) for i in of.looks], dtype=bool)
     texts = np.array([looks.remark[i] == IS_TEXT for i in of.looks], dtype=bool)
     names = np.array([looks.remark[i] == NAMES_MEDIUM for i in of.looks], dtype=bool)
     yield from of.find(
         "broken",
-        errors & ~texts,
+        of.broken & ~texts,
         "{count} can't be read.",
         "Replace the files or leave the rows out; on_bad_row: skip leaves them out while training.",
         lambda i: looks.error[i],
@@ -101,7 +106,7 @@ def _empty(of: _Column) -> Iterator[Finding]:
     looks = of.checked.looks
     kinds = np.array([looks.kind[i] for i in of.looks])
     level, length = looks.level[of.looks], looks.length[of.looks]
-    read = np.array([not looks.error[i] for i in of.looks], dtype=bool)
+    read = ~of.broken
     yield from of.find(
         "empty",
         read & (kinds == "text") & (length == 0),
@@ -127,7 +132,7 @@ def _empty(of: _Column) -> Iterator[Finding]:
 
 def _out_of_range(of: _Column, modality: Modality) -> Iterator[Finding]:
     looks = of.checked.looks
-    read = np.array([not looks.error[i] for i in of.looks], dtype=bool)
+    read = ~of.broken
     if modality in (Modality.image, Modality.video):
         width, height = looks.width[of.looks], looks.height[of.looks]
         extreme = read & ((np.minimum(width, height) < TINY) | (width * height > HUGE))

@@ -18,6 +18,7 @@ from mmst_cli.checking.contents import Numbers
 from mmst_cli.checking.findings import Finding, Harm, counted
 from mmst_cli.checking.result import PAGE, CheckResult
 from mmst_cli.checking.sets import CheckedSet
+from mmst_cli.data.card import columns_in_words
 from mmst_cli.terminal import Terminal
 
 STYLES = {Harm.serious: "bold red", Harm.warning: "yellow", Harm.note: "cyan"}
@@ -60,8 +61,7 @@ def say_what_is_looked_at(sets: Sequence[CheckedSet], looked: Sequence[Numbers],
     """Say which rows are looked at in full."""
     for one, rows in zip(sets, looked, strict=True):
         of = f"all {len(rows):,} rows" if len(rows) == len(one.rows) else f"{len(rows):,} of {len(one.rows):,} rows"
-        columns = ", ".join(f"{c.name} ({c.role}, {'+'.join(c.modalities)})" for c in one.rows.columns)
-        terminal.say(f"data: {one.name}: {of}: {columns}")
+        terminal.say(f"data: {one.name}: {of}: {columns_in_words(one.rows.columns)}")
 
 
 def show_result(result: CheckResult, sets: Sequence[CheckedSet], terminal: Terminal) -> None:

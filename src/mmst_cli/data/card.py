@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mmst_cli.config.schema import Config, Modality
-from mmst_cli.data.columns import RowSet
+from mmst_cli.data.columns import Column, RowSet
 from mmst_cli.data.retrieval import RetrievalSet
 from mmst_cli.media.reading import Reader
 
@@ -27,10 +27,15 @@ def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
                 "used for": str(section.use),
                 "source": section.path + (f" / {section.name}" if section.name else "") + f" [{section.split}]",
                 "rows": size,
-                "columns": ", ".join(f"{c.name} ({c.role}, {'+'.join(c.modalities)})" for c in data.columns),
+                "columns": columns_in_words(data.columns),
             }
         )
     return card
+
+
+def columns_in_words(columns: Iterable[Column]) -> str:
+    """Return ``query (anchor, text), page (positive, image)``."""
+    return ", ".join(f"{column.name} ({column.role}, {'+'.join(column.modalities)})" for column in columns)
 
 
 def readers_of(data: Rows) -> list[Reader]:
