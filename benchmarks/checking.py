@@ -83,7 +83,7 @@ def build_pages(count: int) -> Path:
 
 
 def _draw(folder: Path, count: int) -> None:
-    from mmst_cli.data.pages import PAGES, write_query
+    from mmst_cli.builtin.pages import PAGES, write_query
 
     rng = random.Random(0)
     looks = [PAGES.sample(rng) for _ in range(count)]
@@ -95,7 +95,7 @@ def _draw(folder: Path, count: int) -> None:
 
 
 def _draw_page(folder: Path, number: int, look: Any) -> None:
-    from mmst_cli.data.page_drawing import draw_page
+    from mmst_cli.builtin.page_drawing import draw_page
 
     draw_page(look, number, size=SIZE).save(folder / f"{number:05d}.jpg", quality=QUALITY)
 

@@ -18,11 +18,11 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.util import cos_sim, quantize_embeddings
 
+from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
-from mmst_cli.data.preparing import prepare_rows
-from mmst_cli.data.retrieval import RowRetrieval
 from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
-from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
+from mmst_cli.retrieval.retrieval_set import RowRetrieval
+from mmst_cli.rows.row_preparation import prepare_rows
 
 DIMS = [128, 96, 64, 48, 32, 16, 8]
 PRECISIONS = ["float32", "int8", "binary"]

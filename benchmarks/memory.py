@@ -40,8 +40,8 @@ def build_pages(count: int) -> Path:
 def _draw(folder: Path, count: int) -> None:
     from PIL import ImageDraw
 
-    from mmst_cli.data.page_drawing import draw_page
-    from mmst_cli.data.pages import PAGES, write_query
+    from mmst_cli.builtin.page_drawing import draw_page
+    from mmst_cli.builtin.pages import PAGES, write_query
 
     rng = random.Random(0)
     looks = [PAGES.sample(rng) for _ in range(DRAWN)]
@@ -62,7 +62,7 @@ def build_model() -> Path:
     """Return the tiny model with the pixel bound of a real one."""
     from sentence_transformers import SentenceTransformer
 
-    from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
+    from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 
     tiny = build_tiny_qwen3vl()
 
@@ -86,9 +86,9 @@ def evaluate(model: Path, rows: Path) -> float:
     from sentence_transformers import SentenceTransformer
 
     from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
-    from mmst_cli.data.preparing import prepare_rows
-    from mmst_cli.data.retrieval import RowRetrieval
     from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
+    from mmst_cli.retrieval.retrieval_set import RowRetrieval
+    from mmst_cli.rows.row_preparation import prepare_rows
 
     columns = {"query": ColumnConfig(Role.anchor), "image": ColumnConfig(Role.positive, Modality.image)}
     prepared = prepare_rows("eval", DatasetConfig(use=Use.eval, path=str(rows), columns=columns))

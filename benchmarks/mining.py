@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from reporting import report, row
 
-from mmst_cli.data.pages import EVAL_ROWS, PAGES, TRAIN_ROWS
+from mmst_cli.builtin.pages import EVAL_ROWS, PAGES, TRAIN_ROWS
 from mmst_cli.evaluation.results import load_evaluation
 from mmst_cli.evaluation.statistics import compare
 
@@ -78,8 +78,8 @@ def mined_numbers(output: Path) -> dict[str, int]:
     import xxhash
     from datasets import load_from_disk
 
-    from mmst_cli.data.cells import leave_undecoded
-    from mmst_cli.data.pages import build_pages
+    from mmst_cli.builtin.pages import build_pages
+    from mmst_cli.rows.cells import leave_undecoded
 
     pages = leave_undecoded(load_from_disk(str(build_pages("train"))), ["image"])
     media = output.with_suffix(".media").name

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from mmst_cli.data.pages import generate_rows
+from mmst_cli.builtin.pages import generate_rows
 
 EACH, EVAL_ROWS = 20, 400  # rows of each of the ten kinds, and of evaluation
 ALTERED = ("re-encoded", "resized", "cropped")

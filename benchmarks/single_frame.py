@@ -22,9 +22,9 @@ import numpy as np
 from datasets import load_from_disk
 from reporting import report, row
 
+from mmst_cli.builtin.clip_drawing import FRAMES
+from mmst_cli.builtin.clips import CHANGES, NAMES, build_clips, encode_clip, save_clips
 from mmst_cli.config.schema import MediaConfig
-from mmst_cli.data.clip_drawing import FRAMES
-from mmst_cli.data.clips import CHANGES, NAMES, build_clips, encode_clip, save_clips
 from mmst_cli.media.video import read_video
 
 ROOT = Path(__file__).parent.parent

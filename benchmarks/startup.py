@@ -16,8 +16,8 @@ from pathlib import Path
 
 from reporting import report, row
 
+from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.model.inspect import run_inspection
-from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
 
 ROOT = Path(__file__).parent.parent
 HEADER = 8  # bytes that say how long a safetensors header is

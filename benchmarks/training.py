@@ -20,8 +20,8 @@ from pathlib import Path
 import yaml
 from reporting import report, row
 
-from mmst_cli.data.pages import build_pages
-from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
+from mmst_cli.builtin.pages import build_pages
+from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 
 ROOT = Path(__file__).parent.parent
 CONFIG = ROOT / "configs" / "quickstart.yaml"

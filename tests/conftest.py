@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def tiny_model_path():
     """Folder of `builtin:tiny-qwen3-vl`."""
-    from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
+    from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 
     return build_tiny_qwen3vl()
 
@@ -51,8 +51,8 @@ def tiny_model(tiny_model_path):
 @pytest.fixture(scope="session")
 def page_rows():
     """A function giving ``n`` (query, page) pairs, each page with attributes of its own."""
-    from mmst_cli.data.page_drawing import draw_page
-    from mmst_cli.data.pages import PAGES, write_query
+    from mmst_cli.builtin.page_drawing import draw_page
+    from mmst_cli.builtin.pages import PAGES, write_query
 
     def rows(n, seed=0):
         rng = random.Random(seed)
@@ -84,3 +84,60 @@ def quiet():
     terminal = Terminal(Console(file=io.StringIO(), width=100), json_results=True)
     terminal.shown = terminal.console.file
     return terminal
+
+
+@pytest.fixture(scope="session")
+def section():
+    """A function giving a dataset section; the columns are query (text) and image unless others are given."""
+
+    from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
+
+    query_and_image = {"query": ColumnConfig(Role.anchor), "image": ColumnConfig(Role.positive, Modality.image)}
+
+    def make(path, columns=None, **fields):
+        return DatasetConfig(use=Use.train, path=str(path), columns=columns or query_and_image, **fields)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prepare(section):
+    """A function that prepares the section `train`."""
+    from mmst_cli.rows.row_preparation import prepare_rows
+
+    return lambda path, columns=None, seed=0, **fields: prepare_rows("train", section(path, columns, **fields), seed)
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    """A function that writes columns as pandas does, and returns the file."""
+    import pandas
+
+    def write(name="rows.parquet", **columns):
+        pandas.DataFrame(columns).to_parquet(tmp_path / name)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def png(encoded):
+    """A function giving the content of a small PNG file of one colour."""
+    from PIL import Image
+
+    return lambda colour="red": encoded(Image.new("RGB", (20, 24), colour))
+
+
+@pytest.fixture
+def no_way_out(monkeypatch):
+    """Whatever connects or opens an image fails."""
+    import socket
+
+    from PIL import Image
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("connected or opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(Image, "open", refuse)

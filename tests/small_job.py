@@ -9,7 +9,7 @@ import yaml
 from datasets import Dataset, Features, Value
 from datasets import Image as ImageFeature
 
-from mmst_cli.data.pages import generate_rows
+from mmst_cli.builtin.pages import generate_rows
 
 DIMS = [128, 32, 8]
 

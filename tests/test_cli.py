@@ -12,8 +12,8 @@ from media_samples import write_pdf
 from small_job import job, write_job
 from typer.testing import CliRunner
 
+from mmst_cli.builtin.pages import generate_rows
 from mmst_cli.cli import app
-from mmst_cli.data.pages import generate_rows
 
 
 @pytest.fixture

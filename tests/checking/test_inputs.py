@@ -8,7 +8,7 @@ from media_samples import wav
 from PIL import Image
 
 from mmst_cli.checking.glance import glance
-from mmst_cli.data.preparing import open_rows
+from mmst_cli.rows.row_preparation import open_rows
 
 TEXT_AND_IMAGE = {"query": "anchor:text", "image": "positive:image"}
 

@@ -6,11 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from mmst_cli.data.page_drawing import draw_page
-from mmst_cli.data.pages import PAGES, sample_queries
+from mmst_cli.builtin.page_drawing import draw_page
+from mmst_cli.builtin.pages import PAGES, sample_queries
+from mmst_cli.builtin.tiny_clap import build_tiny_clap
+from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.encoding.encode import run_encode
-from mmst_cli.model.tiny_clap import build_tiny_clap
-from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.terminal import Terminal
 
 

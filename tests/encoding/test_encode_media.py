@@ -12,12 +12,12 @@ from media_samples import RATE, animation, as_floats, clip, tone, wav, write_mp4
 from PIL import Image
 
 from mmst_cli.config.schema import MediaConfig, Modality
-from mmst_cli.encoding import pipeline
 from mmst_cli.errors import MmstError
 from mmst_cli.media import reading
 from mmst_cli.media.audio import read_audio
 from mmst_cli.media.backend import decoder_sentence
 from mmst_cli.media.video import read_video
+from mmst_cli.vectors import input_stream as pipeline
 
 PITCHES = (220, 440, 880)
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from sentence_transformers.util import quantize_embeddings
 
-from mmst_cli.encoding.ranges import load_ranges, measure_ranges, save_ranges
 from mmst_cli.errors import MmstError
+from mmst_cli.vectors.ranges import load_ranges, measure_ranges, save_ranges
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmst_cli.evaluation.ranking import best_hits, metrics_per_query, relevance, relevant_ranks
 from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.evaluation.trec import run_lines, save_runs
+from mmst_cli.vectors.ranking import best_hits, metrics_per_query, relevance, relevant_ranks
 
 CPU = torch.device("cpu")
 KS = {"ndcg": [5, 10], "map": [100], "mrr": [100], "recall": [5, 10], "precision": [5, 10]}

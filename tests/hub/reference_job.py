@@ -10,9 +10,9 @@ from typing import Any
 from datasets import Dataset, Features, Image, Value
 from stand_in import StandInHub
 
-from mmst_cli.data.page_drawing import Attributes, draw_page
-from mmst_cli.data.pages import PAGES, write_query
-from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
+from mmst_cli.builtin.page_drawing import Attributes, draw_page
+from mmst_cli.builtin.pages import PAGES, write_query
+from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 
 MODEL = "Qwen/Qwen3-VL-Embedding-2B"
 MODEL_REVISION = "refs/pr/23"

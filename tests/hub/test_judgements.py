@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 CODE = """
 import json, sys
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Layout, Role, Use
-from mmst_cli.data.judgements import prepare_judgements
+from mmst_cli.retrieval.judgements import prepare_judgements
 columns = {"queries/text": ColumnConfig(Role.anchor), "corpus/text": ColumnConfig(Role.positive)}
 for path in sys.argv[1:]:
     section = DatasetConfig(use=Use.eval, path=path, layout=Layout.beir, split="test", columns=columns)

@@ -12,15 +12,15 @@ from forms import FORMS, MODELS
 from table import CHECKED, markdown
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, Modality, ModelConfig, Role, Use
-from mmst_cli.data.columns import as_input
-from mmst_cli.data.preparing import prepare_rows
-from mmst_cli.data.retrieval import RowRetrieval
 from mmst_cli.encoding.encode import run_encode
-from mmst_cli.encoding.pipeline import encode_stream
 from mmst_cli.model.load import find_model, load_model
 from mmst_cli.model.media import fit_media
+from mmst_cli.retrieval.retrieval_set import RowRetrieval
+from mmst_cli.rows.columns import as_input
+from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.collator import TypedCollator
+from mmst_cli.vectors.input_stream import encode_stream
 
 ROOT = Path(__file__).parents[2]
 

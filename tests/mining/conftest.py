@@ -6,10 +6,10 @@ import pytest
 from datasets import Dataset
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, MineConfig, Modality, Role, Use
-from mmst_cli.data.preparing import prepare_rows
 from mmst_cli.mining.search import Search, mine_rows
 from mmst_cli.model.media import fit_media
 from mmst_cli.model.precision import Precision
+from mmst_cli.rows.row_preparation import prepare_rows
 
 WORDS = [f"{a}{b}" for a in ("ka", "lo", "mi", "nu", "pe", "ro", "si") for b in ("ban", "del", "fir", "gol", "tus")]
 
@@ -19,7 +19,7 @@ def text_model():
     """`builtin:tiny-text`, shared: leave it as it is."""
     from sentence_transformers import SentenceTransformer
 
-    from mmst_cli.model.builtin import build_builtin
+    from mmst_cli.builtin.registry import build_builtin
 
     return SentenceTransformer(str(build_builtin("builtin:tiny-text")), device="cpu")
 

@@ -73,8 +73,8 @@ def test_the_loss_counts_mined_negatives(config_of, quiet):
 
 
 def test_a_row_reads_the_positive_of_another_one(config_of, quiet, tmp_path):
-    from mmst_cli.data.keys import row_keys
     from mmst_cli.evaluation.prepare import prepare
+    from mmst_cli.rows.row_keys import row_keys
 
     config = config_of({"num_negatives": 1})
     prepared = prepare(config, quiet, ["train"])

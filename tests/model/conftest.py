@@ -25,7 +25,7 @@ def strip(finished, folder):
 @pytest.fixture(scope="session")
 def raw_bert(tmp_path_factory):
     """A text encoder without pooling."""
-    from mmst_cli.model.tiny_text import build_tiny_text
+    from mmst_cli.builtin.tiny_text import build_tiny_text
 
     return strip(build_tiny_text(), tmp_path_factory.mktemp("raw") / "bert")
 
@@ -33,7 +33,7 @@ def raw_bert(tmp_path_factory):
 @pytest.fixture(scope="session")
 def raw_clip(tmp_path_factory):
     """A dual encoder that pools by itself."""
-    from mmst_cli.model.tiny_clip import build_tiny_clip
+    from mmst_cli.builtin.tiny_clip import build_tiny_clip
 
     return strip(build_tiny_clip(), tmp_path_factory.mktemp("raw") / "clip")
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from rich.console import Console
 
+from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.errors import ModelError
 from mmst_cli.model.facts_table import facts_table
 from mmst_cli.model.inspect import run_inspection
-from mmst_cli.model.tiny_qwen3vl import build_tiny_qwen3vl
 
 
 def tokenizer():

@@ -4,9 +4,9 @@ import shutil
 import pytest
 import torch
 
+from mmst_cli.builtin import tiny_qwen3vl
 from mmst_cli.config.schema import Attention, Dtype, ModelConfig
 from mmst_cli.errors import ModelError
-from mmst_cli.model import tiny_qwen3vl
 from mmst_cli.model.load import check_loadable, find_model, load_model, resolve_dtype
 from mmst_cli.model.precision import Precision
 

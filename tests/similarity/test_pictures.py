@@ -8,8 +8,8 @@ import pytest
 from altered import PICTURES
 from PIL import Image, ImageDraw, ImageFont
 
-from mmst_cli.data.page_drawing import COLOURS, draw_page
-from mmst_cli.data.pages import PAGES
+from mmst_cli.builtin.page_drawing import COLOURS, draw_page
+from mmst_cli.builtin.pages import PAGES
 from mmst_cli.similarity.fingerprint import fingerprint
 from mmst_cli.similarity.near import is_near
 from mmst_cli.similarity.pictures import look, may_be_same

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from altered import SOUNDS
 
+from mmst_cli.builtin.sounds import generate_rows
 from mmst_cli.config.schema import MediaConfig, Modality
-from mmst_cli.data.sounds import generate_rows
 from mmst_cli.media.reading import Reader
 from mmst_cli.similarity.candidates import candidate_pairs, group, sketch_of
 from mmst_cli.similarity.fingerprint import fingerprint

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from mmst_cli.cli import app
 from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, OnBadRow, Role, Use
-from mmst_cli.data.bad_rows import BadRows
-from mmst_cli.data.preparing import prepare_rows
 from mmst_cli.errors import DataError, WorkError
 from mmst_cli.evaluation.evaluate import run_evaluation
 from mmst_cli.evaluation.target import find_config
+from mmst_cli.rows.bad_rows import BadRows
+from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.training.train import run_training
 from mmst_cli.training.trainer import RunTrainer
 
@@ -35,7 +35,7 @@ def drawn(tmp_path):
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    from mmst_cli.model.tiny_text import build_tiny_text
+    from mmst_cli.builtin.tiny_text import build_tiny_text
 
     model = SentenceTransformer(str(build_tiny_text()), device="cpu")
 
@@ -144,7 +144,7 @@ def listed(folder):
 
 def hidden(seed=42):
     """Rows of 96 that are read neither as sample nor for how they look."""
-    from mmst_cli.data.checks import sample_rows
+    from mmst_cli.rows.row_checks import sample_rows
 
     return [row for row in range(10, 96) if row not in sample_rows(96, seed)]
 

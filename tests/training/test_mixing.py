@@ -2,8 +2,8 @@ import pytest
 from datasets import Dataset
 
 from mmst_cli.config.schema import Modality, Role
-from mmst_cli.data.columns import Column, RowSet
 from mmst_cli.errors import ConfigError
+from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.training.mixing import weigh_rows
 
 

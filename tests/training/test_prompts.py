@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from mmst_cli.config.schema import Config, DatasetConfig, Modality, ModelConfig, Role
-from mmst_cli.data.columns import Column, RowSet
+from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.training.prompts import column_prompts, prompt_warning
 
 

@@ -87,7 +87,7 @@ def plain_losses(folder, sets, loss_of, **training):
         SentenceTransformerTrainingArguments,
     )
 
-    from mmst_cli.model.tiny_text import build_tiny_text
+    from mmst_cli.builtin.tiny_text import build_tiny_text
 
     model = SentenceTransformer(str(build_tiny_text()), device="cpu")
     made = {name: Dataset.from_list(rows) for name, rows in sets.items()}

@@ -112,8 +112,8 @@ torch.save([queries, pages], {str(folder / "vectors.pt")!r})
     queries, pages = torch.load(folder / "vectors.pt")
     seen = run_evaluation(find_config(str(folder / "run"), None, [])).evaluations["pages"]
     assert measured(seen) == measured(result.after["pages"])
-    from mmst_cli.data.retrieval import RowRetrieval
     from mmst_cli.evaluation.prepare import prepare
+    from mmst_cli.retrieval.retrieval_set import RowRetrieval
     from mmst_cli.terminal import Terminal
 
     prepared = prepare(find_config(str(folder / "run"), None, []), Terminal(), ["eval"])

@@ -10,9 +10,9 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from mmst_cli.config.schema import MediaConfig, Modality, Role
-from mmst_cli.data.columns import Column, RowSet
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.reading import Reader
+from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.training.collator import TypedCollator, routed_tasks
 from mmst_cli.training.trainer import RunTrainer
 
@@ -96,7 +96,7 @@ def build(tmp_path):
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    from mmst_cli.model.tiny_text import build_tiny_text
+    from mmst_cli.builtin.tiny_text import build_tiny_text
 
     def build(*train, prompts=None, **arguments):
         model = SentenceTransformer(str(build_tiny_text()), device="cpu")

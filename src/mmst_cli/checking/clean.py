@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from mmst_cli.checking.findings import Checked, Finding
 from mmst_cli.config.schema import Config, Layout, Modality
-from mmst_cli.data.cells import leave_undecoded
-from mmst_cli.data.columns import ROW, named_file
-from mmst_cli.data.sources import load_rows
 from mmst_cli.errors import ConfigError
 from mmst_cli.media.fetching import URL_SCHEMES
 from mmst_cli.media.reading import Reader
+from mmst_cli.rows.cells import leave_undecoded
+from mmst_cli.rows.columns import ROW, named_file
+from mmst_cli.sources.opening import load_rows
 from mmst_cli.storage import write_text
 
 if TYPE_CHECKING:

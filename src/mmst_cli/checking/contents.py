@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xxhash
 
 from mmst_cli.checking.sets import CheckedSet
-from mmst_cli.data.keys import column_keys
+from mmst_cli.rows.row_keys import column_keys
 
 Numbers = npt.NDArray[np.int64]
 

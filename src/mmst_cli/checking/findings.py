@@ -14,7 +14,7 @@ from mmst_cli.checking.contents import Contents, Numbers
 from mmst_cli.checking.looks import Looks
 from mmst_cli.checking.same import Same
 from mmst_cli.checking.sets import CheckedSet
-from mmst_cli.data.columns import ROW, Column
+from mmst_cli.rows.columns import ROW, Column
 
 EXAMPLES = 6  # kept of a finding
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.data.columns import ROW, Column, RowSet, named_file, place
 from mmst_cli.errors import DataError
 from mmst_cli.media.image import read_small_image
+from mmst_cli.rows.columns import ROW, Column, RowSet, named_file, place
 from mmst_cli.similarity.fingerprint import Fingerprint, fingerprint
 from mmst_cli.similarity.pictures import LUMA
 

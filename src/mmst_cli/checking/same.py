@@ -15,8 +15,8 @@ from mmst_cli.checking.looks import Looks
 from mmst_cli.checking.sets import CheckedSet
 from mmst_cli.checking.work import do_parts, read_parts
 from mmst_cli.errors import DataError
+from mmst_cli.media.input_digest import digest
 from mmst_cli.similarity.candidates import Pairs, candidate_pairs, group
-from mmst_cli.similarity.digest import digest
 from mmst_cli.similarity.near import is_near
 
 PART = 256  # pairs a part

@@ -7,13 +7,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Config, DatasetConfig, Layout, Role, Use
-from mmst_cli.data.card import Rows
-from mmst_cli.data.columns import Column, RowSet
-from mmst_cli.data.judgements import prepare_judgements
-from mmst_cli.data.preparing import declare_columns, keep_columns, number_rows, open_rows, reader_of
-from mmst_cli.data.retrieval import RetrievalSet
-from mmst_cli.data.sources import load_stream
 from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.retrieval.data_card import Rows
+from mmst_cli.retrieval.judgements import prepare_judgements
+from mmst_cli.retrieval.retrieval_set import RetrievalSet
+from mmst_cli.rows.columns import Column, RowSet
+from mmst_cli.rows.row_preparation import declare_columns, keep_columns, number_rows, open_rows, reader_of
+from mmst_cli.sources.opening import load_stream
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -18,7 +18,7 @@ from mmst_cli.checking.contents import Numbers
 from mmst_cli.checking.findings import Finding, Harm, counted
 from mmst_cli.checking.result import PAGE, CheckResult
 from mmst_cli.checking.sets import CheckedSet
-from mmst_cli.data.card import columns_in_words
+from mmst_cli.retrieval.data_card import columns_in_words
 from mmst_cli.terminal import Terminal
 
 STYLES = {Harm.serious: "bold red", Harm.warning: "yellow", Harm.note: "cyan"}

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from mmst_cli.checking.contents import Numbers
 from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
 from mmst_cli.config.schema import Modality
-from mmst_cli.data.columns import Column, as_input
-from mmst_cli.data.sources import choose_indices
 from mmst_cli.model.checks import pixels_of
 from mmst_cli.model.parts import encoders_of
+from mmst_cli.rows.columns import Column, as_input
+from mmst_cli.sources.opening import choose_indices
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

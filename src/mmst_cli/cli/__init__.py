@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from mmst_cli.cli.app import app
-from mmst_cli.cli.check import check
-from mmst_cli.cli.encode import encode
-from mmst_cli.cli.evaluate import evaluate
-from mmst_cli.cli.inspect import inspect_modalities
-from mmst_cli.cli.mine import mine
-from mmst_cli.cli.train import train
+from mmst_cli.cli.check_command import check
+from mmst_cli.cli.encode_command import encode
+from mmst_cli.cli.evaluate_command import evaluate
+from mmst_cli.cli.inspect_command import inspect_modalities
+from mmst_cli.cli.mine_command import mine
+from mmst_cli.cli.train_command import train
 
 __all__ = ["app", "main"]
 

@@ -17,8 +17,6 @@ from mmst_cli.encoding.items import Item, Source
 from mmst_cli.encoding.job import EncodeJob, fingerprint, media_settings, parse_pages
 from mmst_cli.encoding.manifest import write_manifest
 from mmst_cli.encoding.progress import Progress, show_progress
-from mmst_cli.encoding.quantise import check_precision
-from mmst_cli.encoding.ranges import Ranges, find_ranges, ranges_digest, save_ranges
 from mmst_cli.encoding.shards import (
     RANGES,
     PartRecord,
@@ -31,6 +29,8 @@ from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning,
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.reading import Reader
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.vectors.quantise import check_precision
+from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
 
 
 def run_encode(

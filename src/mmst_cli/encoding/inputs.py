@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mmst_cli.config.schema import MediaConfig, Modality
-from mmst_cli.data.columns import as_input
 from mmst_cli.encoding.documents import PDF, page_items
 from mmst_cli.encoding.items import Item, Source
 from mmst_cli.encoding.rows import open_rows
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.pdf import OFFICE, page_numbers
 from mmst_cli.media.reading import Reader
+from mmst_cli.rows.columns import as_input
 
 SUFFIXES = {
     Modality.image: (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),

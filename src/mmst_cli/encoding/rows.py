@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.data.columns import as_input, named_file
 from mmst_cli.encoding.documents import PDF, page_items
 from mmst_cli.encoding.items import Item, Modalities, Source
 from mmst_cli.encoding.row_files import Row, RowFile, open_row_file
@@ -17,6 +16,7 @@ from mmst_cli.errors import ConfigError, DataError, did_you_mean
 from mmst_cli.media.message import PARTS
 from mmst_cli.media.pdf import split_page
 from mmst_cli.media.reading import Reader
+from mmst_cli.rows.columns import as_input, named_file
 
 
 @dataclass(frozen=True)

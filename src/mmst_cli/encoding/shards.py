@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmst_cli.encoding.quantise import VectorFormat
 from mmst_cli.errors import DataError, RunError
 from mmst_cli.storage import append_line, write_json
+from mmst_cli.vectors.quantise import VectorFormat
 
 if TYPE_CHECKING:
     import torch

@@ -11,13 +11,13 @@ from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import EvaluatorConfig
-from mmst_cli.data.columns import RowSet
-from mmst_cli.data.retrieval import RetrievalSet, RowRetrieval
 from mmst_cli.errors import ConfigError
 from mmst_cli.evaluation.library import LibraryEvaluator
 from mmst_cli.evaluation.results import Evaluation
 from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
 from mmst_cli.model.precision import Precision
+from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
+from mmst_cli.rows.columns import RowSet
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

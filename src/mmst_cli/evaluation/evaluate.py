@@ -11,8 +11,6 @@ from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.config.schema import Config
 from mmst_cli.config.signatures import OWN_EVALUATOR
-from mmst_cli.data.retrieval import RetrievalSet
-from mmst_cli.encoding.ranges import find_ranges
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
 from mmst_cli.evaluation.compare import Comparison, compare_evaluations, comparison_tables, load_comparable
 from mmst_cli.evaluation.outcome import DEFAULT_KEEP, advised, cells_table, save_int8_ranges, save_outcome, show_advice
@@ -23,8 +21,10 @@ from mmst_cli.evaluation.trec import save_runs
 from mmst_cli.evaluation.verdict import verdict
 from mmst_cli.evaluation.watch import watched
 from mmst_cli.model.load import find_model
+from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.runs import run_of_model
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.vectors.ranges import find_ranges
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mmst_cli.encoding.quantise import quantise, ranges_of, shorten
-from mmst_cli.evaluation.ranking import Scorer
+from mmst_cli.vectors.quantise import quantise, ranges_of, shorten
+from mmst_cli.vectors.ranking import Scorer
 
 OVERSAMPLING = 4  # binary-rescored rescores this many times the k that the primary metric looks at
 

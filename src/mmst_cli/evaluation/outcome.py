@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from mmst_cli.encoding.ranges import SUFFIX as RANGES
-from mmst_cli.encoding.ranges import load_ranges, measure_ranges, save_ranges
 from mmst_cli.evaluation.build import EvaluatorSuite
 from mmst_cli.evaluation.charts import quality_chart, save_svg
 from mmst_cli.evaluation.recommendation import recommend
 from mmst_cli.evaluation.results import Evaluation, save_evaluation
 from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
 from mmst_cli.terminal import Terminal
+from mmst_cli.vectors.ranges import SUFFIX as RANGES
+from mmst_cli.vectors.ranges import load_ranges, measure_ranges, save_ranges
 
 COSTS = ("bytes", "GB/1M", "ms/query")  # of a stored vector, of an index of a million, of a search here
 WIDE = 110  # characters from which a table has room for further metrics

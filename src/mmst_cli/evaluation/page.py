@@ -13,12 +13,12 @@ from typing import Any
 
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
-from mmst_cli.data.card import Rows, data_card
 from mmst_cli.evaluation.build import EvaluatorSuite
 from mmst_cli.evaluation.gallery import Gallery, build_gallery
 from mmst_cli.evaluation.marked_cells import cell_to_compare
 from mmst_cli.evaluation.report import ReportData, write_report
 from mmst_cli.evaluation.results import Evaluation
+from mmst_cli.retrieval.data_card import Rows, data_card
 from mmst_cli.runs import RunFolder, describe_environment
 
 HITS = 10  # documents of a query that the page can speak of

@@ -7,11 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Config, Layout, Modality
-from mmst_cli.data.bad_rows import BadRows
-from mmst_cli.data.card import Rows, data_card, held_modalities, readers_of
-from mmst_cli.data.judgements import prepare_judgements
-from mmst_cli.data.preparing import prepare_rows
-from mmst_cli.data.retrieval import RetrievalSet
 from mmst_cli.evaluation.build import EvaluatorSuite, build_evaluator
 from mmst_cli.media.backend import decoder_sentence
 from mmst_cli.model.fit import check_fit
@@ -20,6 +15,11 @@ from mmst_cli.model.load import check_loadable, load_model, model_label
 from mmst_cli.model.media import fit_media, random_crop_warning
 from mmst_cli.model.precision import check_precision, declared_precision, default_device
 from mmst_cli.model.prompts import set_prompts
+from mmst_cli.retrieval.data_card import Rows, data_card, held_modalities, readers_of
+from mmst_cli.retrieval.judgements import prepare_judgements
+from mmst_cli.retrieval.retrieval_set import RetrievalSet
+from mmst_cli.rows.bad_rows import BadRows
+from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.terminal import Terminal
 
 if TYPE_CHECKING:

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
-from mmst_cli.data.columns import as_input
-from mmst_cli.data.duplicates import Deduplicator
-from mmst_cli.data.retrieval import RetrievalSet
-from mmst_cli.encoding.pipeline import Task, encode_stream
-from mmst_cli.encoding.quantise import bytes_per_vector
 from mmst_cli.evaluation.grid import Vectors, scorer
-from mmst_cli.evaluation.ranking import Relevance, Scorer, best_hits, metrics_per_query, relevance, relevant_ranks
 from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.evaluation.statistics import intervals
 from mmst_cli.model.precision import Precision
+from mmst_cli.retrieval.document_duplicates import Deduplicator
+from mmst_cli.retrieval.retrieval_set import RetrievalSet
+from mmst_cli.rows.columns import as_input
+from mmst_cli.vectors.input_stream import Task, encode_stream
+from mmst_cli.vectors.quantise import bytes_per_vector
+from mmst_cli.vectors.ranking import Relevance, Scorer, best_hits, metrics_per_query, relevance, relevant_ranks
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

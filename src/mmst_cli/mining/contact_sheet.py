@@ -11,13 +11,13 @@ import numpy as np
 
 from mmst_cli.config.rules_mining import LIMITS
 from mmst_cli.config.schema import MineConfig, Role
-from mmst_cli.data.columns import ROW, RowSet
-from mmst_cli.data.negatives import drawn_from
 from mmst_cli.html.previews import Preview, preview
 from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
 from mmst_cli.mining.search import Found
 from mmst_cli.mining.selection import Reason
 from mmst_cli.mining.summary import MiningFacts
+from mmst_cli.rows.columns import ROW, RowSet
+from mmst_cli.rows.mined_negatives import drawn_from
 from mmst_cli.storage import write_text
 
 SAMPLE, HARDEST, LACKING = 24, 8, 4  # anchors shown

@@ -9,10 +9,10 @@ from typing import Any
 import xxhash
 
 from mmst_cli.config.schema import ModelConfig, Role
-from mmst_cli.data.columns import RowSet
-from mmst_cli.data.keys import row_keys
 from mmst_cli.model.checkpoint import checkpoint_commit
 from mmst_cli.model.load import find_model
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.storage import digest
 
 ENDS = 65_536  # bytes of either end of a large file

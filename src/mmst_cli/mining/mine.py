@@ -13,10 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
-from mmst_cli.data.bad_rows import BadRows
-from mmst_cli.data.columns import RowSet
-from mmst_cli.data.preparing import prepare_rows
-from mmst_cli.data.sources import load_rows
 from mmst_cli.errors import WorkError
 from mmst_cli.media.reading import Reader
 from mmst_cli.mining.contact_sheet import write_sheet
@@ -32,8 +28,12 @@ from mmst_cli.model.load import check_loadable, find_model, load_model, model_la
 from mmst_cli.model.media import fit_media
 from mmst_cli.model.precision import check_precision, declared_precision, default_device
 from mmst_cli.model.prompts import set_prompts
-from mmst_cli.similarity.nearest import check_index
+from mmst_cli.rows.bad_rows import BadRows
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_preparation import prepare_rows
+from mmst_cli.sources.opening import load_rows
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.vectors.nearest import check_index
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmst_cli.config.schema import MineConfig, Role
-from mmst_cli.data.columns import Column, RowSet
 from mmst_cli.encoding.progress import show_progress
+from mmst_cli.media.input_digest import digest
 from mmst_cli.mining.embedding import ROWS_PER_PART, Embedder, embed_side, read_values
 from mmst_cli.mining.guard import NearDuplicates, same_kind
 from mmst_cli.mining.pairs import Positives, find_positives, flat_pairs, inner_products, to_similarity
@@ -19,9 +19,9 @@ from mmst_cli.mining.second import SecondModel
 from mmst_cli.mining.selection import ROOM, Candidates, Selection, judge, range_max_of, select
 from mmst_cli.mining.store import FloatArray, Numbers, Side
 from mmst_cli.model.precision import Precision
-from mmst_cli.similarity.digest import digest
-from mmst_cli.similarity.nearest import nearest
+from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.terminal import Terminal
+from mmst_cli.vectors.nearest import nearest
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

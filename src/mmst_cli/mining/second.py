@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmst_cli.config.schema import ModelConfig
-from mmst_cli.data.columns import Column, RowSet, as_input
 from mmst_cli.encoding.progress import show_progress
 from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
@@ -21,6 +20,7 @@ from mmst_cli.model.fit import check_columns
 from mmst_cli.model.load import find_model, load_model
 from mmst_cli.model.media import fit_media
 from mmst_cli.model.precision import Precision
+from mmst_cli.rows.columns import Column, RowSet, as_input
 
 if TYPE_CHECKING:
     import torch

@@ -13,16 +13,16 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from mmst_cli.config.schema import Config, MineConfig
-from mmst_cli.data.columns import RowSet
-from mmst_cli.data.negatives import add_negatives
 from mmst_cli.errors import WorkError
 from mmst_cli.mining.identity import rows_identity
 from mmst_cli.mining.mine import identities, mining_model, open_search
 from mmst_cli.mining.search import mine_rows
 from mmst_cli.mining.summary import MiningFacts, advice, facts_of
-from mmst_cli.similarity.nearest import check_index
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.mined_negatives import add_negatives
 from mmst_cli.storage import build_folder, cache_folder, digest, write_json
 from mmst_cli.terminal import Terminal
+from mmst_cli.vectors.nearest import check_index
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

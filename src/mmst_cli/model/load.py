@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmst_cli.builtin.registry import build_builtin
 from mmst_cli.config.schema import Attention, Dtype, ModelConfig
 from mmst_cli.errors import ModelError
 from mmst_cli.model.attention import AttentionChoice, choose_attention
-from mmst_cli.model.builtin import build_builtin
 from mmst_cli.model.checkpoint import is_raw, lacks_attention, load_checkpoint, read_checkpoint_config
 from mmst_cli.model.checks import check_pixel_bounds
 from mmst_cli.model.pooling import set_normalisation, set_pooling

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mmst_cli.similarity import pictures, sounds
 from mmst_cli.similarity.fingerprint import Fingerprint
-from mmst_cli.similarity.nearest import nearest
+from mmst_cli.vectors.nearest import nearest
 
 NEIGHBOURS = 4  # nearest inputs that each is compared with
 BUCKET = 5  # earlier texts with the same key that each is compared with

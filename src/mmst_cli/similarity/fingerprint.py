@@ -13,8 +13,8 @@ import safetensors.numpy
 from PIL import Image
 
 from mmst_cli.config.schema import Modality
+from mmst_cli.media.input_digest import digest
 from mmst_cli.similarity import pictures, sounds, texts
-from mmst_cli.similarity.digest import digest
 
 FRAMES = 4  # of a clip that are compared, spread evenly
 

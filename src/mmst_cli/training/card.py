@@ -7,10 +7,10 @@ from pathlib import Path
 
 from mmst_cli import __version__
 from mmst_cli.config.schema import Config, Modality, Role
-from mmst_cli.data.card import Rows, data_card
-from mmst_cli.data.columns import Column
 from mmst_cli.evaluation.results import Evaluation
 from mmst_cli.model.load import model_label
+from mmst_cli.retrieval.data_card import Rows, data_card
+from mmst_cli.rows.columns import Column
 from mmst_cli.storage import write_text
 from mmst_cli.training.summary import comparison_rows
 

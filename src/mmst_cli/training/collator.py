@@ -10,10 +10,10 @@ from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
 from mmst_cli.config.schema import OnBadRow, Role
-from mmst_cli.data.bad_rows import BadRow
-from mmst_cli.data.columns import RowSet
-from mmst_cli.data.skipping import try_read
 from mmst_cli.media.message import clip_options
+from mmst_cli.rows.bad_rows import BadRow
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.skipping import try_read
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -9,9 +9,9 @@ from mmst_cli.config.loss_stacks import loss_keys, loss_layers, training_dataset
 from mmst_cli.config.rules_mining import mined_columns
 from mmst_cli.config.rules_roles import check_inputs
 from mmst_cli.config.schema import Config, DatasetConfig, Role
-from mmst_cli.data.columns import RowSet
-from mmst_cli.data.sources import choose_indices
 from mmst_cli.errors import ConfigError
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.sources.opening import choose_indices
 
 
 def loss_rows(config: Config, rows: Mapping[str, object]) -> dict[str, RowSet]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Config, Role
-from mmst_cli.data.columns import RowSet
 from mmst_cli.model.prompts import NAMES
+from mmst_cli.rows.columns import RowSet
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

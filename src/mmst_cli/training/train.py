@@ -15,7 +15,6 @@ from mmst_cli.config.loss_stacks import training_datasets
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import Config
-from mmst_cli.data.bad_rows import BadRows
 from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.evaluation.outcome import advised, save_outcome
 from mmst_cli.evaluation.page import write_page
@@ -25,6 +24,7 @@ from mmst_cli.evaluation.verdict import verdict
 from mmst_cli.evaluation.watch import watched
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
 from mmst_cli.model.precision import check_precision, default_device
+from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmst_cli.config.schema import Config
-from mmst_cli.data.card import Rows
 from mmst_cli.model.precision import check_precision, default_device
+from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.training.arguments import build_arguments
 from mmst_cli.training.mixing import loss_rows
 

@@ -16,10 +16,10 @@ from torch import nn
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mmst_cli.config.schema import Role
-from mmst_cli.data.bad_rows import BadRows
-from mmst_cli.data.columns import RowSet
-from mmst_cli.data.keys import row_keys
 from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.rows.bad_rows import BadRows
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.training.collator import BAD_ROWS, NAME, TypedCollator, label_columns, routed_tasks
 
 _DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)

@@ -1,0 +1,160 @@
+"""Layout beir: a corpus, queries and judgements (qrels), found as files in a folder or as configurations.
+
+The layout is that of BEIR (https://github.com/beir-cellar/beir) and of its copies on the hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mmst_cli.config.schema import DatasetConfig
+from mmst_cli.errors import DataError, did_you_mean
+from mmst_cli.retrieval.id_tables import CORPUS_IDS, OWN_IDS, QUERY_IDS, Table
+from mmst_cli.sources.opening import (
+    FILE_READERS,
+    NoConfigurationError,
+    load_rows,
+    media_folder,
+    mendable,
+    names_a_local_path,
+    slice_splits,
+)
+from mmst_cli.storage import expand_home
+
+_SEPARATORS = {".tsv": "\t", ".csv": ","}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The three tables of a dataset in layout beir."""
+
+    queries: Table
+    corpus: Table
+    qrels: Table
+
+
+def load_tables(key: str, section: DatasetConfig) -> Tables:
+    """Load queries, corpus and qrels, all columns of them.
+
+    Raises:
+        DataError: one isn't there or can't be read, or qrels have no such split.
+    """
+    path = expand_home(section.path)
+    section = replace(section, max_rows=None)
+    if path.is_file() or (not path.is_dir() and names_a_local_path(section.path)):
+        found = "a file" if path.is_file() else "nothing there"
+        raise DataError(f"datasets.{key}.path: {section.path}: layout beir reads a folder or a hub id, found {found}.")
+    if path.is_dir() and any(_files(path, "corpus")):
+        queries, corpus = _load_file(key, section, path, "queries"), _load_file(key, section, path, "corpus")
+        return Tables(queries, corpus, _load_qrels_file(key, section, path))
+    return _load_configurations(key, section)
+
+
+def _files(folder: Path, name: str, suffixes: Iterable[str] = FILE_READERS) -> list[Path]:
+    return [file for suffix in suffixes if (file := folder / f"{name}{suffix}").is_file()]
+
+
+def _load_file(key: str, section: DatasetConfig, folder: Path, name: str) -> Table:
+    files = _files(folder, name)
+    if not files:
+        raise DataError(f"datasets.{key}.path: {section.path} has corpus files, but no {name}.jsonl, .parquet or .csv.")
+    rows = load_rows(key, replace(section, path=str(files[0].absolute()), split="train"))
+    if files[0].suffix == ".csv":  # read as numbers; but as ids, 7 and 007 are two
+        names = [name for name in (*OWN_IDS, *QUERY_IDS, *CORPUS_IDS) if name in rows.column_names]
+        as_text = _read_as_text(key, files[0], files[0].name, ",", names)
+        for name in names:
+            rows = rows.remove_columns(name).add_column(name, as_text.column(name).to_pylist())
+    return Table(files[0].name, rows, folder.absolute())
+
+
+def _load_qrels_file(key: str, section: DatasetConfig, folder: Path) -> Table:
+    from datasets import Dataset
+
+    split = section.split.partition("[")[0]
+    suffixes = dict.fromkeys((*_SEPARATORS, *FILE_READERS))
+    files = _files(folder / "qrels", split, suffixes)
+    if not files:
+        known = sorted({file.stem for file in (folder / "qrels").glob("*") if file.suffix in suffixes})
+        if not known:
+            raise DataError(f"datasets.{key}.path: {section.path} has corpus files, but no qrels/{split}.tsv.")
+        there = ", ".join(known)
+        raise DataError(f"datasets.{key}.split: {section.split}: qrels has {there}.{did_you_mean(split, known)}")
+    name, separator = f"qrels/{files[0].name}", _SEPARATORS.get(files[0].suffix)
+    if separator is None:
+        rows = load_rows(key, replace(section, path=str(files[0].absolute()), split="train"))
+    else:
+        rows = Dataset(_read_as_text(key, files[0], name, separator))
+    return Table(name, slice_splits(f"datasets.{key}.split", section.split, {split: rows}), folder.absolute())
+
+
+def _read_as_text(key: str, file: Path, name: str, separator: str, only: Sequence[str] = ()) -> Any:
+    """Return a table of separated values in which ids stayed text."""
+    import pyarrow
+    from pyarrow import csv
+
+    ids = (*OWN_IDS, *QUERY_IDS, *CORPUS_IDS)
+    try:
+        return csv.read_csv(
+            file,
+            parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(ids, pyarrow.string()), include_columns=only or None
+            ),
+        )
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise DataError(f"datasets.{key}.path: {name} can't be read: {str(error).splitlines()[0]}") from error
+
+
+def _load_configurations(key: str, section: DatasetConfig) -> Tables:
+    try:
+        queries, corpus = (
+            _load_configuration(key, section, name, _split_of(key, replace(section, name=name)))
+            for name in ("queries", "corpus")
+        )
+    except NoConfigurationError as error:
+        raise DataError(
+            f"datasets.{key}.path: {section.path} has neither the files queries.jsonl and corpus.jsonl nor"
+            f" configurations of these names; its configurations are {', '.join(error.known)}."
+        ) from error
+    return Tables(queries, corpus, _load_qrels_configuration(key, section))
+
+
+def _load_qrels_configuration(key: str, section: DatasetConfig) -> Table:
+    known: list[str] = []
+    for name in ("qrels", "default"):
+        try:
+            return _load_configuration(key, section, name, section.split)
+        except NoConfigurationError as error:
+            known = error.known
+    if expand_home(section.path).is_dir():
+        raise DataError(
+            f"datasets.{key}.path: {section.path} has neither a configuration qrels nor one called default;"
+            f" its configurations are {', '.join(known)}."
+        )
+    beside = f"{section.path}-qrels"  # where BEIR's own copies on the hub have them
+    return Table(beside, load_rows(key, replace(section, path=beside, revision=None)), media_folder(section))
+
+
+def _load_configuration(key: str, section: DatasetConfig, name: str, split: str) -> Table:
+    rows = load_rows(key, replace(section, name=name, split=split))
+    return Table(f"configuration {name}", rows, media_folder(section))
+
+
+def _split_of(key: str, section: DatasetConfig) -> str:
+    """Return the split of queries or corpus: of that name, that of the qrels, or the only one."""
+    from datasets import get_dataset_split_names
+
+    with mendable(f"datasets.{key}", section):
+        known: list[str] = get_dataset_split_names(section.path, section.name, revision=section.revision)
+    for split in (section.name, section.split.partition("[")[0]):
+        if split in known:
+            return str(split)
+    if len(known) > 1:
+        raise DataError(
+            f"datasets.{key}.split: {section.split}: configuration {section.name} has {', '.join(known)}, and none is"
+            f" called {section.name} or {section.split}."
+        )
+    return known[0]

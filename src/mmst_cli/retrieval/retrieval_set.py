@@ -1,0 +1,141 @@
+"""Queries, corpus and relevance for retrieval: what evaluation reads, and how rows give it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from mmst_cli.config.schema import Modality, Role
+from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, named_file
+
+
+class RetrievalSet(ABC):
+    """Queries, a corpus, and which documents answer which queries.
+
+    The corpus is the first document column from its first row to its last, then the second, and so on.
+
+    Args:
+        query_rows: rows with the anchor column.
+        corpus_rows: rows with the columns of documents; may be the same.
+
+    Attributes:
+        notes: sentences about what was left out, to be printed.
+    """
+
+    def __init__(self, query_rows: RowSet, corpus_rows: RowSet) -> None:
+        self.query_rows, self.corpus_rows = query_rows, corpus_rows
+        self.anchor = query_rows.with_role(Role.anchor)[0]
+        self.documents = corpus_rows.with_role(Role.positive, Role.negative)
+        self.notes: list[str] = []
+
+    @property
+    @abstractmethod
+    def query_ids(self) -> list[str]:
+        """One id a query, in the order of :meth:`queries`."""
+
+    @property
+    @abstractmethod
+    def corpus_ids(self) -> list[str]:
+        """One id a document, in the order of :meth:`corpus`."""
+
+    @property
+    @abstractmethod
+    def relevant(self) -> dict[str, dict[str, int]]:
+        """Query id to the ids of the documents that answer it, each with its grade: a whole number above 0."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that are read: the anchor, then the documents."""
+        return self.anchor, *self.documents
+
+    def queries(self) -> Iterator[tuple[Modality, Any]]:
+        """Yield (modality, value) of each query, decoded one at a time."""
+        return ((self.anchor.modality, value) for value in self.query_rows.values(self.anchor))
+
+    def corpus(self) -> Iterator[tuple[Modality, Any]]:
+        """Yield (modality, value) of each document, decoded one at a time."""
+        return ((column.modality, value) for column in self.documents for value in self.corpus_rows.values(column))
+
+    def query_at(self, index: int) -> tuple[Modality, Any]:
+        """Return (modality, value) of the query with ``query_ids[index]``."""
+        return self.anchor.modality, self.query_rows.value_at(self.anchor, index)
+
+    def document_at(self, index: int) -> tuple[Modality, Any]:
+        """Return (modality, value) of the document with ``corpus_ids[index]``."""
+        place, row = divmod(index, len(self.corpus_rows))
+        return self.documents[place].modality, self.corpus_rows.value_at(self.documents[place], row)
+
+
+class RowRetrieval(RetrievalSet):
+    """Anchors are queries; positives, then negatives, are the corpus; a row's positives answer its anchor.
+
+    Where lists of positives or pages of documents became rows, all rows of an anchor are one query.
+    """
+
+    def __init__(self, rows: RowSet) -> None:
+        super().__init__(rows, rows)
+        self._drawn: dict[str, list[int]] = rows.rows.select_columns([ROW, ENTRY])[:] if rows.stored is not None else {}
+
+    @cached_property
+    def _anchors(self) -> list[int]:
+        """The first row of each query."""
+        if not self._drawn:
+            return list(range(len(self.query_rows)))
+        origins = self._drawn[ROW]
+        return [row for row, origin in enumerate(origins) if row == 0 or origin != origins[row - 1]]
+
+    def queries(self) -> Iterator[tuple[Modality, Any]]:
+        """Yield (modality, value) of each query, decoded one at a time."""
+        if not self._drawn:
+            return super().queries()
+        rows = replace(self.query_rows, rows=self.query_rows.rows.select(self._anchors))
+        return ((self.anchor.modality, value) for value in rows.values(self.anchor))
+
+    def query_at(self, index: int) -> tuple[Modality, Any]:
+        """Return (modality, value) of the query with ``query_ids[index]``."""
+        return super().query_at(self._anchors[index])
+
+    @cached_property
+    def query_ids(self) -> list[str]:
+        """One id a query: ``q`` and its row."""
+        return [f"q{self._drawn[ROW][row] if self._drawn else row}" for row in self._anchors]
+
+    @cached_property
+    def corpus_ids(self) -> list[str]:
+        """One id a document: its file and page where it is one of a document's, else its column and row."""
+        return [self._name(column, row) for column in self.documents for row in range(len(self.corpus_rows))]
+
+    def _name(self, column: Column, row: int) -> str:
+        if not self._drawn:
+            return f"{column.name}:{row}"
+        origin, entry = self._drawn[ROW][row], self._drawn[ENTRY][row]
+        if column.sources != (self.corpus_rows.listed,):
+            return f"{column.name}:{origin}.{entry}"
+        return self._pages.get(row) or f"{column.name}:{origin}.{entry}"
+
+    @cached_property
+    def _pages(self) -> dict[int, str]:
+        """Row to `file.pdf#page`, of the pages that are there once."""
+        rows, listed = self.corpus_rows, self.corpus_rows.listed
+        if rows.stored is None or listed is None:
+            return {}
+        files = [named_file(row[listed]) for row in rows.stored.select_columns([listed])]
+        entries = zip(self._drawn[ROW], self._drawn[ENTRY], strict=True)
+        names = [f"{file}#{entry}" if (file := files[origin]) and entry else "" for origin, entry in entries]
+        counts = Counter(names)
+        return {row: name for row, name in enumerate(names) if name and counts[name] == 1}
+
+    @cached_property
+    def relevant(self) -> dict[str, dict[str, int]]:
+        """Query id to the ids of its rows' positives, each of grade 1."""
+        count = len(self.corpus_rows)
+        places = [place for place, column in enumerate(self.documents) if column.role is Role.positive]
+        ends = [*self._anchors[1:], count]
+        return {
+            query: {self.corpus_ids[place * count + row]: 1 for place in places for row in range(first, end)}
+            for query, first, end in zip(self.query_ids, self._anchors, ends, strict=True)
+        }

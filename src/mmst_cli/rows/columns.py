@@ -1,0 +1,229 @@
+"""The declared columns of a dataset, and its rows: stored as they came, read into model inputs when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from mmst_cli.config.schema import Modality, OnBadRow, Role
+from mmst_cli.errors import DataError
+from mmst_cli.media.reading import Reader
+from mmst_cli.rows.cells import to_array
+from mmst_cli.rows.chat_templates import Message, fill
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+ORDER = (Role.anchor, Role.positive, Role.negative, Role.label)
+ROW = "__row__"
+"""Column with the number that a row has in its source."""
+ENTRY = "__entry__"
+"""Column with which entry of a list, or which page of a document, is meant."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column as declared, and how its inputs are made of what is stored."""
+
+    name: str
+    role: Role
+    modality: Modality
+    sources: tuple[str, ...] = ()
+    """The stored columns it is read from."""
+    parts: tuple[tuple[Modality, str], ...] = ()
+    """For inputs of several modalities: each, and the stored column it is in."""
+    message: tuple[Message, ...] = ()
+    """For inputs that are chats made of columns: the messages, with placeholders."""
+    entry: int | None = None
+    """For cells that are lists: which entry."""
+    origin: tuple[str, str] = (ROW, ENTRY)
+    """The drawn columns that say which stored row, and which entry of it, is read; of mined negatives their own."""
+    dtypes: tuple[tuple[str, str], ...] = ()
+    """The stored columns that hold arrays, and what of: they come as lists, which have lost it."""
+
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What an input holds, as far as the declaration tells."""
+        return tuple(modality for modality, _ in self.parts) or (self.modality,)
+
+    @property
+    def is_mined(self) -> bool:
+        """Whether the inputs are those of other rows."""
+        return self.origin != (ROW, ENTRY)
+
+    def read(self, row: Mapping[str, Any], reader: Reader) -> Any:
+        """Return what a row holds of this column, decoded.
+
+        Returns:
+            A text as a string, an image as a PIL image, sounds and clips as dicts of an array and its rate, a
+            chat as a list of messages, several modalities as a dict of them, a label as it is stored.
+
+        Raises:
+            DataError: it can't be read; the message says why, not where.
+        """
+        cells = self.cells(row)
+        if self.parts:
+            return reader.read(Modality.mixed, {str(modality): cells[source] for modality, source in self.parts})
+        if self.message:
+            return reader.read(Modality.message, fill(self.message, cells))
+        cell = cells[self.sources[0]]
+        if self.role is Role.label:
+            if cell is None:
+                raise DataError("there is no label here: the value is empty.")
+            return cell
+        value = reader.read(self.modality, cell)
+        return value["text"] if self.modality is Modality.text else value
+
+    def cells(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a row stores for this column, by stored column, with numbers as arrays and nothing decoded.
+
+        Raises:
+            DataError: nested lists of numbers that are no array.
+        """
+        dtypes = dict(self.dtypes)
+        found = {}
+        for source in self.sources:
+            cell = row[source] if self.entry is None else _entry_in(row[source], self.entry)
+            found[source] = to_array(cell, dtypes[source]) if source in dtypes else cell
+        return found
+
+
+@dataclass(frozen=True)
+class RowSet:
+    """Rows whose columns stand in the order the loss sees: anchor, positive, negatives as listed, label.
+
+    Nothing is decoded before it is read: ``rows`` holds media as files, bytes or arrays.
+    """
+
+    key: str
+    rows: Dataset | IterableDataset
+    """What a trainer draws from: the stored columns, or which of them is meant: for lists of positives and pages which
+    entry of which row, for mined negatives which other row."""
+    columns: tuple[Column, ...]
+    reader: Reader
+    stored: Dataset | None = field(default=None, repr=False)
+    """Where ``rows`` says which row, or which entry of it, is meant: those rows."""
+    listed: str | None = None
+    """The stored column whose entries those are."""
+    on_bad_row: OnBadRow = OnBadRow.error
+    """Whether who draws a row that can't be read stops there or leaves it out."""
+    _narrowed: dict[str, RowSet] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether rows come one after another, uncounted."""
+        return not hasattr(self.rows, "__len__")
+
+    @property
+    def source(self) -> Any:
+        """The rows as they are stored, each once, whatever is drawn of them."""
+        return self.rows if self.stored is None else self.stored
+
+    def with_role(self, *roles: Role) -> list[Column]:
+        """Return the columns of these roles, in order."""
+        return [column for column in self.columns if column.role in roles]
+
+    def read(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a drawn row as the loss sees it: column name to model input, or to a label.
+
+        Raises:
+            DataError: an input can't be read; the message names dataset, row and column.
+        """
+        return dict(self.read_each(row))
+
+    def read_each(self, row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield (column name, model input) of a drawn row, as :meth:`read` returns them, reading one after another."""
+        found = {origin: self.find(row, origin) for origin in dict.fromkeys(c.origin for c in self.columns)}
+        for column in self.columns:
+            yield column.name, self._input(column, self.read_column(column, found[column.origin]))
+
+    def _input(self, column: Column, value: Any) -> Any:
+        return value if column.role is Role.label else as_input(value, column.modality)
+
+    def values(self, column: Column) -> Iterator[Any]:
+        """Yield what the rows hold of a column, one at a time, so that one image at a time is decoded."""
+        narrow = self.narrow(column)
+        for row in narrow.rows:
+            yield narrow.read_column(column, narrow.find(row, column.origin))
+
+    def value_at(self, column: Column, row: int) -> Any:
+        """Return what one row holds of a column, decoding nothing else."""
+        narrow = self.narrow(column)
+        return narrow.read_column(column, narrow.find(narrow.rows[row], column.origin))
+
+    def narrow(self, column: Column) -> RowSet:
+        """Return the rows with no more stored columns than reading ``column`` needs."""
+        if column.name not in self._narrowed:  # for choosing columns takes `datasets` 20 ms
+            names = {*self.needed_by(column), ROW}
+            stored = None if self.stored is None else _select(self.stored, names)
+            rows = self.rows if self.stored is not None else _select(self.rows, names)
+            self._narrowed[column.name] = replace(self, rows=rows, stored=stored)
+        return self._narrowed[column.name]
+
+    def needed_by(self, column: Column) -> tuple[str, ...]:
+        """Return the stored columns that reading a column needs."""
+        return column.sources
+
+    def find(self, row: Mapping[str, Any], origin: tuple[str, str] = (ROW, ENTRY)) -> Mapping[str, Any]:
+        """Return the stored row that a drawn one means, by what ``Column.origin`` names."""
+        if self.stored is None:
+            return row
+        which, entry = origin
+        found: dict[str, Any] = self.stored[row[which]]
+        if self.listed is not None and self.listed in found:
+            found[self.listed] = entry_of(found[self.listed], row[entry])
+        return found
+
+    def read_column(self, column: Column, row: Mapping[str, Any]) -> Any:
+        """Return what a stored row holds of a column, decoded.
+
+        Raises:
+            DataError: it can't be read; the message names dataset, row and column.
+        """
+        try:
+            return column.read(row, self.reader)
+        except DataError as error:
+            raise DataError(f"{place(self.key, row.get(ROW), column.name)}: {error}") from error
+
+
+def place(key: str, number: int | None, column: str) -> str:
+    """Return where an input is, for messages; the rows of a stream have no number."""
+    at = f"row {number}" if number is not None else "a row of the stream"
+    return f"datasets.{key}, {at}, column {column}"
+
+
+def as_input(value: Any, modality: Modality | str) -> Any:
+    """Return ``value`` as a model input that can't be misread.
+
+    sentence-transformers takes a plain string for an image if it looks like the path or address of one, and its
+    Router the keys of a sound or clip for tasks; ``{"text": value}`` embeds identically and is always text.
+    """
+    named = modality in (Modality.text, Modality.audio, Modality.video)
+    return {str(modality): value} if named else value
+
+
+def named_file(cell: Any) -> str | None:
+    """Return the path that a cell is or holds, as it was given; None for content, arrays and the like."""
+    if isinstance(cell, Mapping):
+        cell = cell.get("path") if cell.get("bytes") is None else None
+    return cell if isinstance(cell, str) else None
+
+
+def entry_of(cell: Any, entry: int) -> Any:
+    """Return one input of a cell that is several: from 0 of a list, from 1 of the pages of a document."""
+    if isinstance(cell, list):
+        return _entry_in(cell, entry)
+    return f"{named_file(cell)}#{entry}" if entry else cell
+
+
+def _entry_in(cell: list[Any] | None, entry: int) -> Any:
+    """Return an entry; None where there is none, which is a broken row that may be left out."""
+    return cell[entry] if cell is not None and entry < len(cell) else None
+
+
+def _select(rows: Any, names: set[str]) -> Any:
+    return rows.select_columns([name for name in rows.column_names if name in names])

@@ -1,0 +1,102 @@
+"""Cells as they are stored, seen without copying or decoding: what is empty, what is embedded, what is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mmst_cli.rows.columns import ROW, RowSet, place
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+NamedFile = tuple[int, str]
+"""A row, and the file or address that a cell of it, or an entry of that cell, names."""
+
+
+def place_of(rows: RowSet, row: int, column: str) -> str:
+    """Return where a stored row is, for messages: the number is that in the source."""
+    stored = rows.source
+    number = int(stored.select_columns([ROW])[row][ROW]) if ROW in stored.column_names else row
+    return place(rows.key, number, column)
+
+
+def column_chunks(rows: Dataset, name: str) -> Iterator[tuple[int, Any]]:
+    """Yield (first row, arrow array) of a column, without decoding or copying."""
+    start = 0
+    for batch in rows.select_columns([name]).with_format("arrow").iter(batch_size=1000):
+        for chunk in batch.column(name).chunks:
+            yield start, chunk
+            start += len(chunk)
+
+
+def empty_cells(chunk: Any) -> list[int]:
+    """Return where nothing is in an array: null, or media with neither bytes nor path."""
+    import pyarrow.compute as compute
+
+    is_empty = compute.is_null(chunk)
+    contents, paths = _contents_and_paths(chunk)
+    if contents is not None and paths is not None:
+        is_empty = compute.or_(is_empty, compute.and_(compute.is_null(contents), compute.is_null(paths)))
+    return compute.indices_nonzero(is_empty).to_pylist() if compute.any(is_empty).as_py() else []  # type: ignore[no-any-return]
+
+
+def rows_with_empty_entries(rows: Dataset, name: str) -> set[int]:
+    """Return the rows whose list holds nothing, or an entry with nothing in it; none where no cell is a list."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    found: set[int] = set()
+    for start, chunk in column_chunks(rows, name):
+        if types.is_list(chunk.type) or types.is_large_list(chunk.type):
+            parents = compute.list_parent_indices(chunk).to_pylist()
+            found |= {start + parents[place] for place in empty_cells(compute.list_flatten(chunk))}
+            lengths = compute.list_value_length(chunk).to_pylist()
+            found |= {start + index for index, length in enumerate(lengths) if not length}
+    return found
+
+
+def named_files(rows: Dataset, name: str) -> Iterator[NamedFile]:
+    """Yield the files and addresses that a column names, of lists every entry."""
+    for row, contents, paths, index in _media(rows, name):
+        if paths is not None and not (contents is not None and contents[index].is_valid) and paths[index].is_valid:
+            yield row, paths[index].as_py()
+
+
+def embedded_media(rows: Dataset, name: str) -> Iterator[tuple[int, memoryview]]:
+    """Yield (row, content) of the media that are in the column itself, of lists every entry."""
+    for row, contents, _, index in _media(rows, name):
+        if contents is not None and contents[index].is_valid:
+            yield row, memoryview(contents[index].as_buffer())
+
+
+def _media(rows: Dataset, name: str) -> Iterator[tuple[int, Any, Any, int]]:
+    """Yield (row, array of contents, array of paths, place in them) of each medium; nothing for arrays of numbers."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    for start, chunk in column_chunks(rows, name):
+        owners = range(len(chunk))
+        if types.is_list(chunk.type) or types.is_large_list(chunk.type):
+            owners, chunk = compute.list_parent_indices(chunk).to_pylist(), compute.list_flatten(chunk)
+        contents, paths = _contents_and_paths(chunk)
+        if contents is not None or paths is not None:
+            yield from ((start + owner, contents, paths, index) for index, owner in enumerate(owners))
+
+
+def _contents_and_paths(chunk: Any) -> tuple[Any, Any]:
+    """Return the arrays of contents and of paths of an array of media; None for what it doesn't hold."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    if types.is_string(chunk.type) or types.is_large_string(chunk.type):
+        return None, chunk
+    if types.is_binary(chunk.type) or types.is_large_binary(chunk.type):
+        return chunk, None
+    if not types.is_struct(chunk.type):
+        return None, None
+    fields = {chunk.type.field(i).name for i in range(chunk.type.num_fields)}
+    return (
+        compute.struct_field(chunk, "bytes") if "bytes" in fields else None,
+        compute.struct_field(chunk, "path") if "path" in fields else None,
+    )

@@ -1,0 +1,141 @@
+"""The talk with `datasets`: rows through its builders, and what it raises as sentences that a user can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from mmst_cli.config.schema import DatasetConfig
+from mmst_cli.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetBuilder, IterableDataset
+
+_BEGINNINGS = {  # of what `datasets` says, and the key that is wrong then
+    "BuilderConfig": "name",
+    "Config name is missing": "name",
+    "Couldn't find cache for": "name",  # offline
+    "Unknown split": "split",
+    "Bad split": "split",  # when streaming
+    "Unrecognized instruction format": "split",
+}
+_EMPTY = (  # how it reports a file, a split or an archive without rows
+    "corresponds to no data",
+    "BatchSize must be greater than 0, got 0",
+    "Must pass at least one table",
+    "No columns to parse from file",
+)
+
+
+class NoConfigurationError(DataError):
+    """A hub dataset or folder has no configuration of the wanted name, but those in ``known``."""
+
+    def __init__(self, message: str, known: list[str]) -> None:
+        super().__init__(message)
+        self.known = known
+
+
+def load(at: str, config: DatasetConfig, builder: str, *, afresh: bool = False, **arguments: Any) -> Dataset:
+    """Return the rows of ``config.split`` as `datasets.load_dataset` does, but with archives left undecoded.
+
+    Args:
+        at: the key of the section, for messages.
+        config: the section.
+        builder: a hub id, a folder, or the name of a builder of `datasets`.
+        afresh: don't trust what was downloaded earlier, as where nothing tells whether it has changed since.
+        arguments: of `datasets.load_dataset_builder`.
+
+    Raises:
+        DataError: as :func:`mendable`.
+    """
+    with mendable(at, config):
+        chosen = _make_builder(builder, arguments)
+        how = {"download_mode": "force_redownload", "verification_mode": "no_checks"} if afresh else {}
+        chosen.download_and_prepare(**how)
+        return chosen.as_dataset(split=config.split)
+
+
+def open_stream(at: str, config: DatasetConfig, builder: str, **arguments: Any) -> IterableDataset:
+    """Return the rows of ``config.split`` as a stream; arguments and errors are those of :func:`load`."""
+    with mendable(at, config):
+        return _make_builder(builder, arguments).as_streaming_dataset(split=config.split)
+
+
+def _make_builder(name: str, arguments: dict[str, Any]) -> DatasetBuilder:
+    from datasets import load_dataset_builder
+
+    from mmst_cli.sources.archives import leave_undecoded
+
+    return leave_undecoded(load_dataset_builder(name, **arguments))
+
+
+@contextmanager
+def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
+    """Raise what `datasets` raises inside as a DataError, telling apart what a user can mend."""
+    from tarfile import TarError
+
+    from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    try:
+        yield
+    except DatasetNotFoundError as error:
+        if isinstance(error.__cause__, RevisionNotFoundError):
+            raise DataError(
+                f"{at}.revision: {config.revision}: {config.path} has no such branch, tag or commit."
+            ) from error
+        raise DataError(
+            f"{at}.path: {config.path}: no such file, folder or hub dataset, or it is gated and needs `hf auth login`."
+        ) from error
+    except DatasetGenerationError as error:
+        raise _unreadable(at, config, error.__cause__ or error) from error
+    except ValueError as error:
+        if any(str(error).startswith(beginning) for beginning in _BEGINNINGS):
+            raise _wrong_choice(at, config, error) from error
+        raise _unreadable(at, config, error) from error
+    except (TarError, ImportError) as error:
+        raise _unreadable(at, config, error) from error
+    except (OSError, ConnectionError) as error:
+        raise DataError(f"{at}.path: {config.path} can't be loaded: {first_line(error)}") from error
+
+
+def no_rows(at: str, config: DatasetConfig) -> DataError:
+    """Return the error for a source that is there and empty."""
+    return DataError(f"{at}.path: {config.path} holds no rows in split {config.split}.")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its kind where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataError:
+    text = str(error)
+    if any(words in text for words in _EMPTY):
+        return no_rows(at, config)
+    if text.startswith("The TAR archives"):
+        return DataError(
+            f"{at}.path: {config.path}: the first samples of the archive have different members. Each has the same"
+            " endings under its own name, one sample after the other: a.jpg, a.txt, b.jpg, b.txt."
+        )
+    if "zstd not supported" in text:
+        return DataError(f"{at}.path: {config.path} is compressed with zstd: `pip install zstandard` reads it.")
+    return DataError(f"{at}.path: {config.path} can't be read: {first_line(error)}")
+
+
+def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> DataError:
+    """Name the key of a wrong configuration or split: `datasets` reports either by a ValueError with what there is."""
+    text = str(error)
+    key = next(key for beginning, key in _BEGINNINGS.items() if text.startswith(beginning))
+    listed = re.search(r"\[(.*?)\]", text)
+    known = re.findall(r"'([^']*)'", listed[1]) if listed else []
+    if not known:
+        return DataError(f"{at}.{key}: {config.path}: {first_line(error)}")
+    wanted = getattr(config, key)
+    if wanted is None:
+        return DataError(f"{at}.{key}: missing. {config.path} has {', '.join(known)}.")
+    message = f"{at}.{key}: {wanted}: {config.path} has {', '.join(known)}." + did_you_mean(wanted, known)
+    return NoConfigurationError(message, known) if key == "name" else DataError(message)
