@@ -11,7 +11,7 @@ from datasets import Audio, Image, Video
 from PIL import Image as PillowImage
 
 from mmst_cli.errors import DataError
-from mmst_cli.sources.opening import load_rows, load_stream
+from mmst_cli.sources.tables import load_rows, load_stream
 
 
 @pytest.fixture

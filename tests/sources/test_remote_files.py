@@ -5,7 +5,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from mmst_cli.errors import DataError
-from mmst_cli.sources.opening import load_rows, load_stream, media_folder
+from mmst_cli.sources.places import media_folder
+from mmst_cli.sources.tables import load_rows, load_stream
 
 ROWS = [{"query": f"page {number}", "number": number} for number in range(12)]
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from mmst_cli.errors import DataError
-from mmst_cli.sources.opening import load_rows
+from mmst_cli.sources.tables import load_rows
 
 ROWS = [
     {

@@ -6,7 +6,7 @@ from PIL import Image
 
 from mmst_cli.builtin import pages
 from mmst_cli.errors import DataError
-from mmst_cli.sources.opening import load_stream
+from mmst_cli.sources.tables import load_stream
 
 ROWS = [{"query": f"page {number}", "number": number} for number in range(40)]
 

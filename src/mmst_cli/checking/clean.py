@@ -16,7 +16,7 @@ from mmst_cli.media.fetching import URL_SCHEMES
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.cells import leave_undecoded
 from mmst_cli.rows.columns import ROW, named_file
-from mmst_cli.sources.opening import load_rows
+from mmst_cli.sources.tables import load_rows
 from mmst_cli.storage import write_text
 
 if TYPE_CHECKING:

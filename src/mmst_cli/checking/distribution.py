@@ -12,7 +12,7 @@ import numpy as np
 from mmst_cli.checking.findings import Checked, Finding
 from mmst_cli.checking.tokens import quantiles
 from mmst_cli.config.schema import Modality, Role
-from mmst_cli.sources.opening import choose_indices
+from mmst_cli.sources.tables import choose_indices
 
 COMMON = 5  # most common texts shown
 DETECTED, DETECTABLE = 1000, 12  # texts whose language is told at most, and characters that takes

@@ -13,7 +13,7 @@ from mmst_cli.retrieval.judgements import prepare_judgements
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.row_preparation import declare_columns, keep_columns, number_rows, open_rows, reader_of
-from mmst_cli.sources.opening import load_stream
+from mmst_cli.sources.tables import load_stream
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -16,7 +16,7 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.model.checks import pixels_of
 from mmst_cli.model.parts import encoders_of
 from mmst_cli.rows.columns import Column, as_input
-from mmst_cli.sources.opening import choose_indices
+from mmst_cli.sources.tables import choose_indices
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

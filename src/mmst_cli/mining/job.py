@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.mining.summary import MiningFacts
-from mmst_cli.sources.local_files import local_path
+from mmst_cli.sources.places import local_path
 from mmst_cli.storage import write_json
 
 JOB = "job.json"

@@ -31,7 +31,7 @@ from mmst_cli.model.prompts import set_prompts
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_preparation import prepare_rows
-from mmst_cli.sources.opening import load_rows
+from mmst_cli.sources.tables import load_rows
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.vectors.nearest import check_index
 

@@ -13,15 +13,10 @@ from typing import Any
 from mmst_cli.config.schema import DatasetConfig
 from mmst_cli.errors import DataError, did_you_mean
 from mmst_cli.retrieval.id_tables import CORPUS_IDS, OWN_IDS, QUERY_IDS, Table
-from mmst_cli.sources.opening import (
-    FILE_READERS,
-    NoConfigurationError,
-    load_rows,
-    media_folder,
-    mendable,
-    names_a_local_path,
-    slice_splits,
-)
+from mmst_cli.sources.library_builders import NoConfigurationError, mendable
+from mmst_cli.sources.places import FILE_READERS, media_folder, names_a_local_path
+from mmst_cli.sources.saved_datasets import slice_splits
+from mmst_cli.sources.tables import load_rows
 from mmst_cli.storage import expand_home
 
 _SEPARATORS = {".tsv": "\t", ".csv": ","}

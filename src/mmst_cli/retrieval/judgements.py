@@ -18,7 +18,7 @@ from mmst_cli.rows.cells import is_text
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.row_checks import check_inputs
 from mmst_cli.rows.row_preparation import declare, keep_columns, number_rows
-from mmst_cli.sources.opening import choose_indices
+from mmst_cli.sources.tables import choose_indices
 
 TITLE = "title"
 

@@ -16,7 +16,8 @@ from mmst_cli.rows.columns import ORDER, ROW, Column, RowSet
 from mmst_cli.rows.row_checks import check_inputs, check_stream, check_types
 from mmst_cli.rows.shapes import open_lists
 from mmst_cli.rows.skipping import drop_bad_rows, look_at_rows, look_at_stream
-from mmst_cli.sources.opening import choose_rows, load_rows, load_stream, media_folder
+from mmst_cli.sources.places import media_folder
+from mmst_cli.sources.tables import choose_rows, load_rows, load_stream
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import DatasetConfig
-from mmst_cli.errors import DataError, did_you_mean
+from mmst_cli.errors import DataError, did_you_mean, first_line
+from mmst_cli.sources.places import no_rows
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetBuilder, IterableDataset
+    from datasets import Dataset, DatasetBuilder, Features, IterableDataset
 
 _BEGINNINGS = {  # of what `datasets` says, and the key that is wrong then
     "BuilderConfig": "name",
@@ -27,6 +28,9 @@ _EMPTY = (  # how it reports a file, a split or an archive without rows
     "Must pass at least one table",
     "No columns to parse from file",
 )
+
+
+_PEEKED = 100  # rows of a stream that features are inferred from
 
 
 class NoConfigurationError(DataError):
@@ -101,17 +105,6 @@ def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
         raise DataError(f"{at}.path: {config.path} can't be loaded: {first_line(error)}") from error
 
 
-def no_rows(at: str, config: DatasetConfig) -> DataError:
-    """Return the error for a source that is there and empty."""
-    return DataError(f"{at}.path: {config.path} holds no rows in split {config.split}.")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its kind where it says nothing."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
 def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataError:
     text = str(error)
     if any(words in text for words in _EMPTY):
@@ -139,3 +132,50 @@ def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> DataErro
         return DataError(f"{at}.{key}: missing. {config.path} has {', '.join(known)}.")
     message = f"{at}.{key}: {wanted}: {config.path} has {', '.join(known)}." + did_you_mean(wanted, known)
     return NoConfigurationError(message, known) if key == "name" else DataError(message)
+
+
+def refuse_what_cannot_stream(at: str, config: DatasetConfig) -> None:
+    """Raise for the fields of a section that need all rows at hand.
+
+    Raises:
+        DataError: a query, or a slice or sum of splits.
+    """
+    if config.sql is not None:
+        raise DataError(f"{at}.sql: a query needs all rows, which streaming: true doesn't have. Leave out one of them.")
+    whole = re.split(r"[\[+]", config.split)[0]
+    if whole != config.split:
+        raise DataError(
+            f"{at}.split: {config.split}: a stream has whole splits only. Write {whole},"
+            " with max_rows for the first rows of it."
+        )
+
+
+def declare_columns(at: str, config: DatasetConfig, stream: IterableDataset) -> IterableDataset:
+    """Return the stream with its features known and its media left encoded.
+
+    Raises:
+        DataError: it has no rows.
+    """
+    from datasets import Audio, Image, Video
+
+    if stream.features is None:
+        if not (first := list(stream.take(_PEEKED))):
+            raise no_rows(at, config)
+        stream = stream.cast(_infer_features(first))
+    for name, feature in stream.features.items():
+        if isinstance(feature, Audio | Image | Video):
+            stream = stream.cast_column(name, type(feature)(decode=False))
+    if next(iter(stream), None) is None:
+        raise no_rows(at, config)
+    return stream
+
+
+def _infer_features(rows: list[dict[str, Any]]) -> Features:
+    """Return the features of these rows; a column that is empty in all of them holds text."""
+    from datasets import Dataset, Value
+
+    features = Dataset.from_list(rows).features
+    for name, feature in features.items():
+        if feature == Value("null"):
+            features[name] = Value("string")
+    return features

@@ -1,27 +1,37 @@
-"""What the `path` of a dataset section stands for, and how it is read."""
+"""What the `path` of a dataset section stands for, and what reads it."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmst_cli.config.schema import DatasetConfig
 from mmst_cli.errors import DataError
-from mmst_cli.sources.library_builders import no_rows
-from mmst_cli.sources.local_files import (
-    READERS,
-    choose_reader,
-    find_files,
-    folder_of_pattern,
-    is_pattern,
-    local_path,
-    row_ending,
-)
 from mmst_cli.sources.remote_files import find_remote_files, is_remote
-from mmst_cli.sources.saved_datasets import is_saved
+from mmst_cli.storage import expand_home
+
+FILE_READERS = {".parquet": "parquet", ".jsonl": "json", ".csv": "csv"}  # in the order in which layout beir looks
+COMPRESSED = (".gz", ".zst")
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """What reads files of one kind: a builder of `datasets`, and its arguments."""
+
+    builder: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+READERS = {ending: FileReader(builder) for ending, builder in FILE_READERS.items()} | {
+    ".json": FileReader("json"),
+    ".tsv": FileReader("csv", {"sep": "\t"}),
+    ".arrow": FileReader("arrow"),
+    ".tar": FileReader("webdataset"),
+}
+_MAY_BE_COMPRESSED = (".jsonl", ".json", ".csv", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,11 @@ def find_place(at: str, config: DatasetConfig) -> Place:
     return Place(config.path, {"name": config.name, "revision": config.revision})
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether a folder was written by `save_to_disk`."""
+    return (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
+
+
 def names_a_local_path(path: str) -> bool:
     """Whether a path that doesn't exist was meant as one, and not as a hub id such as ``owner/name``."""
     return (
@@ -105,3 +120,73 @@ def _of_files(at: str, path: str, addresses: Sequence[str], *, afresh: bool) -> 
     reader = choose_reader(at, path, addresses)
     data_files = [glob.escape(address) for address in addresses]
     return Place(reader.builder, {**reader.arguments, "data_files": data_files}, afresh=afresh)
+
+
+def no_rows(at: str, config: DatasetConfig) -> DataError:
+    """Return the error for a source that is there and empty."""
+    return DataError(f"{at}.path: {config.path} holds no rows in split {config.split}.")
+
+
+def row_ending(name: str) -> str:
+    """Return the ending that says how a file is read, `.csv` for `rows.csv.gz`; the last one if none does."""
+    path = PurePosixPath(name.lower())
+    inner = PurePosixPath(path.stem).suffix
+    return inner if path.suffix in COMPRESSED and inner in _MAY_BE_COMPRESSED else path.suffix
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a path stands for several files."""
+    return glob.has_magic(path)
+
+
+def local_path(path: str) -> Path:
+    """Return the path on this machine that a config means by ``path``, which may begin with ``~/`` or ``file://``."""
+    return expand_home(path.removeprefix("file://"))
+
+
+def folder_of_pattern(path: str) -> Path:
+    """Return the folder above the first part with a wildcard: ``data`` for ``data/**/part-*.parquet``."""
+    parts = local_path(path).parts
+    first = next(index for index, part in enumerate(parts) if is_pattern(part))
+    return Path(*parts[:first])
+
+
+def find_files(at: str, path: str) -> list[Path]:
+    """Return the files that a pattern stands for, sorted by path; `**` is any number of folders.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = sorted(glob.glob(str(local_path(path)), recursive=True))  # noqa: PTH207 - Path.glob has no absolute ones
+    files = [Path(name) for name in found if Path(name).is_file()]
+    if files:
+        return files
+    hint = f", only {len(found)} folder(s). Write {path}/* for the files in there" if found else ""
+    raise DataError(f"{at}.path: {path}: matches no file{hint}.")
+
+
+def choose_reader(at: str, path: str, names: Iterable[str]) -> FileReader:
+    """Return what reads these files.
+
+    Args:
+        at: the key of the section, for messages.
+        path: the path or pattern of the config.
+        names: of the files it stands for.
+
+    Raises:
+        DataError: one has an ending that isn't read, or they are of several kinds.
+    """
+    endings = {row_ending(name): name for name in names}
+    for ending in endings:
+        if ending not in READERS:
+            raise DataError(
+                f"{at}.path: {path}: files of rows end in {', '.join(READERS)}, found {ending or 'no ending'}"
+                + (f" ({endings[ending]})." if is_pattern(path) else ".")
+            )
+    first, *others = (READERS[ending] for ending in endings)
+    if any(other != first for other in others):
+        raise DataError(
+            f"{at}.path: {path}: matches files of several kinds, {', '.join(sorted(endings))}. Write a pattern for one"
+            f" of them, ending in *{min(endings)}."
+        )
+    return first

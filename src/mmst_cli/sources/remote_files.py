@@ -6,11 +6,10 @@ like, and the files in `~/.config/fsspec`.
 
 from __future__ import annotations
 
+import glob
 from typing import Any
 
-from mmst_cli.errors import DataError, did_you_mean
-from mmst_cli.sources.library_builders import first_line
-from mmst_cli.sources.local_files import is_pattern
+from mmst_cli.errors import DataError, did_you_mean, first_line
 
 _PACKAGES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
@@ -36,7 +35,7 @@ def find_remote_files(at: str, path: str) -> tuple[list[str], bool]:
     """
     system, place = _connect(at, path)
     try:
-        if is_pattern(path):
+        if glob.has_magic(path):
             found = {name: facts for name, facts in system.glob(place, detail=True).items() if facts["type"] == "file"}
         else:
             found = {place: system.info(place)}
@@ -50,7 +49,7 @@ def find_remote_files(at: str, path: str) -> tuple[list[str], bool]:
     except Exception as error:  # every driver raises its own
         raise DataError(f"{at}.path: {path} can't be reached: {type(error).__name__}: {first_line(error)}") from error
     if not found:
-        raise DataError(f"{at}.path: {path}: {'matches no file' if is_pattern(path) else 'no such file'}.")
+        raise DataError(f"{at}.path: {path}: {'matches no file' if glob.has_magic(path) else 'no such file'}.")
     if any(facts["type"] == "directory" for facts in found.values()):
         raise DataError(f"{at}.path: {path}: a folder. Write a pattern for its files: {path.rstrip('/')}/*.parquet.")
     versioned = path.startswith("hf://") or all({"ETag", "etag"} & set(facts) for facts in found.values())

@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING
 
 from mmst_cli.builtin.registry import build_builtin_dataset
 from mmst_cli.config.schema import DatasetConfig
-from mmst_cli.errors import DataError, did_you_mean
-from mmst_cli.sources.library_builders import first_line, no_rows
+from mmst_cli.errors import DataError, did_you_mean, first_line
+from mmst_cli.sources.places import no_rows
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-
-def is_saved(folder: Path) -> bool:
-    """Whether a folder was written by `save_to_disk`."""
-    return (folder / "dataset_info.json").is_file() or (folder / "dataset_dict.json").is_file()
 
 
 def load_saved(at: str, folder: Path, config: DatasetConfig) -> Dataset:

@@ -11,7 +11,7 @@ from mmst_cli.config.rules_roles import check_inputs
 from mmst_cli.config.schema import Config, DatasetConfig, Role
 from mmst_cli.errors import ConfigError
 from mmst_cli.rows.columns import RowSet
-from mmst_cli.sources.opening import choose_indices
+from mmst_cli.sources.tables import choose_indices
 
 
 def loss_rows(config: Config, rows: Mapping[str, object]) -> dict[str, RowSet]:

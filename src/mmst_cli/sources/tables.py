@@ -6,28 +6,14 @@ import random
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import DatasetConfig
-from mmst_cli.sources.library_builders import NoConfigurationError, load, mendable, no_rows, open_stream
-from mmst_cli.sources.local_files import FILE_READERS
-from mmst_cli.sources.places import Place, find_place, media_folder, names_a_local_path
-from mmst_cli.sources.saved_datasets import load_builtin, load_saved, slice_splits
+from mmst_cli.sources.library_builders import declare_columns, load, mendable, open_stream, refuse_what_cannot_stream
+from mmst_cli.sources.places import Place, find_place, no_rows
+from mmst_cli.sources.saved_datasets import load_builtin, load_saved
 from mmst_cli.sources.sql import query_parquet, query_rows
-from mmst_cli.sources.streams import declare_columns, refuse_what_cannot_stream
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
-__all__ = [
-    "FILE_READERS",
-    "NoConfigurationError",
-    "choose_indices",
-    "choose_rows",
-    "load_rows",
-    "load_stream",
-    "media_folder",
-    "mendable",
-    "names_a_local_path",
-    "slice_splits",
-]
 SHUFFLE_BUFFER = 1000  # rows of a stream that are held to draw the next one from
 _STREAM_SHARDS = 16  # that stored rows are streamed in, so that several workers can share them
 

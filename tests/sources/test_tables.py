@@ -11,7 +11,8 @@ from PIL import Image
 
 from mmst_cli.builtin import pages
 from mmst_cli.errors import DataError
-from mmst_cli.sources.opening import choose_rows, load_rows, media_folder
+from mmst_cli.sources.places import media_folder
+from mmst_cli.sources.tables import choose_rows, load_rows
 
 ROWS = [{"query": f"page {number}", "number": number} for number in range(12)]
 

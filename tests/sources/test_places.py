@@ -3,8 +3,8 @@ import json
 import pytest
 
 from mmst_cli.errors import DataError
-from mmst_cli.sources.local_files import folder_of_pattern, row_ending
-from mmst_cli.sources.opening import load_rows, media_folder
+from mmst_cli.sources.places import folder_of_pattern, media_folder, row_ending
+from mmst_cli.sources.tables import load_rows
 
 ROWS = [{"query": f"page {number}", "number": number} for number in range(12)]
 
