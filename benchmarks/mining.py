@@ -79,7 +79,7 @@ def mined_numbers(output: Path) -> dict[str, int]:
     from datasets import load_from_disk
 
     from mmst_cli.builtin.pages import build_pages
-    from mmst_cli.rows.cells import leave_undecoded
+    from mmst_cli.sources.tables import leave_undecoded
 
     pages = leave_undecoded(load_from_disk(str(build_pages("train"))), ["image"])
     media = output.with_suffix(".media").name

@@ -4,7 +4,8 @@ from datasets import Array3D, Audio, Dataset, Features, Image, Json, List, Value
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
-from mmst_cli.rows.cells import array_type, fits, holds_lists, leave_undecoded, to_array
+from mmst_cli.rows.cells import array_type, fits, holds_lists, to_array
+from mmst_cli.sources.tables import leave_undecoded
 
 TEXT, BYTES, NUMBER = Value("string"), Value("binary"), Value("uint8")
 MESSAGES = List({"role": TEXT, "content": TEXT})

@@ -14,9 +14,8 @@ from mmst_cli.config.schema import Config, Layout, Modality
 from mmst_cli.errors import ConfigError
 from mmst_cli.media.fetching import URL_SCHEMES
 from mmst_cli.media.reading import Reader
-from mmst_cli.rows.cells import leave_undecoded
 from mmst_cli.rows.columns import ROW, named_file
-from mmst_cli.sources.tables import load_rows
+from mmst_cli.sources.tables import leave_undecoded, load_rows
 from mmst_cli.storage import write_text
 
 if TYPE_CHECKING:

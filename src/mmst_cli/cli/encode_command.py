@@ -15,8 +15,8 @@ def encode(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            help="Images, sounds, clips, PDF files, folders of these, .jsonl, .parquet, .csv, .txt (a text a line), "
-            "or - for stdin."
+            help="Images, sounds, clips, PDF files, folders of these, .txt (a text a line), - for stdin, or a table: "
+            ".parquet, .jsonl, .csv, .tsv, .gz, .zst, .tar, a pattern, s3://..., or a hub id with --column."
         ),
     ],
     output: Annotated[Path, typer.Option(help="Folder for the vectors.")],
@@ -40,6 +40,13 @@ def encode(
             help="Column of a table to encode, such as query, or file:audio for paths and bytes of text, image, audio, "
             "video, message or mixed. Several make one input."
         ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of a table: the configuration of a hub dataset.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Of a table: the split, of which slices such as train[:300] work.")
+    ] = "train",
+    sql: Annotated[
+        str | None, typer.Option(help="Of a table: a query over its rows, such as: select page from rows limit 9.")
     ] = None,
     pages: Annotated[str | None, typer.Option(help="Pages of PDF files: all, first, or numbers such as 1,3.")] = None,
     dpi: Annotated[int | None, typer.Option(help="Resolution at which pages are drawn, in dots per inch.")] = None,
@@ -70,11 +77,13 @@ def encode(
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
             from mmst_cli.encoding.encode import run_encode
+            from mmst_cli.encoding.table_inputs import TableOptions
         result = run_encode(
             model,
             inputs,
             output,
             columns=column,
+            table=TableOptions(name=name, split=split, sql=sql),
             dim=dim,
             prompt_name=prompt_name,
             batch_size=batch_size,

@@ -31,6 +31,9 @@ def mine(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Of DATA: the configuration of a hub or built-in dataset.")] = None,
     split: Annotated[str | None, typer.Option(help="Of DATA: the split; train if left out.")] = None,
+    sql: Annotated[
+        str | None, typer.Option(help="Of DATA: a query over its rows, such as: select query, page from rows.")
+    ] = None,
     num_negatives: Annotated[int | None, typer.Option(help="Negatives for each row. [default: 3]")] = None,
     range_min: Annotated[
         int | None, typer.Option(help="Skip so many of the nearest documents that could be negatives. [default: 0]")
@@ -76,7 +79,7 @@ def mine(
             target,
             overrides or [],
             dataset=dataset,
-            data={"anchor": anchor, "positive": positive, "name": name, "split": split},
+            data={"anchor": anchor, "positive": positive, "name": name, "split": split, "sql": sql},
             settings=given_settings(locals()),
         )
         from mmst_cli.terminal import Terminal

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import Dtype, ModelConfig
+from mmst_cli.encoding.collection import open_sources
 from mmst_cli.encoding.encoder import Encoder, load_encoder
-from mmst_cli.encoding.inputs import open_sources
 from mmst_cli.encoding.items import Item, Source
 from mmst_cli.encoding.job import EncodeJob, fingerprint, media_settings, parse_pages
 from mmst_cli.encoding.manifest import write_manifest
@@ -26,6 +26,7 @@ from mmst_cli.encoding.shards import (
     whole_parts,
 )
 from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
+from mmst_cli.encoding.table_inputs import TableOptions
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.reading import Reader
 from mmst_cli.terminal import Terminal, quiet_libraries
@@ -39,6 +40,7 @@ def run_encode(
     output: Path,
     *,
     columns: list[str] | None = None,
+    table: TableOptions | None = None,
     dim: int | None = None,
     prompt_name: str | None = None,
     batch_size: int = 32,
@@ -57,9 +59,10 @@ def run_encode(
 
     Args:
         model: a hub id, a model folder, a run folder or a built-in model.
-        inputs: files, folders, or `-` for lines of stdin.
-        output: the folder to write; new or empty, unless one of the next two is given.
-        columns: columns of row files, as `name` or `name:modality`; several make one input together.
+        inputs: files, folders, tables, or `-` for lines of stdin.
+        output: the folder to write; new or empty, unless `resume` or `overwrite` is given.
+        columns: columns of tables, as `name` or `name:modality`; several make one input together.
+        table: which rows of tables: configuration, split, query.
         dim: truncate to so many dimensions and normalise again.
         prompt_name: a prompt of the model; as documents are evaluated, with their prompt, if left out.
         batch_size: inputs per forward pass.
@@ -82,11 +85,15 @@ def run_encode(
     _check_precision(precision, ranges)
     found = find_ranges(model, ranges, dim) if precision == "int8" else None
     reader = Reader(media_settings(model, media or {}), Path())
-    sources = open_sources(inputs, columns, reader, parse_pages(pages))
+    table = table or TableOptions()
+    sources = open_sources(inputs, columns, reader, parse_pages(pages), table)
     job = EncodeJob(
         *(model, revision, str(dtype), fingerprint(model), dim, prompt_name),
         inputs=[{"name": source.name, "bytes": source.bytes} for source in sources],
         columns=columns or [],
+        table_name=table.name,
+        split=table.split if table.split != "train" else None,
+        sql=table.sql,
         batch_size=batch_size,
         rows_per_part=rows_per_part,
         precision=precision,

@@ -42,6 +42,12 @@ class EncodeJob:
     """How media are read."""
     pages: Any
     """Which pages of a document."""
+    table_name: str | None = None
+    """Configuration of a hub dataset."""
+    split: str | None = None
+    """Split of a table, if another than train."""
+    sql: str | None = None
+    """Query over a table."""
 
 
 def fingerprint(model: str) -> str:

@@ -119,7 +119,12 @@ def _config_of_data(target: str, data: Mapping[str, str | None], model: str, rev
     if len(columns) < 2:
         raise ConfigError(f"--positive {data['positive']}: that is the column of anchors. Name another one.")
     section = DatasetConfig(
-        use=Use.train, path=target, columns=columns, name=data["name"], split=data["split"] or "train"
+        use=Use.train,
+        path=target,
+        columns=columns,
+        name=data["name"],
+        split=data["split"] or "train",
+        sql=data.get("sql"),
     )
     config = Config(ModelConfig(name_or_path=model, revision=revision), {DATA: section})
     check_config(config, for_training=False, for_mining=True)

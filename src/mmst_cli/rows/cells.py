@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
+from mmst_cli.sources.tables import MEDIA_FEATURES
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -17,38 +17,11 @@ if TYPE_CHECKING:
 # What `datasets` calls a column of media; an animated image may be declared a clip.
 _FEATURES = {Modality.image: ("Image", "Pdf"), Modality.audio: ("Audio",), Modality.video: ("Video", "Image")}
 NUMBERS = ("int", "uint", "float", "bool")
-_ALL_FEATURES = ("Image", "Audio", "Video", "Pdf")
 _FIELDS = {  # of structures that hold media
     Modality.image: {"bytes", "path"},
     Modality.audio: {"bytes", "path", "array"},
     Modality.video: {"bytes", "path", "array"},
 }
-
-
-def leave_undecoded(rows: Any, names: list[str]) -> Any:
-    """Return the rows or stream with media in these columns given as they are stored, whatever the dataset says."""
-    plain = {name: _undecoded(rows.features[name]) for name in names}
-    changed = {name: feature for name, feature in plain.items() if feature != rows.features[name]}
-    if not hasattr(rows, "__len__"):
-        for name, feature in changed.items():
-            rows = rows.cast_column(name, feature)
-        return rows
-    # What is stored stays what it is. A cast would write a second copy of it wherever media are inside of structures.
-    rows = copy.deepcopy(rows)
-    rows.info.features.update(changed)
-    return rows
-
-
-def _undecoded(feature: Any) -> Any:
-    from datasets import LargeList, List
-
-    if type(feature).__name__ in _ALL_FEATURES:
-        return type(feature)(decode=False)
-    if isinstance(feature, dict):
-        return {name: _undecoded(inner) for name, inner in feature.items()}
-    if isinstance(feature, List):
-        return List(_undecoded(feature.feature), length=feature.length)
-    return LargeList(_undecoded(feature.feature)) if isinstance(feature, LargeList) else feature
 
 
 def array_type(feature: Any) -> str | None:
@@ -123,7 +96,7 @@ def fits(feature: Any, modality: Modality) -> bool:
         return isinstance(feature, dict) or kind in ("List", "LargeList") or is_text(feature)
     if isinstance(feature, dict):
         return bool(feature.keys() & _FIELDS[modality])
-    return not _is_number(feature) and (kind not in _ALL_FEATURES or kind in _FEATURES[modality])
+    return not _is_number(feature) and (kind not in MEDIA_FEATURES or kind in _FEATURES[modality])
 
 
 def is_text(feature: Any) -> bool:

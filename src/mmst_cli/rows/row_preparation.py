@@ -10,14 +10,14 @@ from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, Mod
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.bad_rows import BadRows
-from mmst_cli.rows.cells import array_type, leave_undecoded
+from mmst_cli.rows.cells import array_type
 from mmst_cli.rows.chat_templates import parse_template
 from mmst_cli.rows.columns import ORDER, ROW, Column, RowSet
 from mmst_cli.rows.row_checks import check_inputs, check_stream, check_types
 from mmst_cli.rows.shapes import open_lists
 from mmst_cli.rows.skipping import drop_bad_rows, look_at_rows, look_at_stream
 from mmst_cli.sources.places import media_folder
-from mmst_cli.sources.tables import choose_rows, load_rows, load_stream
+from mmst_cli.sources.tables import choose_rows, leave_undecoded, load_rows, load_stream
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset

@@ -44,6 +44,8 @@ class Place:
     """Of that builder."""
     files: tuple[Path, ...] = ()
     """Those on this machine, if it is files."""
+    addresses: tuple[str, ...] = ()
+    """The files by path or address, if it is files, here or elsewhere."""
     saved: Path | None = None
     """A folder written by `save_to_disk`."""
     afresh: bool = False
@@ -113,13 +115,13 @@ def _of_local_files(at: str, config: DatasetConfig, files: Sequence[Path]) -> Pl
     if not filled:
         raise no_rows(at, config)
     data_files = [glob.escape(str(file)) for file in filled]
-    return Place(reader.builder, {**reader.arguments, "data_files": data_files}, files=tuple(filled))
+    return Place(reader.builder, {**reader.arguments, "data_files": data_files}, tuple(filled), tuple(map(str, filled)))
 
 
 def _of_files(at: str, path: str, addresses: Sequence[str], *, afresh: bool) -> Place:
     reader = choose_reader(at, path, addresses)
     data_files = [glob.escape(address) for address in addresses]
-    return Place(reader.builder, {**reader.arguments, "data_files": data_files}, afresh=afresh)
+    return Place(reader.builder, {**reader.arguments, "data_files": data_files}, (), tuple(addresses), afresh=afresh)
 
 
 def no_rows(at: str, config: DatasetConfig) -> DataError:

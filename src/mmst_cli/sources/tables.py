@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import DatasetConfig
 from mmst_cli.sources.library_builders import declare_columns, load, mendable, open_stream, refuse_what_cannot_stream
@@ -14,6 +15,7 @@ from mmst_cli.sources.sql import query_parquet, query_rows
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
+MEDIA_FEATURES = ("Image", "Audio", "Video", "Pdf")  # of `datasets`
 SHUFFLE_BUFFER = 1000  # rows of a stream that are held to draw the next one from
 _STREAM_SHARDS = 16  # that stored rows are streamed in, so that several workers can share them
 
@@ -90,6 +92,32 @@ def choose_indices(count: int, at_most: int | None, seed: int) -> list[int]:
     if at_most is None or at_most >= count:
         return list(range(count))
     return sorted(random.Random(seed).sample(range(count), at_most))
+
+
+def leave_undecoded(rows: Any, names: list[str]) -> Any:
+    """Return the rows or stream with media in these columns given as they are stored, whatever the dataset says."""
+    plain = {name: _undecoded(rows.features[name]) for name in names}
+    changed = {name: feature for name, feature in plain.items() if feature != rows.features[name]}
+    if not hasattr(rows, "__len__"):
+        for name, feature in changed.items():
+            rows = rows.cast_column(name, feature)
+        return rows
+    # What is stored stays what it is. A cast would write a second copy of it wherever media are inside of structures.
+    rows = copy.deepcopy(rows)
+    rows.info.features.update(changed)
+    return rows
+
+
+def _undecoded(feature: Any) -> Any:
+    from datasets import LargeList, List
+
+    if type(feature).__name__ in MEDIA_FEATURES:
+        return type(feature)(decode=False)
+    if isinstance(feature, dict):
+        return {name: _undecoded(inner) for name, inner in feature.items()}
+    if isinstance(feature, List):
+        return List(_undecoded(feature.feature), length=feature.length)
+    return LargeList(_undecoded(feature.feature)) if isinstance(feature, LargeList) else feature
 
 
 def _load_place(at: str, config: DatasetConfig, place: Place) -> Dataset:

@@ -1,22 +1,26 @@
-"""Rows of `.jsonl`, `.parquet` and `.csv` files as inputs to encode."""
+"""Rows of tables as inputs to encode."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmst_cli.config.schema import Modality
-from mmst_cli.encoding.documents import PDF, page_items
-from mmst_cli.encoding.items import Item, Modalities, Source
-from mmst_cli.encoding.row_files import Row, RowFile, open_row_file
+from mmst_cli.config.schema import DatasetConfig, Modality, Use
+from mmst_cli.encoding.items import PDF, Item, Modalities, Source, page_items
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
 from mmst_cli.media.message import PARTS
 from mmst_cli.media.pdf import split_page
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.columns import as_input, named_file
+from mmst_cli.sources.places import local_path, media_folder
+from mmst_cli.sources.row_files import Row, RowsInTurn, open_rows_in_turn
+
+_SECTION = "INPUT"  # stands for the section of a config in what the rooms below say
 
 
 @dataclass(frozen=True)
@@ -27,37 +31,79 @@ class Column:
     modality: Modality
 
 
-def open_rows(name: str, path: Path, wanted: list[str], reader: Reader, pages: Any = None) -> Source:
-    """Check that a file of rows has the wanted columns and return it, unread.
+@dataclass(frozen=True)
+class TableOptions:
+    """Which rows and columns of a table are encoded."""
+
+    columns: tuple[str, ...] = ()
+    """As `name` or `name:modality`."""
+    name: str | None = None
+    """Configuration of a hub dataset, or part of a built-in one."""
+    split: str = "train"
+    sql: str | None = None
+    """A query over the table `rows`."""
+
+    @property
+    def given(self) -> str:
+        """The option that was given and speaks of tables; nothing if none was."""
+        options = {"--column": self.columns, "--name": self.name, "--sql": self.sql}
+        options["--split"] = self.split if self.split != "train" else None
+        return next((option for option, value in options.items() if value), "")
+
+
+def open_table(name: str, options: TableOptions, reader: Reader, pages: Any = None) -> Source:
+    """Check that a table has the wanted columns and return its rows, unread.
 
     Several columns make one input of several modalities a row, in the order in which they are named: a model
     that reads messages sees them in that order. Where ``pages`` says which, a PDF file that an image column names
     is its pages, each an input.
 
+    Args:
+        name: a file, pattern, folder, address, hub id or built-in dataset, as ``datasets.X.path`` of a config.
+        options: which rows and columns of it.
+        reader: how media are read.
+        pages: which pages of documents.
+
     Raises:
         ConfigError: no column is named, or two of one modality.
-        DataError: the file can't be read, or lacks a column.
+        DataError: the table can't be read, or lacks a column.
     """
-    file = open_row_file(name, path)
-    columns = [_find_column(name, text, file) for text in wanted]
+    section = DatasetConfig(
+        use=Use.eval, path=name, name=options.name, split=options.split, sql=options.sql, columns={}
+    )
+    with _in_options():
+        table = open_rows_in_turn(_SECTION, section)
+    columns = [_find_column(name, text, table) for text in options.columns]
     if not columns:
-        raise ConfigError(f"--column: {name} has {', '.join(file.types)}. Name the one to encode.")
+        raise ConfigError(f"--column: {name} has {', '.join(table.types)}. Name the one to encode.")
     modalities: Modalities = tuple(sorted(column.modality for column in columns))
     if len(set(modalities)) < len(modalities):
         raise ConfigError("--column: columns that make up one input need different modalities.")
     if len(columns) > 1 and (whole := [modality for modality in modalities if modality not in PARTS]):
         raise ConfigError(f"--column: a {whole[0]} column is an input by itself. Name it alone.")
-    near = Reader(reader.settings, path.parent)
-
+    near = Reader(reader.settings, media_folder(section))
     documents = columns[0] if pages is not None and modalities == (Modality.image,) else None
 
     def items() -> Iterator[Item]:
-        for number, row in enumerate(file.rows([column.name for column in columns])):
-            item = Item(f"{name}#{number}", modalities, partial(_read_row, row, columns, near))
-            document = _find_document(row, documents, near) if documents else None
-            yield from page_items(item.id, document, pages, near) if document else (item,)
+        with _in_options():
+            for number, row in enumerate(table.rows([column.name for column in columns])):
+                item = Item(f"{name}#{number}", modalities, partial(_read_row, row, columns, near))
+                document = _find_document(row, documents, near) if documents else None
+                yield from page_items(item.id, document, pages, near) if document else (item,)
 
-    return Source(name, (modalities,), items, near, None if documents else file.count, path.stat().st_size)
+    path = local_path(name)
+    size = path.stat().st_size if path.is_file() else None
+    return Source(name, (modalities,), items, near, None if documents else table.count, size)
+
+
+@contextmanager
+def _in_options() -> Iterator[None]:
+    """Raise what is said about a section of a config as it is said of an argument of the command line."""
+    try:
+        yield
+    except DataError as error:
+        said = str(error).removeprefix(f"datasets.{_SECTION}.path: ")
+        raise DataError(re.sub(rf"\bdatasets\.{_SECTION}\.(\w+)", r"--\1", said)) from error
 
 
 def _find_document(read: Callable[[], Row], column: Column, reader: Reader) -> Path | None:
@@ -69,7 +115,7 @@ def _find_document(read: Callable[[], Row], column: Column, reader: Reader) -> P
     return path if page is None and path.suffix.lower() == PDF else None
 
 
-def _find_column(source: str, wanted: str, file: RowFile) -> Column:
+def _find_column(source: str, wanted: str, file: RowsInTurn) -> Column:
     """Tell `name` from `name:modality`; a column's own name may hold a colon."""
     types = file.types
     name, _, declared = wanted.rpartition(":")

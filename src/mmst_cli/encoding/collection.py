@@ -1,22 +1,32 @@
-"""What `mmst encode` reads: files of media, documents, folders, lines of text, and rows of tables."""
+"""What `mmst encode` reads: files of media, documents, folders, lines of text, and tables from wherever they come."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mmst_cli.config.schema import MediaConfig, Modality
-from mmst_cli.encoding.documents import PDF, page_items
-from mmst_cli.encoding.items import Item, Source
-from mmst_cli.encoding.rows import open_rows
+from mmst_cli.encoding.items import PDF, Item, Source, page_items
+from mmst_cli.encoding.table_inputs import TableOptions, open_table
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.pdf import OFFICE, page_numbers
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.columns import as_input
+from mmst_cli.sources.places import (
+    READERS,
+    find_files,
+    is_pattern,
+    is_saved,
+    local_path,
+    names_a_local_path,
+    row_ending,
+)
+from mmst_cli.sources.remote_files import is_remote
 
 SUFFIXES = {
     Modality.image: (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -26,21 +36,35 @@ SUFFIXES = {
 MODALITY_OF = {suffix: modality for modality, suffixes in SUFFIXES.items() for suffix in suffixes} | {
     PDF: Modality.image
 }
-ROW_SUFFIXES = (".jsonl", ".parquet", ".csv")
 STDIN = "-"
+LINES = ".txt"
+
+
+@dataclass(frozen=True)
+class _How:
+    """How the arguments of the command line are read."""
+
+    table: TableOptions
+    reader: Reader
+    pages: Any
 
 
 def open_sources(
-    inputs: Iterable[str], columns: list[str] | None = None, reader: Reader | None = None, pages: Any = None
+    inputs: Iterable[str],
+    columns: Sequence[str] | None = None,
+    reader: Reader | None = None,
+    pages: Any = None,
+    table: TableOptions | None = None,
 ) -> list[Source]:
     """Check the inputs of the command line and return them, unread.
 
     Args:
-        inputs: images, sounds, clips, PDF files, folders of these, `.txt`, `.jsonl`, `.parquet` and `.csv` files,
-            or `-` for stdin.
+        inputs: images, sounds, clips, PDF files, folders of these, `.txt` files, tables wherever `datasets.X.path`
+            of a config may have them, or `-` for stdin.
         columns: columns to read of each row, as `name` or `name:modality`.
         reader: how media are read.
         pages: which pages of a document: all, first, or numbers from 1.
+        table: which rows of a table.
 
     Raises:
         ConfigError: the inputs and columns don't go together.
@@ -49,41 +73,67 @@ def open_sources(
     names = list(inputs)
     if names.count(STDIN) > 1:
         raise ConfigError("INPUT: - stands for stdin, which can be read only once.")
-    if columns and not any(Path(name).suffix.lower() in ROW_SUFFIXES for name in names):
-        raise ConfigError(f"--column: only {', '.join(ROW_SUFFIXES)} files have columns, and none is given.")
-    reader = reader or Reader(MediaConfig(), Path())
-    return [_open_source(name, columns or [], reader, pages) for name in names]
+    table = replace(table or TableOptions(), columns=tuple(columns or ()))
+    tables = [name for name in names if _is_table(name, table)]
+    if table.given and not tables:
+        raise ConfigError(f"{table.given}: only tables ({', '.join(READERS)}) have columns, and none is given.")
+    how = _How(table, reader or Reader(MediaConfig(), Path()), pages)
+    return [open_table(name, table, how.reader, pages) if name in tables else _open_source(name, how) for name in names]
 
 
-def _open_source(name: str, columns: list[str], reader: Reader, pages: Any) -> Source:
+def _is_table(name: str, table: TableOptions) -> bool:
+    """Whether an input is a table: by its ending, by what a folder holds, or a dataset's name beside --column."""
+    if name == STDIN:
+        return False
+    if name.startswith("builtin:"):
+        return True
+    path = local_path(name)
+    if path.is_dir():
+        return is_saved(path) or (bool(table.given) and not any(_media_of(path)) and any(_tables_of(path)))
+    if row_ending(name) in READERS:
+        return True
+    if is_remote(name) or path.is_file():
+        return False
+    if is_pattern(name):
+        return any(row_ending(found.name) in READERS for found in find_files(name, name))
+    return bool(table.given) and not names_a_local_path(name)
+
+
+def _open_source(name: str, how: _How) -> Source:
+    reader, pages = how.reader, how.pages
     if name == STDIN:
         return Source(name, ((Modality.text,),), partial(_lines, name, lambda: sys.stdin.buffer), reader)
-    path = Path(name).expanduser()
-    if name.startswith(("http://", "https://")):
+    path = local_path(name)
+    if is_remote(name):
         raise DataError(f"{name}: nothing is fetched here. Download it first and name the file.")
     if path.is_dir():
-        return _open_folder(name, path, reader, pages)
+        return _open_files(name, _walk(path), partial(_walk, path), reader, pages)
+    if is_pattern(name) and not path.is_file():
+        files = find_files(name, name)
+        return _open_files(name, files, lambda: files, reader, pages)
     if not path.is_file():
-        raise DataError(f"{name}: no such file or folder.")
+        hint = "" if names_a_local_path(name) else " Of a dataset of the hub, name the columns with --column."
+        raise DataError(f"{name}: no such file or folder.{hint}")
     suffix = path.suffix.lower()
     if suffix in OFFICE:
         page_numbers(path)  # says what to do
     if suffix in MODALITY_OF:
         items = partial(_file_items, name, path, reader, pages)
         return Source(name, ((MODALITY_OF[suffix],),), items, reader, count=None if suffix == PDF else 1)
-    if suffix == ".txt":
+    if suffix == LINES:
         lines = partial(_lines, name, lambda: path.open("rb"))
         return Source(name, ((Modality.text,),), lines, reader, bytes=path.stat().st_size)
-    if suffix in ROW_SUFFIXES:
-        return open_rows(name, path, columns, reader, pages)
-    known = ", ".join((*MODALITY_OF, ".txt", *ROW_SUFFIXES))
+    known = ", ".join((*MODALITY_OF, LINES, *READERS))
     raise DataError(f"{name}: can't tell what this file is by its suffix; encode reads {known}, folders and -.")
 
 
-def _open_folder(name: str, folder: Path, reader: Reader, pages: Any) -> Source:
+def _open_files(
+    name: str, found: Iterable[Path], walk: Callable[[], Iterable[Path]], reader: Reader, pages: Any
+) -> Source:
+    """Return the media among the files of a folder or pattern; ``found`` are those that ``walk`` gives again."""
     counts: dict[str, int] = {}
     others = office = 0
-    for path in _walk(folder):
+    for path in found:
         suffix = path.suffix.lower()
         if suffix in MODALITY_OF:
             counts[suffix] = counts.get(suffix, 0) + 1
@@ -98,13 +148,27 @@ def _open_folder(name: str, folder: Path, reader: Reader, pages: Any) -> Source:
         )
 
     def items() -> Iterator[Item]:
-        for path in _walk(folder):
+        for path in walk():
             if path.suffix.lower() in MODALITY_OF:
-                yield from _file_items((Path(name) / path.relative_to(folder)).as_posix(), path, reader, pages)
+                yield from _file_items(_as_given(name, path), path, reader, pages)
 
     kinds = tuple((modality,) for modality in dict.fromkeys(MODALITY_OF[suffix] for suffix in sorted(counts)))
     count = None if PDF in counts else sum(counts.values())
     return Source(name, kinds, items, reader, count, skipped=others, office=office)
+
+
+def _as_given(name: str, path: Path) -> str:
+    """Return what a file is called in ids: below the folder as it was given, or as the pattern matched it."""
+    folder = local_path(name)
+    return (Path(name) / path.relative_to(folder)).as_posix() if folder.is_dir() else path.as_posix()
+
+
+def _media_of(folder: Path) -> Iterator[Path]:
+    return (path for path in _walk(folder) if path.suffix.lower() in MODALITY_OF)
+
+
+def _tables_of(folder: Path) -> Iterator[Path]:
+    return (path for path in _walk(folder) if row_ending(path.name) in READERS)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
