@@ -6,7 +6,7 @@ from PIL import Image
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.media.input_digest import digest
-from mmst_cli.retrieval.document_duplicates import Deduplicator
+from mmst_cli.retrieval.retrieval_set import Deduplicator
 
 TEXT, IMAGE, AUDIO = Modality.text, Modality.image, Modality.audio
 

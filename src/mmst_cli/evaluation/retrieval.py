@@ -15,8 +15,7 @@ from mmst_cli.evaluation.grid import Vectors, scorer
 from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.evaluation.statistics import intervals
 from mmst_cli.model.precision import Precision
-from mmst_cli.retrieval.document_duplicates import Deduplicator
-from mmst_cli.retrieval.retrieval_set import RetrievalSet
+from mmst_cli.retrieval.retrieval_set import Deduplicator, RetrievalSet
 from mmst_cli.rows.columns import as_input
 from mmst_cli.vectors.input_stream import Task, encode_stream
 from mmst_cli.vectors.quantise import bytes_per_vector

@@ -17,7 +17,7 @@ from mmst_cli.mining.search import Found
 from mmst_cli.mining.selection import Reason
 from mmst_cli.mining.summary import MiningFacts
 from mmst_cli.rows.columns import ROW, RowSet
-from mmst_cli.rows.mined_negatives import drawn_from
+from mmst_cli.rows.shapes import drawn_from
 from mmst_cli.storage import write_text
 
 SAMPLE, HARDEST, LACKING = 24, 8, 4  # anchors shown

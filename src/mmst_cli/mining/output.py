@@ -19,7 +19,7 @@ from mmst_cli.mining.media_cells import MediaCells
 from mmst_cli.mining.search import Found
 from mmst_cli.rows.cells import holds_lists
 from mmst_cli.rows.columns import ROW, Column, RowSet, entry_of
-from mmst_cli.rows.mined_negatives import drawn_from
+from mmst_cli.rows.shapes import drawn_from
 from mmst_cli.sources.tables import leave_undecoded
 
 ROWS_PER_GROUP, EMBEDDED_PER_GROUP = 1_000, 100

@@ -19,7 +19,7 @@ from mmst_cli.mining.mine import identities, mining_model, open_search
 from mmst_cli.mining.search import mine_rows
 from mmst_cli.mining.summary import MiningFacts, advice, facts_of
 from mmst_cli.rows.columns import RowSet
-from mmst_cli.rows.mined_negatives import add_negatives
+from mmst_cli.rows.shapes import add_negatives
 from mmst_cli.storage import build_folder, cache_folder, digest, write_json
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.nearest import check_index

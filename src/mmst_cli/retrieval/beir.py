@@ -12,7 +12,7 @@ from typing import Any
 
 from mmst_cli.config.schema import DatasetConfig
 from mmst_cli.errors import DataError, did_you_mean
-from mmst_cli.retrieval.id_tables import CORPUS_IDS, OWN_IDS, QUERY_IDS, Table
+from mmst_cli.retrieval.qrels import CORPUS_IDS, OWN_IDS, QUERY_IDS, Table
 from mmst_cli.sources.library_builders import NoConfigurationError, mendable
 from mmst_cli.sources.places import FILE_READERS, media_folder, names_a_local_path
 from mmst_cli.sources.saved_datasets import slice_splits

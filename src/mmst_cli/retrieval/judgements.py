@@ -11,8 +11,7 @@ from mmst_cli.config.schema import DatasetConfig, MediaConfig, Modality, Role
 from mmst_cli.errors import ConfigError, did_you_mean
 from mmst_cli.media.reading import Reader
 from mmst_cli.retrieval.beir import Tables, load_tables
-from mmst_cli.retrieval.id_tables import CORPUS_IDS, QUERY_IDS, Table
-from mmst_cli.retrieval.qrels import read_grades
+from mmst_cli.retrieval.qrels import CORPUS_IDS, QUERY_IDS, Table, read_grades
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.rows.cells import is_text
 from mmst_cli.rows.columns import Column, RowSet

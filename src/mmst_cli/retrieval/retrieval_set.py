@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from mmst_cli.config.schema import Modality, Role
+from mmst_cli.media.input_digest import digest
 from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, named_file
 
 
@@ -139,3 +140,26 @@ class RowRetrieval(RetrievalSet):
             query: {self.corpus_ids[place * count + row]: 1 for place in places for row in range(first, end)}
             for query, first, end in zip(self.query_ids, self._anchors, ends, strict=True)
         }
+
+
+class Deduplicator:
+    """Lets the first of identical documents pass, and remembers which document each is a copy of.
+
+    It keeps a digest of 16 bytes and two indices a document, never a document.
+
+    Attributes:
+        first_of: for each document that was read, the place of its content among the distinct documents.
+    """
+
+    def __init__(self) -> None:
+        self.first_of: list[int] = []
+        self._places: dict[bytes, int] = {}
+
+    def unique(self, documents: Iterable[tuple[Modality, Any]]) -> Iterator[tuple[int, Modality, Any]]:
+        """Yield (index, modality, value) of each document whose content no earlier one has."""
+        for index, (modality, value) in enumerate(documents):
+            distinct = len(self._places)
+            place = self._places.setdefault(digest(modality, value), distinct)
+            self.first_of.append(place)
+            if place == distinct:
+                yield index, modality, value

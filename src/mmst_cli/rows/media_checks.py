@@ -14,8 +14,7 @@ from mmst_cli.media.content import SHOWN
 from mmst_cli.media.file_ends import HEAD, TAIL, ends_of, looks_broken
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.rows.columns import RowSet
-from mmst_cli.rows.nested import nested_media
-from mmst_cli.rows.stored_cells import NamedFile, embedded_media, named_files, place_of
+from mmst_cli.rows.stored_cells import NamedFile, embedded_media, named_files, nested_media, place_of
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -17,7 +17,7 @@ from mmst_cli.media.reading import Reader
 from mmst_cli.rows.bad_rows import BadRow
 from mmst_cli.rows.chat_templates import MEDIA, fill
 from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, entry_of
-from mmst_cli.rows.nested import BATCH, parse_json
+from mmst_cli.rows.stored_cells import BATCH, parse_json
 
 if TYPE_CHECKING:
     from datasets import Dataset
