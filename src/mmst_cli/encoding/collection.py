@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from mmst_cli.config.schema import MediaConfig, Modality
 from mmst_cli.encoding.items import PDF, Item, Source, page_items
@@ -27,6 +27,7 @@ from mmst_cli.sources.places import (
     row_ending,
 )
 from mmst_cli.sources.remote_files import is_remote
+from mmst_cli.sources.text_rows import decoded_lines, text_lines
 
 SUFFIXES = {
     Modality.image: (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -102,7 +103,7 @@ def _is_table(name: str, table: TableOptions) -> bool:
 def _open_source(name: str, how: _How) -> Source:
     reader, pages = how.reader, how.pages
     if name == STDIN:
-        return Source(name, ((Modality.text,),), partial(_lines, name, lambda: sys.stdin.buffer), reader)
+        return Source(name, ((Modality.text,),), partial(_lines, name, lambda: decoded_lines(sys.stdin.buffer)), reader)
     path = local_path(name)
     if is_remote(name):
         raise DataError(f"{name}: nothing is fetched here. Download it first and name the file.")
@@ -121,7 +122,7 @@ def _open_source(name: str, how: _How) -> Source:
         items = partial(_file_items, name, path, reader, pages)
         return Source(name, ((MODALITY_OF[suffix],),), items, reader, count=None if suffix == PDF else 1)
     if suffix == LINES:
-        lines = partial(_lines, name, lambda: path.open("rb"))
+        lines = partial(_lines, name, lambda: text_lines(str(path)))
         return Source(name, ((Modality.text,),), lines, reader, bytes=path.stat().st_size)
     known = ", ".join((*MODALITY_OF, LINES, *READERS))
     raise DataError(f"{name}: can't tell what this file is by its suffix; encode reads {known}, folders and -.")
@@ -193,14 +194,11 @@ def _read_file(reader: Reader, modality: Modality, path: str) -> Any:
     return as_input(reader.read(modality, path), modality)
 
 
-def _lines(name: str, open_file: Callable[[], BinaryIO]) -> Iterator[Item]:
+def _lines(name: str, lines: Callable[[], Iterable[bytes]]) -> Iterator[Item]:
     """Yield a text a line; a line is decoded when it is read, so that a broken one fails alone."""
-    with open_file() as file:
-        for number, line in enumerate(file):
-            if number == 0:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if line.strip():
-                yield Item(f"{name}#{number}", (Modality.text,), partial(_read_line, line))
+    for number, line in enumerate(lines()):
+        if line.strip():
+            yield Item(f"{name}#{number}", (Modality.text,), partial(_read_line, line))
 
 
 def _read_line(line: bytes) -> Any:

@@ -12,12 +12,12 @@ from typing import Any
 
 import xxhash
 
+from mmst_cli.config.chat_templates import MEDIA
 from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
 from mmst_cli.media.fetching import URL_SCHEMES
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.media.reading import Reader
-from mmst_cli.rows.chat_templates import MEDIA
 from mmst_cli.rows.stored_cells import parse_json
 
 _ENDING = re.compile(r"\.[a-z0-9]{1,5}")  # and no rest of an address

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from mmst_cli.config.chat_templates import Message, fill
 from mmst_cli.config.schema import Modality, OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.cells import to_array
-from mmst_cli.rows.chat_templates import Message, fill
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset

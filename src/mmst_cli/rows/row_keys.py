@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xxhash
 
+from mmst_cli.config.chat_templates import MEDIA, fill
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.bad_rows import BadRow
-from mmst_cli.rows.chat_templates import MEDIA, fill
 from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, entry_of
 from mmst_cli.rows.stored_cells import BATCH, parse_json
 

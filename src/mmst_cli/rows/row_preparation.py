@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mmst_cli.config.chat_templates import parse_template
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, Modality, OnBadRow
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.cells import array_type
-from mmst_cli.rows.chat_templates import parse_template
 from mmst_cli.rows.columns import ORDER, ROW, Column, RowSet
 from mmst_cli.rows.row_checks import check_inputs, check_stream, check_types
 from mmst_cli.rows.shapes import open_lists

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mmst_cli.config.chat_templates import MEDIA
 from mmst_cli.config.schema import Modality
-from mmst_cli.rows.chat_templates import MEDIA
 from mmst_cli.rows.columns import ROW, RowSet, place
 
 if TYPE_CHECKING:

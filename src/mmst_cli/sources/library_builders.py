@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from mmst_cli.config.schema import DatasetConfig
+from mmst_cli.config.chat_templates import parse_template
+from mmst_cli.config.schema import DatasetConfig, Role
 from mmst_cli.errors import DataError, did_you_mean, first_line
 from mmst_cli.sources.places import no_rows
 
@@ -26,7 +27,7 @@ _EMPTY = (  # how it reports a file, a split or an archive without rows
     "corresponds to no data",
     "BatchSize must be greater than 0, got 0",
     "Must pass at least one table",
-    "No columns to parse from file",
+    "Please pass `features` or at least one example",
 )
 
 
@@ -55,7 +56,7 @@ def load(at: str, config: DatasetConfig, builder: str, *, afresh: bool = False, 
         DataError: as :func:`mendable`.
     """
     with mendable(at, config):
-        chosen = _make_builder(builder, arguments)
+        chosen = _make_builder(builder, arguments, _reading_of(config))
         how = {"download_mode": "force_redownload", "verification_mode": "no_checks"} if afresh else {}
         chosen.download_and_prepare(**how)
         return chosen.as_dataset(split=config.split)
@@ -64,15 +65,27 @@ def load(at: str, config: DatasetConfig, builder: str, *, afresh: bool = False, 
 def open_stream(at: str, config: DatasetConfig, builder: str, **arguments: Any) -> IterableDataset:
     """Return the rows of ``config.split`` as a stream; arguments and errors are those of :func:`load`."""
     with mendable(at, config):
-        return _make_builder(builder, arguments).as_streaming_dataset(split=config.split)
+        return _make_builder(builder, arguments, _reading_of(config)).as_streaming_dataset(split=config.split)
 
 
-def _make_builder(name: str, arguments: dict[str, Any]) -> DatasetBuilder:
+def _reading_of(config: DatasetConfig) -> dict[str, Any]:
+    """Return what a section says of the stored columns: which are texts or name media, and which are labels."""
+    texts: list[str] = []
+    labels: list[str] = []
+    for name, column in config.columns.items():
+        templates = parse_template(column.message) if column.message else ()
+        sources = column.parts.values() or [source for part in templates for source in part.sources] or [name]
+        (labels if column.role is Role.label else texts).extend(sources)
+    return {"texts": tuple(texts), "labels": tuple(labels), "for_query": config.sql is not None}
+
+
+def _make_builder(name: str, arguments: dict[str, Any], reading: dict[str, Any]) -> DatasetBuilder:
     from datasets import load_dataset_builder
 
     from mmst_cli.sources.archives import leave_undecoded
+    from mmst_cli.sources.text_tables import keep_texts
 
-    return leave_undecoded(load_dataset_builder(name, **arguments))
+    return keep_texts(leave_undecoded(load_dataset_builder(name, **arguments)), **reading)
 
 
 @contextmanager

@@ -6,27 +6,23 @@ Nothing is copied, and a row that is broken fails alone. Files of other kinds, a
 
 from __future__ import annotations
 
-import csv
 import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from io import BufferedReader, TextIOWrapper
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileSystem
 
 from mmst_cli.config.schema import DatasetConfig, Modality
 from mmst_cli.errors import DataError
 from mmst_cli.media.message import PARTS
 from mmst_cli.sources.places import find_place, row_ending
-from mmst_cli.sources.remote_files import is_remote
 from mmst_cli.sources.tables import leave_undecoded, load_rows
+from mmst_cli.sources.text_rows import header_of, open_bytes, separated_values, text_lines
 
 SCANNED = 100  # lines of a JSON file that are looked through for columns, as a row need not have all
 BATCH_ROWS = 32  # rows of a parquet file held at a time, undecoded
@@ -109,29 +105,23 @@ def _unreadable(at: str, name: str, error: BaseException) -> DataError:
     return DataError(f"{at}.path: {name}: can't be read: {error}")
 
 
-def _open_binary(file: str) -> BinaryIO:
-    """Open a file or an address, decompressed by its ending."""
-    system = fsspec.open(file).fs if is_remote(file) else LocalFileSystem()
-    opened = system.open(file, "rb", compression="infer")
-    return BufferedReader(opened) if file.endswith(".zst") else opened  # its own reader knows no lines
-
-
 def _open_jsonl(file: str) -> RowsInTurn:
-    with _open_binary(file) as lines:
-        first = [json.loads(line) for line in islice((line for line in lines if line.strip()), 1)]
-        others = [_parse_quietly(line) for line in islice(lines, SCANNED)]
-    if not first:
+    def lines() -> Iterator[bytes]:
+        return (line for line in text_lines(file) if line.strip())
+
+    beginning = list(islice(lines(), SCANNED))
+    if not beginning:
         raise ValueError("it is empty")
-    if not isinstance(first[0], dict):
+    first = json.loads(beginning[0])
+    if not isinstance(first, dict):
         raise ValueError("its first line is no JSON object")
     types: dict[str, Modality | None] = {}
-    for row in (*first, *(row for row in others if isinstance(row, dict))):
-        for name, value in row.items():
+    for row in (first, *map(_parse_quietly, beginning[1:])):
+        for name, value in row.items() if isinstance(row, dict) else ():
             types[name] = types.get(name) or (_json_modality(value) if value is not None else None)
 
     def rows(_columns: list[str]) -> Iterator[Callable[[], Row]]:
-        with _open_binary(file) as lines:
-            yield from (partial(json.loads, line) for line in lines if line.strip())
+        return (partial(json.loads, line) for line in lines())
 
     return RowsInTurn({name: kind or Modality.text for name, kind in types.items()}, rows)
 
@@ -159,32 +149,21 @@ def _json_modality(value: Any) -> Modality:
 
 
 def _open_csv(file: str, delimiter: str = ",") -> RowsInTurn:
-    csv.field_size_limit(2**31 - 1)  # a document in a cell is longer than the 128 kB allowed otherwise
-    with _open_text(file) as lines:
-        header = next(csv.reader(lines, delimiter=delimiter), None)
-    if not header:
-        raise ValueError("it has no header")
+    header = header_of(file, delimiter)
+    count = sum(1 for _ in separated_values(file, delimiter))  # which finds what is wrong with the file as a whole
 
     def rows(_columns: list[str]) -> Iterator[Callable[[], Row]]:
-        with _open_text(file) as lines:
-            for row in csv.DictReader(lines, delimiter=delimiter):
-                # There is no other way to leave a cell of such a file empty.
-                yield partial(dict, {name: cell or None for name, cell in row.items()})
+        return (partial(dict, row) for row in separated_values(file, delimiter))
 
-    return RowsInTurn(dict.fromkeys(header, Modality.text), rows)
-
-
-def _open_text(file: str) -> TextIOWrapper:
-    # A cell that is no UTF-8 fails when it is read, not here where it would end the file.
-    return TextIOWrapper(_open_binary(file), encoding="utf-8-sig", newline="", errors="surrogateescape")
+    return RowsInTurn(dict.fromkeys(header, Modality.text), rows, count)
 
 
 def _open_parquet(file: str) -> RowsInTurn:
-    with _open_binary(file) as opened, pq.ParquetFile(opened) as table:
+    with open_bytes(file) as opened, pq.ParquetFile(opened) as table:
         schema, count = table.schema_arrow, table.metadata.num_rows
 
     def rows(columns: list[str]) -> Iterator[Callable[[], Row]]:
-        with _open_binary(file) as opened, pq.ParquetFile(opened) as table:
+        with open_bytes(file) as opened, pq.ParquetFile(opened) as table:
             for group in range(table.num_row_groups):
                 reader = _RowGroup(table, group, columns)
                 yield from (partial(reader.row, i) for i in range(table.metadata.row_group(group).num_rows))
@@ -237,4 +216,4 @@ _OPENERS: dict[str, Callable[[str], RowsInTurn]] = {
     ".csv": _open_csv,
     ".tsv": partial(_open_csv, delimiter="\t"),
 }
-_UNREADABLE = (OSError, EOFError, ValueError, ImportError, zlib.error, csv.Error, pa.ArrowException)
+_UNREADABLE = (OSError, EOFError, ValueError, ImportError, zlib.error, pa.ArrowException)

@@ -1,7 +1,7 @@
 import pytest
 
+from mmst_cli.config.chat_templates import fill, parse_template, placeholders
 from mmst_cli.errors import DataError
-from mmst_cli.rows.chat_templates import fill, parse_template, placeholders
 
 
 def chat(text, **row):

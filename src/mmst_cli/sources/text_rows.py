@@ -1,0 +1,146 @@
+"""Rows of text files as they stand there: lines of JSON, and values separated by commas or tabs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from io import BufferedReader, TextIOWrapper
+from typing import Any, BinaryIO
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from mmst_cli.sources.remote_files import is_remote
+
+_MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+_LOOKED_AT = 1024  # bytes in which UTF-16 without a mark is noticed: every second one of its common texts is zero
+
+
+def open_bytes(file: str, name: str | None = None) -> BinaryIO:
+    """Open a file or an address for reading, decompressed as the ending of its name says.
+
+    Args:
+        file: a path or an address.
+        name: what it is called, where that is a copy with another name.
+    """
+    compression = {"gz": "gzip", "zst": "zstd"}.get((name or file).lower().rpartition(".")[2])
+    system = fsspec.open(file).fs if is_remote(file) else LocalFileSystem()
+    opened = system.open(file, "rb", compression=compression)
+    return BufferedReader(opened) if compression == "zstd" else opened  # whose own reader knows no lines
+
+
+def encoding_of(beginning: bytes) -> str:
+    """Return what a text is written in, by its first bytes: UTF-8 unless a mark or its zero bytes say otherwise."""
+    for mark, encoding in _MARKS:
+        if beginning.startswith(mark):
+            return encoding
+    even, odd = beginning[0::2].count(0), beginning[1::2].count(0)
+    if max(even, odd) > len(beginning) // 8 and min(even, odd) == 0:
+        return "utf-16-be" if even else "utf-16-le"
+    return "utf-8-sig"
+
+
+def open_text(file: str, name: str | None = None, *, errors: str = "surrogateescape") -> TextIOWrapper:
+    """Open a text file, with bytes that its encoding doesn't have as lone surrogates, for reading a cell to refuse."""
+    with open_bytes(file, name) as opened:
+        encoding = encoding_of(opened.read(_LOOKED_AT))
+    return TextIOWrapper(open_bytes(file, name), encoding=encoding, newline="", errors=errors)
+
+
+def text_lines(file: str, name: str | None = None) -> Iterator[bytes]:
+    """Yield the lines of a file in UTF-8, whatever it is written in, with their ends."""
+    with open_bytes(file, name) as lines:
+        yield from decoded_lines(lines)
+
+
+def decoded_lines(opened: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of an open file in UTF-8, whatever it is written in, with their ends."""
+    first = opened.readline()
+    encoding = encoding_of(first[:_LOOKED_AT])
+    if encoding == "utf-8-sig":  # left as they are, so that one which is broken fails alone
+        yield first.removeprefix(b"\xef\xbb\xbf")
+        yield from opened
+        return
+    text = (first + opened.read()).decode(encoding, "replace").removeprefix("\ufeff")
+    yield from (line.encode("utf-8") for line in text.splitlines(keepends=True))
+
+
+def separated_values(file: str, delimiter: str, name: str | None = None) -> Iterator[dict[str, str | None]]:
+    """Yield the rows of a file of separated values, each cell the text that stands there; an empty one is None.
+
+    Quotation marks are those of RFC 4180. In values separated by tabs, which as a rule have none, they are taken as
+    text where they don't pair up.
+
+    Raises:
+        ValueError: a mark is never closed or a row is longer than the header; the message names the line.
+    """
+    quoting = csv.QUOTE_MINIMAL
+    if delimiter == "\t":
+        try:
+            for _ in _parse(file, delimiter, name, quoting):
+                pass
+        except ValueError:
+            quoting = csv.QUOTE_NONE
+    return _parse(file, delimiter, name, quoting)
+
+
+def header_of(file: str, delimiter: str, name: str | None = None) -> list[str]:
+    """Return the names of the columns.
+
+    Raises:
+        ValueError: there is none, or one stands there twice.
+    """
+    with open_text(file, name) as lines:
+        header = next(csv.reader(lines, delimiter=delimiter), None)
+    if not header:
+        raise ValueError("it has no header")
+    if twice := next((column for column in header if header.count(column) > 1), None):
+        raise ValueError(f"two columns are called {twice}. Rename one")
+    return header
+
+
+def _parse(file: str, delimiter: str, name: str | None, quoting: int) -> Iterator[dict[str, str | None]]:
+    csv.field_size_limit(2**31 - 1)  # a document in a cell is longer than the 128 kB allowed otherwise
+    header = header_of(file, delimiter, name)
+    with open_text(file, name) as lines:
+        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
+        first = 1
+        try:
+            next(reader)
+            first = reader.line_num + 1
+            for row in reader:
+                if len(row) > len(header):
+                    raise ValueError(f"line {first} has {len(row)} values, and the header {len(header)}")
+                if row:
+                    cells: list[str | None] = [cell or None for cell in row]
+                    yield dict(zip(header, cells + [None] * (len(header) - len(row)), strict=True))
+                first = reader.line_num + 1
+        except csv.Error as error:
+            raise ValueError(
+                f"line {first}: a quotation mark opens a value and is not closed before the next one ({error})."
+                " Double the marks that are text, inside of quotation marks"
+            ) from error
+
+
+def json_rows(file: str, name: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file that holds one a line, or a list of them.
+
+    Raises:
+        ValueError: a line is none; the message names it.
+    """
+    with open_text(file, name, errors="strict") as opened:
+        if opened.read(_LOOKED_AT).lstrip().startswith("["):
+            opened.seek(0)
+            yield from json.load(opened)
+            return
+    for number, line in enumerate(text_lines(file, name), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"line {number} is no JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is no JSON object")
+        yield row
