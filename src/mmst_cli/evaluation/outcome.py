@@ -9,10 +9,11 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmst_cli.evaluation.build import EvaluatorSuite
-from mmst_cli.evaluation.charts import quality_chart, save_svg
+from mmst_cli.evaluation.quality_chart import quality_chart
 from mmst_cli.evaluation.recommendation import recommend
 from mmst_cli.evaluation.results import Evaluation, save_evaluation
 from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
+from mmst_cli.evaluation.svg_figures import save_svg
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.ranges import SUFFIX as RANGES
 from mmst_cli.vectors.ranges import load_ranges, measure_ranges, save_ranges

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from mmst_cli.evaluation.charts import CHART_CSS, loss_chart, quality_chart
 from mmst_cli.evaluation.gallery import KINDS, SHOWN, Gallery
+from mmst_cli.evaluation.loss_chart import loss_chart
 from mmst_cli.evaluation.marked_cells import advised_cells, pareto_front
+from mmst_cli.evaluation.quality_chart import quality_chart
 from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
+from mmst_cli.evaluation.svg_figures import CHART_CSS
 
 if TYPE_CHECKING:
     from mmst_cli.evaluation.report import ReportData
