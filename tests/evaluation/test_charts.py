@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import SCRIPT, advice, make_evaluation, training_metrics
 
+from mmst_cli.evaluation.evaluation_results import Cell, EvaluationResult, advised_cells, cell_to_compare, pareto_front
 from mmst_cli.evaluation.loss_chart import loss_chart
-from mmst_cli.evaluation.marked_cells import advised_cells, cell_to_compare, pareto_front
 from mmst_cli.evaluation.quality_chart import quality_chart
-from mmst_cli.evaluation.results import Cell, EvaluationResult
 from mmst_cli.evaluation.svg_figures import CHART_CSS, save_svg
 
 SVG = "{http://www.w3.org/2000/svg}"

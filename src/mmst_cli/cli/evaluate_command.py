@@ -45,7 +45,7 @@ def evaluate(
     with told_in_one_line():
         named, overrides = split_target(target or [])
         wanted = parse_dims(dims)
-        from mmst_cli.evaluation.target import find_config
+        from mmst_cli.evaluation.evaluated_target import find_config
 
         settings = find_config(named, config, overrides)  # before torch is imported, which takes seconds
         from mmst_cli.terminal import Terminal

@@ -12,14 +12,14 @@ from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.config.schema import Config
 from mmst_cli.config.signatures import OWN_EVALUATOR
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
-from mmst_cli.evaluation.compare import Comparison, compare_evaluations, comparison_tables, load_comparable
-from mmst_cli.evaluation.outcome import DEFAULT_KEEP, advised, cells_table, save_int8_ranges, save_outcome, show_advice
-from mmst_cli.evaluation.page import write_page
+from mmst_cli.evaluation.comparison import Comparison, compare_evaluations, load_comparable, verdict
+from mmst_cli.evaluation.evaluation_files import save_evaluation_files, save_int8_ranges, save_runs
+from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
+from mmst_cli.evaluation.evaluation_tables import cells_table, comparison_tables, show_advice
+from mmst_cli.evaluation.evaluator_suite import watched
 from mmst_cli.evaluation.prepare import Prepared, prepare
-from mmst_cli.evaluation.results import Evaluation, load_evaluation
-from mmst_cli.evaluation.trec import save_runs
-from mmst_cli.evaluation.verdict import verdict
-from mmst_cli.evaluation.watch import watched
+from mmst_cli.evaluation.recommendation import DEFAULT_KEEP, advised
+from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.model.load import find_model
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.runs import run_of_model
@@ -75,7 +75,7 @@ def run_evaluation(
     """Evaluate, under the precision that the config declares.
 
     Args:
-        config: what to measure, and on what; :func:`mmst_cli.evaluation.target.find_config` makes it of a run
+        config: what to measure, and on what; :func:`mmst_cli.evaluation.evaluated_target.find_config` makes it of a run
             or a model.
         options: what else is asked for.
         terminal: where to show progress and the tables.
@@ -92,7 +92,7 @@ def run_evaluation(
     prepared = _prepare(config, options, terminal)
     with watched(prepared.suite, terminal, f"of {config.model.name_or_path}"):
         prepared.suite(prepared.model)
-    evaluations = advised(prepared.suite, options.keep)
+    evaluations = advised(prepared.suite.evaluations, options.keep)
     for evaluation in evaluations.values():
         terminal.show(cells_table(evaluation, terminal.result_width))
         show_advice(evaluation, terminal)
@@ -185,7 +185,7 @@ def _save(
     run = run_of_model(config.model.name_or_path)
     for name, evaluation in evaluations.items():
         if options.output:
-            terminal.say(f"saved: {save_outcome(evaluation, prepared.suite, options.output)}")
+            terminal.say(f"saved: {save_evaluation_files(evaluation, prepared.suite, options.output)}")
         evaluator = prepared.suite.retrievals.get(name)
         # `mmst encode RUN --precision int8` finds them there.
         if evaluator and run and (path := save_int8_ranges(evaluator, str(run.model), run.evaluations)):

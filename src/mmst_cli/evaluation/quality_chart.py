@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.rules_evaluators import PRECISIONS
-from mmst_cli.evaluation.marked_cells import advised_cells, pareto_front, scored_cells
-from mmst_cli.evaluation.results import Cell, EvaluationResult
+from mmst_cli.evaluation.evaluation_results import Cell, EvaluationResult, advised_cells, pareto_front, scored_cells
 from mmst_cli.evaluation.svg_figures import (
     CHARACTER,
     GROUND,

@@ -1,15 +1,53 @@
-"""TREC run files and judgements, which trec_eval, ranx and other tools read."""
+"""Files of an evaluation beside its results: the chart, int8 ranges, and TREC runs, which trec_eval and ranx read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from mmst_cli.evaluation.results import Hits
-from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
+from mmst_cli.evaluation.evaluation_results import Evaluation, Hits, save_evaluation
+from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite
+from mmst_cli.evaluation.quality_chart import quality_chart
+from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
+from mmst_cli.evaluation.svg_figures import save_svg
 from mmst_cli.storage import write_text
+from mmst_cli.vectors.ranges import SUFFIX as RANGES
+from mmst_cli.vectors.ranges import load_ranges, measure_ranges, save_ranges
+
+
+def save_evaluation_files(
+    evaluation: Evaluation,
+    suite: EvaluatorSuite,
+    folder: Path,
+    suffix: str = "",
+    before: Evaluation | None = None,
+) -> Path:
+    """Write an evaluation's files, its chart and, where int8 was measured, the ranges that it was measured with."""
+    result = evaluation.result
+    chart = quality_chart(result, before.result if before else None)
+    save_svg(folder / f"{result.evaluator}{suffix}.svg", chart)
+    evaluator = suite.retrievals.get(result.evaluator)
+    if evaluator is not None:
+        save_int8_ranges(evaluator, result.model, folder, suffix)
+    return save_evaluation(evaluation, folder, suffix)
+
+
+def save_int8_ranges(
+    evaluator: MatryoshkaRetrievalEvaluator, model: str, folder: Path, suffix: str = ""
+) -> Path | None:
+    """Write the int8 ranges that were measured, beside those that are there of other dimensions."""
+    if not evaluator.ranges:
+        return None
+    path = folder / f"{evaluator.name}{suffix}{RANGES}"
+    ranges = replace(measure_ranges(evaluator.corpus_vectors, [], model), by_dim=dict(evaluator.ranges))
+    if path.is_file():
+        earlier = load_ranges(path)
+        if earlier.model == model:
+            ranges = replace(ranges, by_dim={**earlier.by_dim, **ranges.by_dim})
+    return save_ranges(path, ranges)
 
 
 def save_runs(evaluator: MatryoshkaRetrievalEvaluator, folder: Path, tag: str) -> list[Path]:
