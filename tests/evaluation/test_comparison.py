@@ -8,8 +8,8 @@ from rich.console import Console
 
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.evaluation.comparison import compare_evaluations, load_comparable
+from mmst_cli.evaluation.evaluation_output import comparison_tables
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, save_evaluation
-from mmst_cli.evaluation.evaluation_tables import comparison_tables
 
 
 def evaluation(values, ids=None, metric="ndcg@10", corpus=200):

@@ -13,9 +13,15 @@ from mmst_cli.config.schema import Config
 from mmst_cli.config.signatures import OWN_EVALUATOR
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
 from mmst_cli.evaluation.comparison import Comparison, compare_evaluations, load_comparable, verdict
-from mmst_cli.evaluation.evaluation_files import save_evaluation_files, save_int8_ranges, save_runs
+from mmst_cli.evaluation.evaluation_output import (
+    cells_table,
+    comparison_tables,
+    save_evaluation_files,
+    save_int8_ranges,
+    save_runs,
+    show_advice,
+)
 from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
-from mmst_cli.evaluation.evaluation_tables import cells_table, comparison_tables, show_advice
 from mmst_cli.evaluation.evaluator_suite import watched
 from mmst_cli.evaluation.prepare import Prepared, prepare
 from mmst_cli.evaluation.recommendation import DEFAULT_KEEP, advised

@@ -49,12 +49,17 @@ _STYLE = files("mmst_cli.evaluation") / "templates" / "figures.mplstyle"
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw in the style of this module, whatever style the user's own Matplotlib has."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it would speak of its fonts and its cache
     import matplotlib.style  # takes a while, so only who draws waits for it
 
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it would speak of its fonts and its cache
-    with as_file(_STYLE) as style, matplotlib.style.context(style, after_reset=True), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a letter that its font lacks: the reader's has it
-        yield
+    try:
+        with as_file(_STYLE) as style, matplotlib.style.context(style, after_reset=True), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a letter that its font lacks: the reader's has it
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def panels(heights: Sequence[int], width: int) -> tuple[Figure, list[Axes]]:

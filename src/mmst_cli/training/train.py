@@ -17,7 +17,7 @@ from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.evaluation.comparison import verdict
-from mmst_cli.evaluation.evaluation_files import save_evaluation_files
+from mmst_cli.evaluation.evaluation_output import save_evaluation_files
 from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
 from mmst_cli.evaluation.evaluator_suite import watched
 from mmst_cli.evaluation.prepare import Prepared, prepare
