@@ -11,8 +11,8 @@ from small_job import job, write_job
 from mmst_cli.config.load import load_config
 from mmst_cli.encoding.encode import run_encode
 from mmst_cli.errors import ConfigError, MmstError, RunError
-from mmst_cli.evaluation.evaluate import EvaluationOptions, report_path, run_evaluation, with_grid
-from mmst_cli.evaluation.evaluated_target import find_config
+from mmst_cli.evaluation.evaluate import run_evaluation
+from mmst_cli.evaluation.evaluation_request import EvaluationOptions, find_config, report_path, with_grid
 from mmst_cli.evaluation.evaluation_results import load_evaluation
 from mmst_cli.training.train import run_training
 from mmst_cli.vectors.ranges import load_ranges

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ def load_comparable(path: str, evaluator: str) -> Evaluation | None:
 
 
 def compare_evaluations(
-    a: Evaluation, b: Evaluation, name_a: str, name_b: str, texts: Mapping[str, str] | None = None
+    a: Evaluation, b: Evaluation, name_a: str, name_b: str, text_of: Callable[[str], str | None] | None = None
 ) -> Comparison:
     """Compare two evaluations of the same queries.
 
@@ -105,7 +105,7 @@ def compare_evaluations(
         b: what it is compared with; its queries may be in another order.
         name_a: what to call the first.
         name_b: what to call the second.
-        texts: query id to text, to show beside the ids.
+        text_of: reads the text of a query by its id, to show beside it.
 
     Raises:
         ConfigError: the metric, documents or queries differ, no cell is in both, or one has no values per query.
@@ -118,7 +118,7 @@ def compare_evaluations(
     ours = np.column_stack([a.per_query[cell.key] for cell in cells])
     theirs = np.column_stack([b.per_query[cell.key] for cell in cells])[place]
     compared = _compare_cells(cells, ours, theirs)
-    gained, lost = _moved(a.query_ids, ours[:, 0], theirs[:, 0], texts or {})
+    gained, lost = _moved(a.query_ids, ours[:, 0], theirs[:, 0], text_of or (lambda query: None))
     metric, queries = a.result.primary_metric, len(ours)
     verdict = _compared_in_words(name_a, name_b, metric, queries, compared)
     return Comparison(name_a, name_b, a.result.evaluator, metric, queries, compared, gained, lost, verdict)
@@ -182,13 +182,13 @@ def _compare_cells(cells: Sequence[Cell], a: Array, b: Array) -> list[CellCompar
 
 
 def _moved(
-    ids: Sequence[str], a: Array, b: Array, texts: Mapping[str, str]
+    ids: Sequence[str], a: Array, b: Array, text_of: Callable[[str], str | None]
 ) -> tuple[list[MovedQuery], list[MovedQuery]]:
     difference = np.round(a - b, 12)  # so that equal differences stay in the order of the queries
 
     def first(order: npt.NDArray[np.intp], sign: int) -> list[MovedQuery]:
         places = [int(i) for i in order[:MOVED] if sign * difference[i] > 0]
-        return [MovedQuery(ids[i], float(a[i]), float(b[i]), texts.get(ids[i])) for i in places]
+        return [MovedQuery(ids[i], float(a[i]), float(b[i]), text_of(ids[i])) for i in places]
 
     return first(np.argsort(-difference, kind="stable"), 1), first(np.argsort(difference, kind="stable"), -1)
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from mmst_cli.errors import ConfigError
+from mmst_cli.evaluation.evaluation_request import DEFAULT_KEEP
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.evaluation.statistics import CONFIDENCE, queries_needed, ratio_lower_bound
 from mmst_cli.runs import run_of_model
 
-DEFAULT_KEEP = 0.99  # share of the full dimension's score that a recommended size must be shown to keep
 ONE_SIDED = 1 - (1 - CONFIDENCE) / 2  # how sure each end of a 95% interval is by itself
 RESCORED = "binary-rescored"  # stored as binary; the float query rescores what Hamming distance finds
 
