@@ -164,8 +164,8 @@ def measure_speed(folder: Path, counts: list[int]) -> tuple[list[dict[str, Any]]
 
 def measure_training(folder: Path, rows: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Train on cleaned rows, and on the same rows without the planted ones, and compare query by query."""
-    from mmst_cli.evaluation.compare import compare_evaluations
-    from mmst_cli.evaluation.results import load_evaluation
+    from mmst_cli.evaluation.comparison import compare_evaluations
+    from mmst_cli.evaluation.evaluation_results import load_evaluation
 
     planted = plant(folder, rows) if not (folder / "train.jsonl").exists() else _planted_again(rows)
     config = write_config(folder)

@@ -20,7 +20,7 @@ from sentence_transformers.util import cos_sim, quantize_embeddings
 
 from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
-from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
+from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
 from mmst_cli.retrieval.retrieval_set import RowRetrieval
 from mmst_cli.rows.row_preparation import prepare_rows
 

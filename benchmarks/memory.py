@@ -86,7 +86,7 @@ def evaluate(model: Path, rows: Path) -> float:
     from sentence_transformers import SentenceTransformer
 
     from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
-    from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
+    from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
     from mmst_cli.retrieval.retrieval_set import RowRetrieval
     from mmst_cli.rows.row_preparation import prepare_rows
 

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from reporting import report, row
 
 from mmst_cli.builtin.pages import EVAL_ROWS, PAGES, TRAIN_ROWS
-from mmst_cli.evaluation.results import load_evaluation
+from mmst_cli.evaluation.evaluation_results import load_evaluation
 from mmst_cli.evaluation.statistics import compare
 
 ROOT = Path(__file__).parent.parent

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.evaluation.gallery import build_gallery
-from mmst_cli.evaluation.report import ReportData
-from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult, Hits
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
+from mmst_cli.evaluation.query_gallery import build_gallery
+from mmst_cli.evaluation.report_page import ReportData
 
 SCRIPT = '<script>window.hacked = "yes"</script>'
 QUOTES = "\"'><img src=x onerror=\"window.hacked = 'yes'\">"

@@ -8,7 +8,7 @@ from small_job import job, write_job
 
 from mmst_cli.config.load import load_config
 from mmst_cli.evaluation.evaluate import run_evaluation
-from mmst_cli.evaluation.target import find_config
+from mmst_cli.evaluation.evaluation_request import find_config
 from mmst_cli.training.train import run_training
 
 pytestmark = pytest.mark.gpu

@@ -1,16 +1,20 @@
 import math
+import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
+import matplotlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from report_samples import SCRIPT, advice, make_evaluation, training_metrics
 
-from mmst_cli.evaluation.chart_drawing import linear_ticks, log2_ticks
-from mmst_cli.evaluation.charts import loss_chart, quality_chart, save_svg
-from mmst_cli.evaluation.marked_cells import advised_cells, cell_to_compare, pareto_front
-from mmst_cli.evaluation.results import Cell, EvaluationResult
+from mmst_cli.evaluation.evaluation_results import Cell, EvaluationResult, advised_cells, cell_to_compare, pareto_front
+from mmst_cli.evaluation.loss_chart import loss_chart
+from mmst_cli.evaluation.quality_chart import quality_chart
+from mmst_cli.evaluation.svg_figures import CHART_CSS, save_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -178,13 +182,37 @@ def test_a_file_of_its_own_has_its_colours(tmp_path):
     assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
 
 
-@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))
-def test_ticks_are_few_and_inside(low, span, count):
-    ticks = linear_ticks(low, low + span, count)
-    assert len(ticks) <= count + 1
-    assert all(low - span / 100 <= tick <= low + span * 1.01 for tick in ticks)
+@pytest.mark.parametrize("width", [760, 340])
+def test_bytes_are_marked_at_powers_of_two(width):
+    cells = [(dim, "float32", 4 * dim, 0.5) for dim in (768, 384, 96)]
+    marks = ["512", "1 Ki", "2 Ki"]
+    assert set(marks) <= set(texts(parse(quality_chart(result_of(*cells), width=width))))
 
 
-def test_ticks_of_bytes_are_powers_of_two():
-    assert log2_ticks(0.9, 9, 8) == [1, 2, 4, 8]
-    assert log2_ticks(1, 8192, 4) == [1, 16, 256, 4096]
+def test_figures_of_one_page_share_no_id():
+    result = make_evaluation().result
+    drawn = [quality_chart(result), quality_chart(result, width=340), loss_chart(training_metrics())]
+    named = [element.get("id") for svg in drawn for element in parse(svg).iter() if element.get("id")]
+    assert named
+    assert len(named) == len(set(named))
+    referred = [element.get("href", "")[1:] for svg in drawn for element in parse(svg).iter(f"{SVG}use")]
+    assert set(referred) <= set(named)
+
+
+def test_the_same_figures_are_drawn_again_whatever_the_user_has_set():
+    first = quality_chart(make_evaluation().result), loss_chart(training_metrics())
+    with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "path"}):
+        assert (quality_chart(make_evaluation().result), loss_chart(training_metrics())) == first
+
+
+def test_every_colour_has_one_for_the_dark():
+    figures = quality_chart(make_evaluation().result, make_evaluation().result) + loss_chart(training_metrics())
+    colours = set(re.findall(r'(?:fill|stroke)="(#\w+)"', figures))
+    assert len(colours) > 5
+    assert not [colour for colour in colours if f'[fill="{colour}"]' not in CHART_CSS]
+    assert "style=" not in figures
+
+
+def test_matplotlib_is_loaded_only_to_draw():
+    code = "import sys, mmst_cli.evaluation.report_sections; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

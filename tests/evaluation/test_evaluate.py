@@ -11,9 +11,9 @@ from small_job import job, write_job
 from mmst_cli.config.load import load_config
 from mmst_cli.encoding.encode import run_encode
 from mmst_cli.errors import ConfigError, MmstError, RunError
-from mmst_cli.evaluation.evaluate import EvaluationOptions, report_path, run_evaluation, with_grid
-from mmst_cli.evaluation.results import load_evaluation
-from mmst_cli.evaluation.target import find_config
+from mmst_cli.evaluation.evaluate import run_evaluation
+from mmst_cli.evaluation.evaluation_request import EvaluationOptions, find_config, report_path, with_grid
+from mmst_cli.evaluation.evaluation_results import load_evaluation
 from mmst_cli.training.train import run_training
 from mmst_cli.vectors.ranges import load_ranges
 
@@ -210,7 +210,7 @@ def test_the_library_evaluators_run_at_several_dimensions_on_one_pass(folder, qu
         "BinaryClassificationEvaluator": "{a: {role: anchor}, p: {role: positive}, s: {role: label}}",
     }
     from mmst_cli.config.schema import EvaluatorConfig
-    from mmst_cli.evaluation.build import build_evaluator
+    from mmst_cli.evaluation.evaluator_suite import build_evaluator
     from mmst_cli.model.precision import Precision
     from mmst_cli.rows.row_preparation import prepare_rows
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mmst_cli.errors import ConfigError
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.evaluation.recommendation import encode_command, recommend
-from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
 
 BYTES = {"float32": 32, "float16": 16, "int8": 8, "binary": 1, "binary-rescored": 1}  # bits a dimension
 

@@ -5,7 +5,7 @@ from in_browser import NEEDS_BROWSER, VIEW_NAMES, VIEWS, assert_alone, assert_fi
 from in_browser import browser as browser
 from report_samples import SCRIPT, hostile_report
 
-from mmst_cli.evaluation.report import write_report
+from mmst_cli.evaluation.report_page import write_report
 
 pytestmark = NEEDS_BROWSER
 

@@ -17,7 +17,7 @@ from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, OnBadRow, Role, Use
 from mmst_cli.errors import DataError, WorkError
 from mmst_cli.evaluation.evaluate import run_evaluation
-from mmst_cli.evaluation.target import find_config
+from mmst_cli.evaluation.evaluation_request import find_config
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.training.train import run_training

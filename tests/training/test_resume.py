@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from small_job import job, write_job
 
-from mmst_cli.evaluation.results import load_evaluation
+from mmst_cli.evaluation.evaluation_results import load_evaluation
 
 
 def command(path, *options):

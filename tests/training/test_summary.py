@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
-from mmst_cli.evaluation.verdict import verdict
+from mmst_cli.evaluation.comparison import verdict
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.training.summary import comparison_rows
 
 

@@ -10,8 +10,8 @@ from small_job import DIMS, job, write_job
 from mmst_cli.config.load import load_config
 from mmst_cli.errors import ConfigError, RunError, WorkError
 from mmst_cli.evaluation.evaluate import run_evaluation
-from mmst_cli.evaluation.results import load_evaluation
-from mmst_cli.evaluation.target import find_config
+from mmst_cli.evaluation.evaluation_request import find_config
+from mmst_cli.evaluation.evaluation_results import load_evaluation
 from mmst_cli.training.train import run_training
 
 

@@ -45,14 +45,14 @@ def evaluate(
     with told_in_one_line():
         named, overrides = split_target(target or [])
         wanted = parse_dims(dims)
-        from mmst_cli.evaluation.target import find_config
+        from mmst_cli.evaluation.evaluation_request import EvaluationOptions, find_config, report_path
 
         settings = find_config(named, config, overrides)  # before torch is imported, which takes seconds
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
-            from mmst_cli.evaluation.evaluate import EvaluationOptions, report_path, run_evaluation
+            from mmst_cli.evaluation.evaluate import run_evaluation
         options = EvaluationOptions(
             dims=tuple(wanted),
             precisions=tuple(part.strip() for part in precisions.split(",")) if precisions else (),

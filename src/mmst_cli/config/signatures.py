@@ -116,7 +116,7 @@ def evaluator_signature(name: str) -> Signature | None:
 
 def _own_signature() -> Signature | None:
     """Read our evaluator like the library's: importing it would import torch."""
-    for node in body(package_file("mmst_cli", "evaluation/retrieval.py")):
+    for node in body(package_file("mmst_cli", "evaluation/retrieval_evaluator.py")):
         if isinstance(node, ast.ClassDef) and node.name == OWN_EVALUATOR and (own := initializer(node)):
             return Signature({k: v for k, v in _parameters(own.args) if k not in _OWN_FILLED})
     return None

@@ -6,25 +6,25 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mmst_cli.evaluation.chart_drawing import (
-    LEFT,
-    RIGHT,
+from mmst_cli.evaluation.svg_figures import (
+    LEGEND_LINE,
+    MARKERS,
+    SERIES,
     WIDTH,
-    Panel,
-    Scale,
-    element,
+    as_svg,
+    drawing,
     empty_figure,
-    figure,
-    legend,
-    linear_ticks,
-    points,
-    symbol,
-    words,
+    legend_shape,
+    panels,
+    plain,
 )
 
-PANEL = 150  # height of a panel, pixels
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANEL = 190  # height of a panel with its title, pixels
 MOST_POINTS = 300  # of a line; more are averaged, so that a long run stays a small figure
 DIMS_SHOWN = 4
 _NDCG = re.compile(r"eval_(?P<name>.+?)_(?:cosine|dot|euclidean|manhattan)_(?P<metric>ndcg@\d+)")
@@ -48,57 +48,48 @@ def loss_chart(
         primary: evaluator to its primary metric, such as ``ndcg@10``; left out, NDCG is looked for.
         width: of the figure, in pixels; text keeps its size.
     """
-    panels = [
-        ("Training loss", [Series("loss", _pairs(metrics, lambda line: line.get("loss")))], False),
-        ("Training loss by dimension", _by_dimension(metrics), False),
-        (_evaluation_title(primary), _evaluations(metrics, primary), True),
-    ]
-    drawn = [(title, _with_points(series), marks) for title, series, marks in panels]
-    drawn = [(title, series, marks) for title, series, marks in drawn if series]
+    evaluated = _evaluation_title(primary)
+    found = {
+        "Training loss": [Series("loss", _pairs(metrics, lambda line: line.get("loss")))],
+        "Training loss by dimension": _by_dimension(metrics),
+        evaluated: _evaluations(metrics, primary),
+    }
+    drawn = {heading: _with_points(series) for heading, series in found.items()}
+    drawn = {heading: series for heading, series in drawn.items() if series}
     title = "Losses and evaluations over training steps"
     if not drawn:
         return empty_figure(title, "No loss and no evaluation was logged.", width)
-    steps = [step for _, series, _ in drawn for line in series for step, _ in line.pairs]
-    across = Scale(min(steps), max(steps), LEFT, width - RIGHT)
-    parts: list[str] = []
-    top = 34.0
-    for index, (heading, series, marks) in enumerate(drawn):
-        last = index == len(drawn) - 1
-        drawing, bottom = _panel(across, top, heading, series, marks, last)
-        parts += drawing
-        top = bottom + 46
-    return figure(width, top - 38, title, _in_words(drawn), parts)
+    lines = [legend_shape([line.label for line in series], width)[1] for series in drawn.values()]
+    with drawing():
+        figure, axes = panels([PANEL + LEGEND_LINE * count for count in lines], width)
+        words: dict[str, str] = {}
+        for panel, (heading, series) in zip(axes, drawn.items(), strict=True):
+            panel.set_title(heading, pad=8 + (LEGEND_LINE * lines[axes.index(panel)] if len(series) > 1 else 0))
+            words |= _draw(panel, series, marks=heading == evaluated, width=width)
+        axes[-1].set_xlabel("step", loc="right")
+        axes[-1].xaxis.set_major_formatter("{x:,.0f}")
+        axes[-1].locator_params(axis="x", nbins=width // 64, integer=True)
+        return as_svg(figure, title, _in_words(drawn), words)
 
 
-def _panel(
-    across: Scale, top: float, heading: str, series: Sequence[Series], marks: bool, last: bool
-) -> tuple[list[str], float]:
-    """Draw one panel and return it with its lower end."""
-    panel = Panel(across, Scale(*_value_range(series), top + PANEL, top))
-    ticks = linear_ticks(across.low, across.high, int((across.end - across.start) / 64))
-    parts = panel.axes(heading, ticks, (lambda step: f"{step:,.0f}") if last else None, "step" if last else "")
+def _draw(panel: Axes, series: Sequence[Series], *, marks: bool, width: int) -> dict[str, str]:
+    """Draw lines, and marks where there are few points; return what is said of each mark, by its group id."""
+    words = {}
+    panel.set_ylim(*_value_range(series))
     for index, line in enumerate(series):
-        style = f"s{index % 5}"
-        at = [(across(step), panel.y(value)) for step, value in line.pairs]
-        parts.append(element("polyline", points=points(at), class_=f"mark {style}"))
-        if marks or len(at) == 1:
-            parts += [_marked(line, index, pair, at_point) for pair, at_point in zip(line.pairs, at, strict=True)]
-    bottom = top + PANEL + (36 if last else 0)
+        style: dict[str, Any] = {"color": SERIES[index % 5]}
+        panel.plot(*zip(*line.pairs, strict=True), label=plain(line.label), **style)
+        if marks or len(line.pairs) == 1:
+            for step, value in line.pairs:
+                name = f"{panel.get_title()} {index} {step}"
+                panel.plot([step], [value], marker=MARKERS[index % 5], gid=name, **style)
+                words[name] = f"{line.label}: {value:.4f} at step {step:,.0f}"
     if len(series) > 1:
-        entries = [(_swatch(index, marks), line.label) for index, line in enumerate(series)]
-        drawn, bottom = legend(entries, across.end, bottom + 22)
-        parts += drawn
-    return parts, bottom
-
-
-def _swatch(index: int, marks: bool) -> str:
-    line = element("path", d="M-8 0H8", class_=f"mark s{index % 5}")
-    return line + (symbol(index % 5, f"s{index % 5} on") if marks else "")
-
-
-def _marked(line: Series, index: int, pair: tuple[float, float], at: tuple[float, float]) -> str:
-    label = words("title", f"{line.label}: {pair[1]:.4f} at step {pair[0]:,.0f}")
-    return element("g", label + symbol(index % 5, f"s{index % 5} on", *at))
+        lines = [line for line in panel.lines if not line.get_gid()]
+        labels = [line.label for line in series]
+        columns, _ = legend_shape(labels, width)
+        panel.legend(lines, labels, ncols=columns, loc="lower left", bbox_to_anchor=(0, 1))
+    return words
 
 
 def _pairs(metrics: Sequence[Mapping[str, Any]], value_of: Any) -> list[tuple[float, float]]:
@@ -171,9 +162,9 @@ def _value_range(series: Sequence[Series]) -> tuple[float, float]:
     return (0.0 if 0 <= low < high / 2 else low - room), high + room
 
 
-def _in_words(drawn: Iterable[tuple[str, Sequence[Series], bool]]) -> str:
+def _in_words(drawn: Mapping[str, Sequence[Series]]) -> str:
     sentences = []
-    for heading, series, _ in drawn:
+    for heading, series in drawn.items():
         changes = [f"{s.label} from {s.pairs[0][1]:.4g} to {s.pairs[-1][1]:.4g}" for s in series]
         sentences.append(f"{heading}: {', '.join(changes)}.")
     return " ".join(sentences)

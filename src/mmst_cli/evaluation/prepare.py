@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Config, Layout, Modality
-from mmst_cli.evaluation.build import EvaluatorSuite, build_evaluator
+from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite, build_evaluator
 from mmst_cli.media.backend import decoder_sentence
 from mmst_cli.model.fit import check_fit
 from mmst_cli.model.freezing import freeze

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from mmst_cli.errors import ConfigError
-from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
+from mmst_cli.evaluation.evaluation_request import DEFAULT_KEEP
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.evaluation.statistics import CONFIDENCE, queries_needed, ratio_lower_bound
 from mmst_cli.runs import run_of_model
 
@@ -66,7 +67,7 @@ class _Share:
     upper: float
 
 
-def recommend(evaluation: Evaluation, keep: float = 0.99) -> Recommendation | None:
+def recommend(evaluation: Evaluation, keep: float = DEFAULT_KEEP) -> Recommendation | None:
     """Return the smallest cell that is shown to keep ``keep`` of the full one's primary metric.
 
     Shown means that the lower bound of the 95% paired bootstrap interval of the ratio of means is ``keep`` or
@@ -100,6 +101,16 @@ def recommend(evaluation: Evaluation, keep: float = 0.99) -> Recommendation | No
     if shown:
         return _shown(result, min(shown, key=_size), keep)
     return _not_shown(evaluation, _candidate(shares, keep), keep)
+
+
+def advised(evaluations: Mapping[str, Evaluation], keep: float = DEFAULT_KEEP) -> dict[str, Evaluation]:
+    """Return evaluations with a recommendation where there is something to choose."""
+    found = {}
+    for name, evaluation in evaluations.items():
+        advice = recommend(evaluation, keep)
+        recommendation = advice.to_dict() if advice else None
+        found[name] = replace(evaluation, result=replace(evaluation.result, recommendation=recommendation))
+    return found
 
 
 def encode_command(model: str, cell: Cell) -> str:

@@ -4,22 +4,54 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markupsafe import Markup
 
-from mmst_cli.evaluation.charts import CHART_CSS, loss_chart, quality_chart
-from mmst_cli.evaluation.gallery import KINDS, SHOWN, Gallery
-from mmst_cli.evaluation.marked_cells import advised_cells, pareto_front
-from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
-
-if TYPE_CHECKING:
-    from mmst_cli.evaluation.report import ReportData
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, advised_cells, pareto_front
+from mmst_cli.evaluation.loss_chart import loss_chart
+from mmst_cli.evaluation.quality_chart import quality_chart
+from mmst_cli.evaluation.query_gallery import KINDS, SHOWN, Gallery
+from mmst_cli.evaluation.svg_figures import CHART_CSS
 
 WIDE, NARROW = 760, 340  # widths of figures, pixels: the page shows the one that fits
 VECTORS = 1_000_000
 MOST_CONFIG = 200_000  # characters
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """What a report shows; what is empty is left out.
+
+    What to ship is read from each result's ``recommendation``.
+
+    Attributes:
+        title: the run or the model.
+        verdict: the outcome in a sentence.
+        after: evaluator to its evaluation, of the trained model or of the one that was evaluated.
+        before: the same for the untrained model.
+        created: when the page was made, for people.
+        command: what was typed.
+        metrics: the lines of metrics.jsonl.
+        galleries: evaluator to queries worth looking at.
+        data_card: a dict per dataset: name, used for, source, rows, columns, as they are to be read.
+        config_yaml: the resolved config.
+        environment: the content of environment.json.
+    """
+
+    title: str
+    verdict: str
+    after: Mapping[str, Evaluation] = field(default_factory=dict)
+    before: Mapping[str, Evaluation] = field(default_factory=dict)
+    created: str = ""
+    command: str = ""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    galleries: Mapping[str, Gallery] = field(default_factory=dict)
+    data_card: list[dict[str, Any]] = field(default_factory=list)
+    config_yaml: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def page_values(data: ReportData) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmst_cli import __version__
 from mmst_cli.config.schema import Config, Modality, Role
-from mmst_cli.evaluation.results import Evaluation
+from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.model.load import model_label
 from mmst_cli.retrieval.data_card import Rows, data_card
 from mmst_cli.rows.columns import Column

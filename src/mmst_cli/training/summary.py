@@ -8,7 +8,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from mmst_cli.evaluation.results import Evaluation
+from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal
 

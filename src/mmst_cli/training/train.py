@@ -16,12 +16,13 @@ from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, DataError, WorkError
-from mmst_cli.evaluation.outcome import advised, save_outcome
-from mmst_cli.evaluation.page import write_page
+from mmst_cli.evaluation.comparison import verdict
+from mmst_cli.evaluation.evaluation_output import save_evaluation_files
+from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
+from mmst_cli.evaluation.evaluator_suite import watched
 from mmst_cli.evaluation.prepare import Prepared, prepare
-from mmst_cli.evaluation.results import Evaluation, load_evaluation
-from mmst_cli.evaluation.verdict import verdict
-from mmst_cli.evaluation.watch import watched
+from mmst_cli.evaluation.recommendation import advised
+from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
 from mmst_cli.model.precision import check_precision, default_device
 from mmst_cli.rows.bad_rows import BadRows
@@ -183,7 +184,7 @@ class _Job:
             metrics = self.suite(self.model, steps=0)
         self.before = dict(self.suite.evaluations)
         for evaluation in self.before.values():
-            save_outcome(evaluation, self.suite, self.run.evaluations, BEFORE)
+            save_evaluation_files(evaluation, self.suite, self.run.evaluations, BEFORE)
         self.run.log_metrics({"step": 0, "epoch": 0.0, **{f"eval_{k}": v for k, v in metrics.items()}})
         return metrics
 
@@ -239,13 +240,13 @@ class _Job:
             record = {"step": trainer.state.global_step, "epoch": trainer.state.epoch, "final": True}
             self.run.log_metrics({**record, **{f"eval_{k}": v for k, v in metrics.items()}})
         self.suite.model_name = str(self.run.model)
-        return advised(self.suite)
+        return advised(self.suite.evaluations)
 
     def _finish(
         self, trainer: RunTrainer, after: dict[str, Evaluation], begun: float, training_seconds: float
     ) -> TrainingResult:
         for name, evaluation in after.items():
-            save_outcome(evaluation, self.suite, self.run.evaluations, before=self.before.get(name))
+            save_evaluation_files(evaluation, self.suite, self.run.evaluations, before=self.before.get(name))
         summary = verdict(self.before, after)
         card = self._card(after, summary)
 

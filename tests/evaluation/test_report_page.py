@@ -8,8 +8,8 @@ from PIL import Image
 from report_samples import QUOTES, SCRIPT, Documents, advice, hostile_report, make_evaluation, training_metrics
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.evaluation.gallery import build_gallery
-from mmst_cli.evaluation.report import MAX_BYTES, ReportData, write_report
+from mmst_cli.evaluation.query_gallery import build_gallery
+from mmst_cli.evaluation.report_page import MAX_BYTES, ReportData, write_report
 from mmst_cli.evaluation.report_sections import size_in_words, thumbnail_depth
 
 
@@ -172,7 +172,7 @@ def test_thumbnails_of_low_ranks_go_first(large):
 
 
 def test_a_gallery_that_cannot_fit_is_left_out(page_of, large, monkeypatch):
-    monkeypatch.setattr("mmst_cli.evaluation.report.MAX_BYTES", 100_000)
+    monkeypatch.setattr("mmst_cli.evaluation.report_page.MAX_BYTES", 100_000)
     page = page_of(replace(large, config_yaml="a: 1\n" * 10))
     assert "The gallery is left out" in page.text
     assert not page.all("img")

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mmst_cli.evaluation.results import Evaluation, Hits
+from mmst_cli.evaluation.evaluation_results import Evaluation, Hits
 from mmst_cli.html.previews import Preview, Value, preview
 
 SHOWN = 5  # documents a query

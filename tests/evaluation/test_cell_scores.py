@@ -5,14 +5,14 @@ from sentence_transformers.util import cos_sim, quantize_embeddings
 
 from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.errors import DataError
-from mmst_cli.evaluation.grid import OVERSAMPLING, Vectors, scorer
+from mmst_cli.evaluation.cell_scores import OVERSAMPLING, RetrievalVectors, scorer
 
 
 @pytest.fixture(scope="module")
 def vectors():
     torch.manual_seed(0)
     queries, corpus = (torch.nn.functional.normalize(torch.randn(n, 40) + 0.3, dim=1) for n in (9, 60))
-    return Vectors(queries, corpus, cos_sim)
+    return RetrievalVectors(queries, corpus, cos_sim)
 
 
 def scores(vectors, dim, precision, k=2, **options):
@@ -75,16 +75,16 @@ def test_float16_rounds_the_corpus(vectors):
 def test_a_constant_dimension_is_no_trouble(vectors, precision):
     queries, corpus = vectors.queries.clone(), vectors.corpus.clone()
     queries[:, 3], corpus[:, 3] = 0.25, 0.25
-    assert scores(Vectors(queries, corpus, cos_sim), 40, precision).isfinite().all()
+    assert scores(RetrievalVectors(queries, corpus, cos_sim), 40, precision).isfinite().all()
 
 
 @pytest.mark.parametrize("precision", [p for p in PRECISIONS if p != "int8"])
 def test_a_single_document_works(vectors, precision):
-    assert scores(Vectors(vectors.queries, vectors.corpus[:1], cos_sim), 40, precision).shape == (9, 1)
+    assert scores(RetrievalVectors(vectors.queries, vectors.corpus[:1], cos_sim), 40, precision).shape == (9, 1)
 
 
 def test_int8_of_a_single_document_needs_ranges(vectors):
-    alone = Vectors(vectors.queries, vectors.corpus[:1], cos_sim)
+    alone = RetrievalVectors(vectors.queries, vectors.corpus[:1], cos_sim)
     with pytest.raises(DataError, match="can't be told from 1"):
         scores(alone, 40, "int8")
     assert scores(alone, 40, "int8", ranges=vectors.ranges(40)).shape == (9, 1)

@@ -1,21 +1,17 @@
-"""`mmst eval A --compare B`: whether one model is better than another on the same queries, cell by cell."""
+"""Whether a model is better than another, or than before training, on the same queries: `mmst eval A --compare B`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.box import SIMPLE_HEAD
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from mmst_cli.errors import ConfigError
-from mmst_cli.evaluation.results import Cell, Evaluation, load_evaluation
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, load_evaluation
 from mmst_cli.evaluation.statistics import CONFIDENCE, Array, compare, holm
 from mmst_cli.runs import RunFolder
 
@@ -100,7 +96,7 @@ def load_comparable(path: str, evaluator: str) -> Evaluation | None:
 
 
 def compare_evaluations(
-    a: Evaluation, b: Evaluation, name_a: str, name_b: str, texts: Mapping[str, str] | None = None
+    a: Evaluation, b: Evaluation, name_a: str, name_b: str, text_of: Callable[[str], str | None] | None = None
 ) -> Comparison:
     """Compare two evaluations of the same queries.
 
@@ -109,7 +105,7 @@ def compare_evaluations(
         b: what it is compared with; its queries may be in another order.
         name_a: what to call the first.
         name_b: what to call the second.
-        texts: query id to text, to show beside the ids.
+        text_of: reads the text of a query by its id, to show beside it.
 
     Raises:
         ConfigError: the metric, documents or queries differ, no cell is in both, or one has no values per query.
@@ -122,9 +118,9 @@ def compare_evaluations(
     ours = np.column_stack([a.per_query[cell.key] for cell in cells])
     theirs = np.column_stack([b.per_query[cell.key] for cell in cells])[place]
     compared = _compare_cells(cells, ours, theirs)
-    gained, lost = _moved(a.query_ids, ours[:, 0], theirs[:, 0], texts or {})
+    gained, lost = _moved(a.query_ids, ours[:, 0], theirs[:, 0], text_of or (lambda query: None))
     metric, queries = a.result.primary_metric, len(ours)
-    verdict = _verdict(name_a, name_b, metric, queries, compared)
+    verdict = _compared_in_words(name_a, name_b, metric, queries, compared)
     return Comparison(name_a, name_b, a.result.evaluator, metric, queries, compared, gained, lost, verdict)
 
 
@@ -186,21 +182,21 @@ def _compare_cells(cells: Sequence[Cell], a: Array, b: Array) -> list[CellCompar
 
 
 def _moved(
-    ids: Sequence[str], a: Array, b: Array, texts: Mapping[str, str]
+    ids: Sequence[str], a: Array, b: Array, text_of: Callable[[str], str | None]
 ) -> tuple[list[MovedQuery], list[MovedQuery]]:
     difference = np.round(a - b, 12)  # so that equal differences stay in the order of the queries
 
     def first(order: npt.NDArray[np.intp], sign: int) -> list[MovedQuery]:
         places = [int(i) for i in order[:MOVED] if sign * difference[i] > 0]
-        return [MovedQuery(ids[i], float(a[i]), float(b[i]), texts.get(ids[i])) for i in places]
+        return [MovedQuery(ids[i], float(a[i]), float(b[i]), text_of(ids[i])) for i in places]
 
     return first(np.argsort(-difference, kind="stable"), 1), first(np.argsort(difference, kind="stable"), -1)
 
 
-def _verdict(name_a: str, name_b: str, metric: str, queries: int, cells: Sequence[CellComparison]) -> str:
+def _compared_in_words(name_a: str, name_b: str, metric: str, queries: int, cells: Sequence[CellComparison]) -> str:
     first = cells[0]
     corrected = f" after Holm's correction for {len(cells)} cells" if len(cells) > 1 else ""
-    probability = f"p = {_p(first.p_holm)}".replace("= <", "< ")
+    probability = f"p = {p_in_words(first.p_holm)}".replace("= <", "< ")
     figures = (
         f"{metric} {first.a:.4f} against {first.b:.4f}, {first.difference:+.4f}, 95% interval "
         f"{first.interval[0]:+.4f} to {first.interval[1]:+.4f}, {probability}{corrected}, {queries:,} queries"
@@ -217,49 +213,31 @@ def _verdict(name_a: str, name_b: str, metric: str, queries: int, cells: Sequenc
     return f"{about}; of all {len(cells)} cells it is better in {better} and worse in {len(sure) - better}."
 
 
-def comparison_tables(comparison: Comparison) -> list[RenderableType]:
-    """Return a table of cells, one of the queries that moved most if any did, and the verdict (a plain string)."""
-    tables: list[RenderableType] = [_cell_table(comparison)]
-    if comparison.gained or comparison.lost:
-        tables.append(_query_table(comparison))
-    return [*tables, comparison.verdict]
+def verdict(before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]) -> str:
+    """Say in a sentence an evaluator whether the model became better, worse, or neither that shows."""
+    return " ".join(_became(before.get(name), found) for name, found in after.items()) or "Nothing was evaluated."
 
 
-def _cell_table(comparison: Comparison) -> Table:
-    title = f"{comparison.evaluator}: {comparison.metric} of A = {comparison.name_a} and B = {comparison.name_b}"
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    for heading in ("dim", "precision", "A", "B", "A - B", "95% interval", "p", "p, Holm"):
-        table.add_column(heading, justify="left" if heading == "precision" else "right", no_wrap=True)
-    for cell in comparison.cells:
-        low, high = cell.interval
-        difference = Text(f"{cell.difference:+.4f}")
-        if cell.p_holm < 1 - CONFIDENCE:
-            difference.stylize("bold green" if cell.difference > 0 else "bold red")
-        scores = (f"{cell.a:.4f}", f"{cell.b:.4f}", difference, f"{low:+.4f} to {high:+.4f}")
-        table.add_row(str(cell.dim), cell.precision, *scores, _p(cell.p), _p(cell.p_holm))
-    return table
+def _became(before: Evaluation | None, after: Evaluation) -> str:
+    result = after.result
+    new, key = result.primary(result.full), result.full.key
+    about = f"{result.evaluator}: {result.primary_metric} at {result.full.dim} dimensions"
+    old_cell = before.result.cell(result.full.dim) if before else None
+    if before is None or old_cell is None:
+        return f"{about} is {new:.4f}."
+    old = before.result.primary(old_cell)
+    figures = f"{old:.4f} before, {new:.4f} after"
+    if key not in before.per_query or before.query_ids != after.query_ids:
+        word = "better" if new > old else "worse" if new < old else "no different"
+        return f"{about} is {word} than before ({figures}); no interval is known for this metric."
+    paired = compare(after.per_query[key][:, None], before.per_query[key][:, None])
+    low, high = paired.interval[0]
+    interval = f"{new - old:+.4f}, 95% interval {low:+.4f} to {high:+.4f} over {len(after.query_ids)} queries"
+    if low <= 0 <= high:
+        return f"{about} is no different from before, as far as these queries show ({figures}: {interval})."
+    return f"{about} is {'better' if new > old else 'worse'} than before ({figures}: {interval})."
 
 
-def _query_table(comparison: Comparison) -> Table:
-    first = comparison.cells[0]
-    title = f"Queries that gained and lost most at {first.dim} dimensions in {first.precision}"
-    table = Table(title=Text(title), title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    table.add_column("query")
-    for heading in ("A", "B", "A - B"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for part in (comparison.gained, comparison.lost):
-        for moved in part:
-            label = f"{moved.query}: {' '.join(moved.text.split())}" if moved.text else moved.query
-            # The text is cut, not wrapped; a column that can't wrap would take its room from the figures.
-            table.add_row(
-                Text(label, no_wrap=True, overflow="ellipsis"),
-                f"{moved.a:.4f}",
-                f"{moved.b:.4f}",
-                f"{moved.a - moved.b:+.4f}",
-            )
-        table.add_section()
-    return table
-
-
-def _p(value: float) -> str:
+def p_in_words(value: float) -> str:
+    """Return a p-value with three digits."""
     return "<0.001" if value < 0.001 else f"{value:.3f}"

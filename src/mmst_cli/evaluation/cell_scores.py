@@ -22,7 +22,7 @@ Similarity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Vectors:
+class RetrievalVectors:
     """Encoded queries and documents, float32 of shapes (queries, full) and (documents, full)."""
 
     queries: torch.Tensor
@@ -43,7 +43,7 @@ class Vectors:
         return ranges_of(self.shipped(self.corpus, dim))
 
 
-def scorer(vectors: Vectors, dim: int, precision: str, k: int, ranges: np.ndarray | None = None) -> Scorer:
+def scorer(vectors: RetrievalVectors, dim: int, precision: str, k: int, ranges: np.ndarray | None = None) -> Scorer:
     """Return the function that scores queries against the corpus at one cell.
 
     Args:

@@ -1,4 +1,4 @@
-"""The report of a run or an evaluation, gathered from what is in memory and in the run folder."""
+"""The report of a training run or an evaluation: one HTML file, from what is in memory and in the run folder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from typing import Any
 
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
-from mmst_cli.evaluation.build import EvaluatorSuite
-from mmst_cli.evaluation.gallery import Gallery, build_gallery
-from mmst_cli.evaluation.marked_cells import cell_to_compare
-from mmst_cli.evaluation.report import ReportData, write_report
-from mmst_cli.evaluation.results import Evaluation
+from mmst_cli.evaluation.evaluation_results import Evaluation, cell_to_compare
+from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite
+from mmst_cli.evaluation.query_gallery import Gallery, build_gallery
+from mmst_cli.evaluation.report_sections import ReportData, galleries, page_values
+from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
 from mmst_cli.retrieval.data_card import Rows, data_card
 from mmst_cli.runs import RunFolder, describe_environment
+from mmst_cli.storage import write_text
 
+ROOM = 20_000  # bytes kept free for notes and rounding
 HITS = 10  # documents of a query that the page can speak of
 
 
@@ -55,7 +57,7 @@ def write_page(
         created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         metrics=run.metric_lines() if run else [],
-        galleries=galleries(suite, before, after),
+        galleries=_chosen_queries(suite, before, after),
         data_card=data_card(config, rows),
         config_yaml=config_to_yaml(config),
         environment=_environment(run),
@@ -70,7 +72,7 @@ def _environment(run: RunFolder | None) -> dict[str, Any]:
     return dict(json.loads(run.environment.read_text(encoding="utf-8")))
 
 
-def galleries(
+def _chosen_queries(
     suite: EvaluatorSuite, before: Mapping[str, Evaluation], after: Mapping[str, Evaluation]
 ) -> dict[str, Gallery]:
     """Return queries worth looking at, with what was found at the full and at the advised size."""
@@ -83,3 +85,27 @@ def galleries(
         with_hits = replace(evaluation, hits=hits)
         found[name] = build_gallery(with_hits, before.get(name), evaluator.retrieval, compared=compared)
     return found
+
+
+def write_report(path: Path, data: ReportData) -> Path:
+    """Write the page, under 5 MB: the thumbnails of the lowest ranks are left out first, and a note says so."""
+    values = page_values(data)
+    bare = _render(values | galleries(data.galleries, -1))
+    if page_bytes(bare) > MAX_BYTES - ROOM:
+        return write_text(path, _render(values | galleries({}, -1, too_large=True)))
+    shown = galleries(data.galleries, MAX_BYTES - ROOM - page_bytes(bare))
+    return write_text(path, _render(values | shown))
+
+
+def _render(values: Mapping[str, Any]) -> str:
+    there = {
+        "verdict": ("Verdict", True),
+        "sizes": ("Sizes", values["evaluations"]),
+        "training": ("Training", values["losses"]),
+        "gallery": ("Gallery", values["galleries"] or values["gallery_note"]),
+        "data": ("Data", values["data"].data_card),
+        "configuration": ("Configuration", values["config"]),
+        "environment": ("Environment", values["environment"] or values["data"].command),
+    }
+    sections = [(anchor, name) for anchor, (name, shown) in there.items() if shown]
+    return render("mmst_cli.evaluation", "report.html", {**values, "sections": sections})

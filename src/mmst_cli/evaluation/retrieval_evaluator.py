@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
-from mmst_cli.evaluation.grid import Vectors, scorer
-from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult, Hits
+from mmst_cli.evaluation.cell_scores import RetrievalVectors, scorer
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.evaluation.statistics import intervals
 from mmst_cli.model.precision import Precision
 from mmst_cli.retrieval.retrieval_set import Deduplicator, RetrievalSet
@@ -91,7 +91,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         self.evaluation: Evaluation | None = None
         self.ranges: dict[int, np.ndarray] = {}
         """Dimension to the int8 ranges that were used."""
-        self._last: tuple[Vectors, Relevance, np.ndarray] | None = None
+        self._last: tuple[RetrievalVectors, Relevance, np.ndarray] | None = None
 
     @property
     def inputs(self) -> int:
@@ -109,9 +109,9 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         queries = self._encode(model, self.retrieval.queries(), "query", self.query_prompts)
         corpus = self._encode(model, self._documents(duplicates), "document", self.corpus_prompts)
         wanted, kept = self._relevance(duplicates)
-        self.evaluation = self._measure(Vectors(queries, corpus, model.similarity), wanted, kept)
+        self.evaluation = self._measure(RetrievalVectors(queries, corpus, model.similarity), wanted, kept)
         # On the CPU, so that a GPU keeps its memory for training.
-        self._last = Vectors(queries.cpu(), corpus.cpu(), model.similarity), wanted, kept
+        self._last = RetrievalVectors(queries.cpu(), corpus.cpu(), model.similarity), wanted, kept
         return self._named_metrics(model, self.evaluation.result)
 
     def judgements(self) -> dict[str, dict[str, int]]:
@@ -160,7 +160,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
             relevant[query] = grades
         return relevance(self.retrieval.query_ids, [names[index] for index in kept], relevant), kept
 
-    def _measure(self, vectors: Vectors, wanted: Relevance, kept: np.ndarray) -> Evaluation:
+    def _measure(self, vectors: RetrievalVectors, wanted: Relevance, kept: np.ndarray) -> Evaluation:
         device, k = vectors.corpus.device, max(self.ks["ndcg"])
         primary = f"ndcg@{k}"
         cells: list[Cell] = []
@@ -192,7 +192,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         reference = (dims[0], "float32")
         return [reference, *(cell for cell in grid if cell != reference)]
 
-    def _ranges_at(self, vectors: Vectors, dim: int, precision: str) -> np.ndarray | None:
+    def _ranges_at(self, vectors: RetrievalVectors, dim: int, precision: str) -> np.ndarray | None:
         if precision != "int8":
             return None
         self.ranges[dim] = self.given_ranges[dim] if dim in self.given_ranges else vectors.ranges(dim)

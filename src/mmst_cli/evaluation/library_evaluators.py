@@ -10,7 +10,7 @@ from sentence_transformers.sentence_transformer import evaluation as library
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.schema import Role
-from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
 from mmst_cli.rows.columns import Column, RowSet, as_input
 from mmst_cli.vectors.quantise import bytes_per_vector

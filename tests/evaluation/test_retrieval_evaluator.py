@@ -7,9 +7,9 @@ from small_job import write_pages
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, EvaluatorConfig, Modality, Role, Use
 from mmst_cli.errors import ConfigError
-from mmst_cli.evaluation.build import EvaluatorSuite, build_evaluator
-from mmst_cli.evaluation.results import load_evaluation, save_evaluation
-from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
+from mmst_cli.evaluation.evaluation_results import load_evaluation, save_evaluation
+from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite, build_evaluator
+from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
 from mmst_cli.model.precision import Precision
 from mmst_cli.retrieval.retrieval_set import RowRetrieval
 from mmst_cli.rows.row_preparation import prepare_rows

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult, Hits
-from mmst_cli.evaluation.trec import run_lines, save_runs
+from mmst_cli.evaluation.evaluation_output import run_lines, save_runs
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.vectors.ranking import best_hits, metrics_per_query, relevance, relevant_ranks
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ from PIL import Image
 from report_samples import Documents, make_evaluation
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.evaluation.gallery import KINDS, build_gallery
-from mmst_cli.evaluation.results import Evaluation, Hits
+from mmst_cli.evaluation.evaluation_results import Evaluation, Hits
+from mmst_cli.evaluation.query_gallery import KINDS, build_gallery
 from mmst_cli.html.previews import LONG_SIDE, preview, shorten
 
 

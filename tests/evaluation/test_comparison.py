@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from mmst_cli.errors import ConfigError, RunError
-from mmst_cli.evaluation.compare import compare_evaluations, comparison_tables, load_comparable
-from mmst_cli.evaluation.results import Cell, Evaluation, EvaluationResult, save_evaluation
+from mmst_cli.evaluation.comparison import compare_evaluations, load_comparable
+from mmst_cli.evaluation.evaluation_output import comparison_tables
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, save_evaluation
 
 
 def evaluation(values, ids=None, metric="ndcg@10", corpus=200):
@@ -81,7 +82,7 @@ def test_names_the_queries_that_moved_most():
     ours = np.array([1, 1, 0, 0.5, 0.2, 0.9, 1, 1, 1])
     theirs = np.array([0, 0.5, 1, 0.6, 0.2, 0.8, 0.9, 0.9, 0.9])
     a, b = evaluation({(8, "float32"): ours}), evaluation({(8, "float32"): theirs})
-    found = compare_evaluations(a, b, "A", "B", texts={"q0": "where is [bold]it[/bold]?"})
+    found = compare_evaluations(a, b, "A", "B", text_of={"q0": "where is [bold]it[/bold]?"}.get)
     assert [moved.query for moved in found.gained] == ["q0", "q1", "q5", "q6", "q7"]
     assert [(moved.query, moved.a, moved.b) for moved in found.lost] == [("q2", 0, 1), ("q3", 0.5, 0.6)]
     assert found.gained[0].text == "where is [bold]it[/bold]?" and found.gained[1].text is None
@@ -94,7 +95,7 @@ def test_reads_well(good, bad, width):
     a, b = (evaluation(dict.fromkeys(grid, values)) for values in (bad, good))
     name = "runs/Qwen3-VL-Embedding-2B-vdr[1]"
     texts = {f"q{i}": "a long question about revenue " * 9 for i in range(200)}
-    shown = text_of(compare_evaluations(a, b, name, "Qwen/Qwen3-VL-Embedding-2B", texts), width)
+    shown = text_of(compare_evaluations(a, b, name, "Qwen/Qwen3-VL-Embedding-2B", texts.get), width)
     lines = shown.splitlines()
     assert max(map(len, lines)) <= width
     row = next(line for line in lines if "binary-rescored" in line and "2048" in line)

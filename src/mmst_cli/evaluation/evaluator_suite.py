@@ -1,23 +1,27 @@
-"""Evaluators from the config, and all of them as the one that the trainer calls."""
+"""Evaluators from the config, and all of them as the one that the trainer calls; their progress outside training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import EvaluatorConfig
 from mmst_cli.errors import ConfigError
-from mmst_cli.evaluation.library import LibraryEvaluator
-from mmst_cli.evaluation.results import Evaluation
-from mmst_cli.evaluation.retrieval import MatryoshkaRetrievalEvaluator
+from mmst_cli.evaluation.evaluation_results import Evaluation
+from mmst_cli.evaluation.library_evaluators import LibraryEvaluator
+from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
 from mmst_cli.model.precision import Precision
 from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
 from mmst_cli.rows.columns import RowSet
+from mmst_cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -93,3 +97,33 @@ class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
     def retrievals(self) -> dict[str, MatryoshkaRetrievalEvaluator]:
         """The evaluators of ours."""
         return {n: e for n, e in self.evaluators.items() if isinstance(e, MatryoshkaRetrievalEvaluator)}
+
+
+@contextmanager
+def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[None]:
+    """Show how far an evaluation is, on a terminal; say what it took in the end, everywhere."""
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    bar = Progress(*columns, console=terminal.console, transient=True, disable=not terminal.is_interactive)
+
+    def follow(name: str, evaluator: Evaluator) -> None:
+        if isinstance(evaluator, MatryoshkaRetrievalEvaluator):
+            task = bar.add_task(f"evaluating {name} {when}", total=evaluator.inputs)
+            evaluator.on_encoded = lambda count: bar.advance(task, count)
+        else:
+            bar.add_task(f"evaluating {name} {when}", total=None)
+
+    begun = time.perf_counter()
+    suite.before_evaluator = follow
+    try:
+        with bar:
+            yield
+    finally:
+        suite.before_evaluator = None
+        for evaluator in suite.retrievals.values():
+            evaluator.on_encoded = None
+    results = {name: evaluation.result for name, evaluation in suite.evaluations.items()}
+    scores = [f"{name} {result.primary_metric} {result.primary(result.full):.4f}" for name, result in results.items()]
+    terminal.say(f"evaluation {when}: {', '.join(scores)} ({time.perf_counter() - begun:.1f} s)")
+    for name, result in results.items():
+        if result.duplicates:
+            terminal.say(f"{name}: {result.duplicates:,} documents are identical to others and count once")
