@@ -1,3 +1,4 @@
+import hashlib
 import json
 import multiprocessing
 from pathlib import Path
@@ -5,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from mmst_cli import storage
-from mmst_cli.storage import append_line, build_folder, cache_folder, digest, replace_folder, write_json, write_text
+from mmst_cli.storage import (
+    append_line,
+    build_folder,
+    cache_folder,
+    digest,
+    digest_of_file,
+    replace_folder,
+    write_json,
+    write_text,
+)
 
 
 def names(folder):
@@ -153,3 +163,8 @@ def test_a_digest_names_content():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert len({digest("a"), digest("b"), digest("a", "b"), digest(["a", "b"]), digest(1), digest("1")}) == 6
     assert len(storage.digest(Path("a"))) == 16
+
+
+def test_a_file_is_named_by_its_content(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc")
+    assert digest_of_file(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()

@@ -81,6 +81,12 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def digest_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def expand_home(path: str) -> Path:
     """Return ``path`` with a leading ``~/`` replaced by the home folder."""
     return Path(path).expanduser() if path.startswith("~/") else Path(path)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.media.input_digest import digest
+from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.retrieval.retrieval_set import Deduplicator
 
 TEXT, IMAGE, AUDIO = Modality.text, Modality.image, Modality.audio
@@ -16,7 +16,7 @@ def image(colour="red", size=(6, 4), mode="RGB"):
 
 
 def same(one, other, modality=IMAGE):
-    return digest(modality, one) == digest(modality, other)
+    return digest_of_input(modality, one) == digest_of_input(modality, other)
 
 
 def passed(*documents):
@@ -36,7 +36,7 @@ def test_nothing_in_nothing_out():
 
 
 def test_a_digest_is_small_and_names_the_content():
-    assert len(digest(IMAGE, image())) == 16
+    assert len(digest_of_input(IMAGE, image())) == 16
     assert same(image(), image())
 
 
@@ -78,7 +78,7 @@ def test_text_of_any_kind_has_a_digest():
 
 
 def test_a_text_and_another_modality_are_two_documents():
-    assert digest(TEXT, "a") != digest(IMAGE, "a")
+    assert digest_of_input(TEXT, "a") != digest_of_input(IMAGE, "a")
 
 
 def test_inputs_of_several_parts():
@@ -104,7 +104,7 @@ def test_sounds():
 
 def test_what_is_no_document():
     with pytest.raises(TypeError, match="holds no set"):
-        digest(TEXT, {"a", "b"})
+        digest_of_input(TEXT, {"a", "b"})
 
 
 def test_documents_are_read_one_at_a_time_and_not_kept():

@@ -1,4 +1,4 @@
-"""One input looked at: whether it can be read, how large it is, what is odd about it, and its fingerprint."""
+"""One input looked at: whether it can be read, how large it is, what is odd about it, and its sketch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
 from mmst_cli.media.image import read_small_image
 from mmst_cli.rows.columns import ROW, Column, RowSet, named_file, place
-from mmst_cli.similarity.fingerprint import Fingerprint, fingerprint
-from mmst_cli.similarity.pictures import LUMA
+from mmst_cli.similarity.image_likeness import LUMA
+from mmst_cli.similarity.sketch import Sketch, sketch_of
 
 # Endings by which a text is taken for the name of a medium.
 _MEDIA_NAME = re.compile(
@@ -44,7 +44,7 @@ class Glance:
     """Of an image the difference of its darkest and brightest value, 0 to 255; of a sound its peak, 0 to 1."""
     drafted: bool = False
     """Whether an image was decoded at a smaller scale, so that its digest isn't that of all its pixels."""
-    print: Fingerprint | None = None
+    print: Sketch | None = None
 
 
 def glance(rows: RowSet, column: Column, row: int) -> Glance:
@@ -74,13 +74,13 @@ def look_at_image(image: Any, size: tuple[int, int]) -> Glance:
         height=size[1],
         level=float(max(high - low for low, high in values)),
         drafted=image.size != size,
-        print=fingerprint(Modality.image, image, size=size),
+        print=sketch_of(Modality.image, image, size=size),
     )
 
 
 def look_at(modality: Modality, value: Any) -> Glance:
     """Return what is found out about an input that was read."""
-    made = fingerprint(modality, value)
+    made = sketch_of(modality, value)
     if modality is Modality.text:
         remark = NAMES_MEDIUM if _names_medium(value) else ""
         return Glance(length=len(value) if value.strip() else 0, remark=remark, print=made)

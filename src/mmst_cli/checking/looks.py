@@ -16,8 +16,8 @@ from mmst_cli.checking.contents import Contents, Numbers
 from mmst_cli.checking.glance import Glance, glance
 from mmst_cli.checking.sets import CheckedSet
 from mmst_cli.checking.work import do_parts, read_parts
-from mmst_cli.similarity.candidates import sketch_of
-from mmst_cli.similarity.fingerprint import Fingerprint
+from mmst_cli.similarity.candidate_pairs import signature_of
+from mmst_cli.similarity.sketch import Sketch
 
 PART = 64  # inputs a part
 _SCHEMA = pa.schema(
@@ -55,16 +55,16 @@ class Looks:
 
 
 class PrintFile:
-    """Fingerprints in one file, read one by one: a thousand pages have thirty megabytes of them."""
+    """Sketchs in one file, read one by one: a thousand pages have thirty megabytes of them."""
 
     def __init__(self, path: Path, starts: Numbers) -> None:
         self.path, self.starts = path, starts
 
-    def __getitem__(self, place: int) -> Fingerprint:
+    def __getitem__(self, place: int) -> Sketch:
         start, end = int(self.starts[place]), int(self.starts[place + 1])
         file = os.open(self.path, os.O_RDONLY)
         try:
-            return Fingerprint.from_bytes(os.pread(file, end - start, start))
+            return Sketch.from_bytes(os.pread(file, end - start, start))
         finally:
             os.close(file)
 
@@ -110,13 +110,13 @@ class _Look:
         values = {name: getattr(seen, name) for name in names}
         if seen.print is None:
             return {**values, "kind": "", "digest": b"", "sketch": b"", "print": b""}
-        kind, sketch = sketch_of(seen.print)
+        kind, sketch = signature_of(seen.print)
         stored = seen.print.to_bytes()
         return {**values, "kind": kind, "digest": seen.print.digest, "sketch": sketch.tobytes(), "print": stored}
 
 
 def _gather(paths: Sequence[Path], chosen: Numbers, target: Path) -> Looks:
-    """Read the parts one after another, putting the fingerprints into a file of their own."""
+    """Read the parts one after another, putting the sketches into a file of their own."""
     columns: dict[str, list[Any]] = {name: [] for name in _SMALL}
     starts = [0]
     partial = target.with_name(f".{target.name}.partial")

@@ -15,9 +15,9 @@ from mmst_cli.checking.looks import Looks
 from mmst_cli.checking.sets import CheckedSet
 from mmst_cli.checking.work import do_parts, read_parts
 from mmst_cli.errors import DataError
-from mmst_cli.media.input_digest import digest
-from mmst_cli.similarity.candidates import Pairs, candidate_pairs, group
-from mmst_cli.similarity.near import is_near
+from mmst_cli.media.input_digest import digest_of_input
+from mmst_cli.similarity.candidate_pairs import Pairs, candidate_pairs, group
+from mmst_cli.similarity.sketch import is_near
 
 PART = 256  # pairs a part
 
@@ -84,7 +84,7 @@ def _full_digest(sets: Sequence[CheckedSet], contents: Contents, content: int) -
     number, column, row = contents.first[content].tolist()
     declared = sets[number].inputs[column]
     try:
-        return digest(declared.modality, sets[number].rows.value_at(declared, row))
+        return digest_of_input(declared.modality, sets[number].rows.value_at(declared, row))
     except DataError:  # it could be read a moment ago
         return f"content {content}".encode()
 

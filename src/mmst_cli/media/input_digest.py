@@ -10,7 +10,7 @@ import xxhash
 from PIL import Image
 
 
-def digest(modality: str, value: Any) -> bytes:
+def digest_of_input(modality: str, value: Any) -> bytes:
     """Return 16 bytes that name an input by its decoded content.
 
     Texts are the same if every character is; images, if mode, size and all pixels are, whatever file

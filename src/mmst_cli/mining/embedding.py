@@ -12,11 +12,11 @@ import torch
 
 from mmst_cli.encoding.progress import Progress
 from mmst_cli.errors import DataError, WorkError
-from mmst_cli.media.input_digest import digest
+from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.mining.store import FloatArray, Numbers, Part, Side, StoredPrints, StoredVectors, write_array
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import ROW, Column, RowSet, as_input
-from mmst_cli.similarity.fingerprint import fingerprint
+from mmst_cli.similarity.sketch import sketch_of
 from mmst_cli.vectors.input_stream import Task, encode_stream
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ def write_part(
 
     def inputs() -> Iterator[Any]:
         for number, value in enumerate(read_values(rows, column)):
-            name = digest(column.modality, value)
+            name = digest_of_input(column.modality, value)
             is_new = name not in known and name not in new
             digests.append(name)
-            # Without fingerprints an empty one still says whose vector is there.
-            prints.append(fingerprint(column.modality, value).to_bytes() if is_new and with_prints else None)
+            # Without sketches an empty one still says whose vector is there.
+            prints.append(sketch_of(column.modality, value).to_bytes() if is_new and with_prints else None)
             if is_new:
                 new[name] = number
                 yield as_input(value, column.modality)

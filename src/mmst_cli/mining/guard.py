@@ -6,15 +6,15 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.mining.pairs import Positives
 from mmst_cli.mining.selection import Reason
 from mmst_cli.mining.store import Side
-from mmst_cli.similarity.near import is_near
+from mmst_cli.similarity.sketch import is_near
 
 
 class NearDuplicates:
     """Says whether a document is a near duplicate of a positive of an anchor, or of the anchor.
 
     Args:
-        anchors: the anchors, with fingerprints where ``same_kind``.
-        documents: the documents, with fingerprints.
+        anchors: the anchors, with sketches where ``same_kind``.
+        documents: the documents, with sketches.
         positives: what answers each anchor.
         same_kind: whether anchors and documents are of one modality, so that they can be the same.
     """

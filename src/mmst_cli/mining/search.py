@@ -11,7 +11,7 @@ import numpy as np
 
 from mmst_cli.config.schema import MineConfig, Role
 from mmst_cli.encoding.progress import show_progress
-from mmst_cli.media.input_digest import digest
+from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.mining.embedding import ROWS_PER_PART, Embedder, embed_side, read_values
 from mmst_cli.mining.guard import NearDuplicates, same_kind
 from mmst_cli.mining.pairs import Positives, find_positives, flat_pairs, inner_products, to_similarity
@@ -141,7 +141,7 @@ def known_negatives(rows: RowSet, anchors: Side, documents: Side) -> Sequence[Nu
     found: list[set[int]] = [set() for _ in anchors.first_row]
     for column in columns:
         for anchor, value in zip(anchors.place_of.tolist(), read_values(rows, column), strict=True):
-            place = documents.digests.get(digest(column.modality, value))
+            place = documents.digests.get(digest_of_input(column.modality, value))
             if place is not None:
                 found[anchor].add(place)
     return [np.array(sorted(one), dtype=np.int64) for one in found]

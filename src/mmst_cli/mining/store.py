@@ -1,4 +1,4 @@
-"""What mining keeps on disk while it goes on: vectors, digests and fingerprints, part by part.
+"""What mining keeps on disk while it goes on: vectors, digests and sketches, part by part.
 
 A part covers a fixed number of consecutive inputs and takes its names once it is whole, so that a killed command goes
 on behind the last whole part, and what it finds is the same, byte for byte.
@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mmst_cli.similarity.fingerprint import Fingerprint
+from mmst_cli.similarity.sketch import Sketch
 
 FloatArray = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
-HELD = 2048  # fingerprints in memory, of tens of kilobytes each
+HELD = 2048  # sketches in memory, of tens of kilobytes each
 _SCHEMA = pa.schema([("digest", pa.binary(16)), ("fingerprint", pa.binary())])
 
 
@@ -39,7 +39,7 @@ class Part:
 
     @property
     def contents(self) -> Path:
-        """A digest of each input, and a fingerprint of each that no earlier one equals; written last."""
+        """A digest of each input, and a sketch of each that no earlier one equals; written last."""
         return self.folder / f"{self.name}-{self.number:05d}.arrow"
 
     def is_whole(self) -> bool:
@@ -101,7 +101,7 @@ class StoredVectors:
 
 
 class StoredPrints:
-    """Fingerprints by the place of their content."""
+    """Sketches by the place of their content."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self._columns = [part.read().column("fingerprint") for part in parts]
@@ -112,21 +112,21 @@ class StoredPrints:
         ]
         self.get = lru_cache(HELD)(self._read)
 
-    def _read(self, place: int) -> Fingerprint:
+    def _read(self, place: int) -> Sketch:
         number, row = self._at[place]
-        return Fingerprint.from_bytes(self._columns[number][row].as_py())
+        return Sketch.from_bytes(self._columns[number][row].as_py())
 
 
 @dataclass(frozen=True)
 class Side:
-    """The anchors, or the positives, of all rows: which are the same, and the vector and fingerprint of each.
+    """The anchors, or the positives, of all rows: which are the same, and the vector and sketch of each.
 
     Attributes:
         place_of: row to the place of its content among the distinct ones, in the order they come; shape (rows,).
         first_row: distinct content to the first row that has it, shape (distinct,).
         digests: digest to place.
         vectors: of length 1, shape (distinct, dimension).
-        prints: fingerprints, empty where none were wanted.
+        prints: sketches, empty where none were wanted.
     """
 
     place_of: Numbers

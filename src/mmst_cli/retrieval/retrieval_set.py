@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from mmst_cli.config.schema import Modality, Role
-from mmst_cli.media.input_digest import digest
+from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, named_file
 
 
@@ -159,7 +159,7 @@ class Deduplicator:
         """Yield (index, modality, value) of each document whose content no earlier one has."""
         for index, (modality, value) in enumerate(documents):
             distinct = len(self._places)
-            place = self._places.setdefault(digest(modality, value), distinct)
+            place = self._places.setdefault(digest_of_input(modality, value), distinct)
             self.first_of.append(place)
             if place == distinct:
                 yield index, modality, value

@@ -4,13 +4,12 @@ import random
 
 import pytest
 
-from mmst_cli.similarity.fingerprint import fingerprint
-from mmst_cli.similarity.near import is_near
-from mmst_cli.similarity.texts import normalise
+from mmst_cli.similarity.sketch import is_near, sketch_of
+from mmst_cli.similarity.text_likeness import normalise
 
 
 def near(a, b):
-    return is_near(fingerprint("text", a), fingerprint("text", b))
+    return is_near(sketch_of("text", a), sketch_of("text", b))
 
 
 def long_text(seed, words=200):

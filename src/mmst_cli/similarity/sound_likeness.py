@@ -14,19 +14,19 @@ from mmst_cli.similarity.alignment import COARSE, FINE, align, correlation, lay_
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 TIMES, BANDS = 160, 32  # of a spectrogram, whatever the length of the sound
-SKETCH = 16  # times and bands of the sketch
+SIGNATURE = 16  # times and bands of the signature
 LOWEST, HIGHEST = 60.0, 3400.0  # Hz: what every rate and codec keeps
 RANGE = 50.0  # dB below the loudest that are told apart
 # On a scale on which RANGE is 255. Of 600 generated sounds, encoding again (mp3, ogg), other rates and loudness and
 # cuts of 4% differ by 3.5 at most and correlate at 0.93 and 0.97; other sounds are at 2.7, 0.93 and 0.96 at best, and
 # never in all three.
 MAX_DIFFERENCE, MIN_CORRELATION, MIN_ALIKE = 4.0, 0.92, 0.965
-MAX_SKETCH_MEAN = 14.0  # of sketches: copies have 9 at most, half of the nearest others more than 14
+MAX_SIGNATURE_MEAN = 14.0  # of signatures: copies have 9 at most, half of the nearest others more than 14
 MAX_STRETCH = 1.15  # ratio of lengths
 _WINDOW = 0.032  # seconds
 
 
-def look(array: npt.NDArray[Any], rate: int) -> dict[str, npt.NDArray[Any]]:
+def sketch_sound(array: npt.NDArray[Any], rate: int) -> dict[str, npt.NDArray[Any]]:
     """Return what is kept of a sound to compare it by.
 
     Args:
@@ -34,7 +34,7 @@ def look(array: npt.NDArray[Any], rate: int) -> dict[str, npt.NDArray[Any]]:
         rate: samples a second.
 
     Returns:
-        ``spectrogram`` (32, 160) and ``sketch`` (256,), uint8: loudness by band and time relative to the loudest;
+        ``spectrogram`` (32, 160) and ``signature`` (256,), uint8: loudness by band and time relative to the loudest;
         ``seconds`` (1,), float64.
     """
     samples = np.asarray(array, dtype=np.float32)
@@ -43,10 +43,10 @@ def look(array: npt.NDArray[Any], rate: int) -> dict[str, npt.NDArray[Any]]:
     loudest = decibels.max()
     scaled = np.clip(1 + (decibels - loudest) / RANGE, 0, 1) * 255 if power.max() > 1e-10 else np.zeros_like(power)
     spectrogram = scaled.round().astype(np.uint8)
-    blocks = spectrogram.reshape(SKETCH, BANDS // SKETCH, SKETCH, TIMES // SKETCH)
+    blocks = spectrogram.reshape(SIGNATURE, BANDS // SIGNATURE, SIGNATURE, TIMES // SIGNATURE)
     return {
         "spectrogram": spectrogram,
-        "sketch": blocks.astype(np.float32).mean(axis=(1, 3)).round().astype(np.uint8).reshape(-1),
+        "signature": blocks.astype(np.float32).mean(axis=(1, 3)).round().astype(np.uint8).reshape(-1),
         "seconds": np.array([len(samples) / rate]),
     }
 
@@ -70,22 +70,22 @@ def _band_power(samples: npt.NDArray[np.float32], rate: int) -> npt.NDArray[np.f
 
 
 def may_be_same(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Say of pairs of sketches, both of shape (pairs, 256), whether one sound may have given both.
+    """Say of pairs of signatures, both of shape (pairs, 256), whether one sound may have given both.
 
-    A time of a sketch may have moved into the next one by a cut, so each is compared with both beside it.
+    A time of a signature may have moved into the next one by a cut, so each is compared with both beside it.
     """
-    one, other = (sketches.reshape(-1, SKETCH, SKETCH).astype(np.int16) for sketches in (a, b))
+    one, other = (found.reshape(-1, SIGNATURE, SIGNATURE).astype(np.int16) for found in (a, b))
     beside = (1, 1, 3)
     apart = np.maximum(
         np.maximum(other - maximum_filter(one, beside), minimum_filter(one, beside) - other),
         np.maximum(one - maximum_filter(other, beside), minimum_filter(other, beside) - one),
     )
-    found: npt.NDArray[np.bool_] = np.maximum(0, apart)[..., 1:-1].mean(axis=(1, 2)) < MAX_SKETCH_MEAN
+    found: npt.NDArray[np.bool_] = np.maximum(0, apart)[..., 1:-1].mean(axis=(1, 2)) < MAX_SIGNATURE_MEAN
     return found
 
 
 def are_near(a: Arrays, b: Arrays) -> bool:
-    """Whether two sounds are the same recording; both are what :func:`look` returned."""
+    """Whether two sounds are the same recording; both are what :func:`sketch_sound` returned."""
     shorter, longer = sorted((float(a["seconds"][0]), float(b["seconds"][0])))
     if longer > MAX_STRETCH * shorter:
         return False

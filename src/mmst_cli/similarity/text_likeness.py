@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xxhash
+from datasketch import MinHash
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -22,14 +23,11 @@ LONG = 50  # words from which a few may differ
 MIN_JACCARD = 0.9
 _SHINGLE = 3  # words
 _BANDS, _ROWS = 16, 4  # finds 99.9% of pairs at a Jaccard similarity of 0.8, 10% at 0.3
-_PRIME = (1 << 61) - 1
-_RANDOM = np.random.default_rng(0)
-_FACTORS = _RANDOM.integers(1, 1 << 31, _BANDS * _ROWS, dtype=np.uint64)
-_SHIFTS = _RANDOM.integers(0, 1 << 31, _BANDS * _ROWS, dtype=np.uint64)
+_MINHASH = MinHash(_BANDS * _ROWS, seed=1, scheme="affine32", hashfunc=int)  # shingles are numbers already
 _NO_WORDS = re.compile(r"[\W_]+")
 
 
-def look(text: str) -> dict[str, npt.NDArray[Any]]:
+def sketch_text(text: str) -> dict[str, npt.NDArray[Any]]:
     """Return what is kept of a text to compare it by.
 
     Returns:
@@ -60,16 +58,16 @@ def normalise(text: str) -> str:
 
 
 def _band_keys(shingles: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    small = shingles & np.uint64(0x3FFFFFFF)  # so that a product stays below 2 ** 62
-    hashed = (small[:, None] * _FACTORS + _SHIFTS) % np.uint64(_PRIME)
-    smallest = np.ascontiguousarray(hashed.min(axis=0).reshape(_BANDS, _ROWS))
-    return np.array(
-        [xxhash.xxh3_64_intdigest(row.tobytes(), seed=band + 1) for band, row in enumerate(smallest)], dtype=np.uint64
-    )
+    """Return a key for each band of the text's MinHash."""
+    made = _MINHASH.copy()
+    made.update_batch((shingles & np.uint64(0xFFFFFFFF)).tolist())
+    bands = made.hashvalues.reshape(_BANDS, _ROWS)
+    keys = (xxhash.xxh3_64_intdigest(row.tobytes(), seed=band + 1) for band, row in enumerate(bands))
+    return np.fromiter(keys, dtype=np.uint64)
 
 
 def are_near(a: Arrays, b: Arrays) -> bool:
-    """Whether two texts say the same; both are what :func:`look` returned."""
+    """Whether two texts say the same; both are what :func:`sketch_text` returned."""
     if a["whole"][0] == b["whole"][0]:
         return True
     shorter, longer = sorted((len(a["shingles"]), len(b["shingles"])))

@@ -1,9 +1,9 @@
 """Pictures that show the same, whatever file, size or encoding they came in and however little was cut off.
 
-Found in three steps, each on fewer pairs: the nearest by a coarse sketch (a perceptual hash that keeps its values), a
-look whether the sketches can be one picture at all, and a comparison of the aligned pictures, region by region. The
-bounds are measured (``tests/similarity/test_pictures.py`` holds the cases): re-encoding down to JPEG quality 30,
-resizing from a half to one and a half, and cuts of up to 5% a side differ by up to 20 in the worst region and
+Found in three steps, each on fewer pairs: the nearest by a coarse signature (a perceptual hash that keeps its values),
+a test whether the signatures can be of one picture at all, and a comparison of the aligned pictures, region by region.
+The bounds are measured (``tests/similarity/test_image_likeness.py`` holds the cases): re-encoding down to JPEG quality
+30, resizing from a half to one and a half, and cuts of up to 5% a side differ by up to 20 in the worst region and
 correlate at 0.84 or more; the most alike of different pages of text correlate at 0.71, of drawn pages differ by 80.
 """
 
@@ -32,18 +32,18 @@ from mmst_cli.similarity.alignment import (
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-LUMA, CHROMA, SKETCH = 160, 32, 16  # sides in pixels; every picture is squeezed into these squares
+LUMA, CHROMA, SIGNATURE = 160, 32, 16  # sides in pixels; every picture is squeezed into these squares
 COMPARED = 128  # of the aligned pictures: what moved by a fraction of a pixel is blurred at full size
 COARSE_SIDE, FLAT = 32, 4.0  # pixels, and the deviation of values up to which a picture shows nothing
 MAX_COARSE, MAX_COARSE_MEAN = 30.0, 2.4  # differences at that size: copies have 23 and 1.6 at most
 MAX_LUMA, MAX_CHROMA, MIN_CORRELATION = 21.0, 20.0, 0.8
-# Differences of sketches beyond which nothing that is done to a picture takes it: 48 at one place and 1.25 in the mean
-# were the most on pages and photos, 66 and 2.8 on coloured noise; most neighbours that are other pages are beyond.
-MAX_SKETCH, MAX_SKETCH_MEAN = 66.0, 2.5
+# Differences of signatures beyond which nothing that is done to a picture takes it: 48 at one place and 1.25 in the
+# mean were the most on pages and photos, 66 and 2.8 on coloured noise; most neighbours that are other pages are beyond.
+MAX_SIGNATURE, MAX_SIGNATURE_MEAN = 66.0, 2.5
 MAX_ASPECT = 1.15  # ratio of aspect ratios
 
 
-def look(image: Image.Image, size: tuple[int, int] | None = None) -> dict[str, npt.NDArray[Any]]:
+def sketch_image(image: Image.Image, size: tuple[int, int] | None = None) -> dict[str, npt.NDArray[Any]]:
     """Return what is kept of a picture to compare it by.
 
     Args:
@@ -51,34 +51,34 @@ def look(image: Image.Image, size: tuple[int, int] | None = None) -> dict[str, n
         size: its real width and height then.
 
     Returns:
-        ``luma`` of shape (160, 160), ``chroma`` (32, 32, 2), ``sketch`` (768,), all uint8; ``size`` (2,), int64.
+        ``luma`` of shape (160, 160), ``chroma`` (32, 32, 2), ``signature`` (768,), all uint8; ``size`` (2,), int64.
     """
     smooth = Image.Resampling.BOX if min(image.size) > LUMA else Image.Resampling.BILINEAR
     luma = image.convert("L").resize((LUMA, LUMA), smooth)
     chroma = image.resize((CHROMA, CHROMA), Image.Resampling.BOX).convert("YCbCr")
     colours = np.asarray(chroma)[..., 1:]
-    coarse = [np.asarray(luma.reduce(LUMA // SKETCH)), *np.moveaxis(_halved(colours), -1, 0)]
+    coarse = [np.asarray(luma.reduce(LUMA // SIGNATURE)), *np.moveaxis(_halved(colours), -1, 0)]
     return {
         "luma": np.asarray(luma),
         "chroma": colours,
-        "sketch": np.stack(coarse).reshape(-1),
+        "signature": np.stack(coarse).reshape(-1),
         "size": np.array(size or image.size, dtype=np.int64),
     }
 
 
 def _halved(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    step = CHROMA // SKETCH
-    blocks = colours.reshape(SKETCH, step, SKETCH, step, 2).astype(np.float32)
+    step = CHROMA // SIGNATURE
+    blocks = colours.reshape(SIGNATURE, step, SIGNATURE, step, 2).astype(np.float32)
     found: npt.NDArray[np.uint8] = blocks.mean(axis=(1, 3)).round().astype(np.uint8)
     return found
 
 
 def may_be_same(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Say of pairs of sketches, both of shape (pairs, 768), whether one picture may have given both.
+    """Say of pairs of signatures, both of shape (pairs, 768), whether one picture may have given both.
 
-    A pixel of a sketch may have moved into the next one, so each is compared with all around it.
+    A pixel of a signature may have moved into the next one, so each is compared with all around it.
     """
-    shape = (-1, 3, SKETCH, SKETCH)
+    shape = (-1, 3, SIGNATURE, SIGNATURE)
     one, other = a.reshape(shape).astype(np.int16), b.reshape(shape).astype(np.int16)
     around = (1, 1, 3, 3)
     apart = np.maximum(
@@ -87,17 +87,17 @@ def may_be_same(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> npt.NDArr
     )
     inner = apart[..., 1:-1, 1:-1]  # an edge may have been cut off
     mean = np.maximum(inner, 0).mean(axis=(1, 2, 3))
-    found: npt.NDArray[np.bool_] = (inner.max(axis=(1, 2, 3)) < MAX_SKETCH) & (mean < MAX_SKETCH_MEAN)
+    found: npt.NDArray[np.bool_] = (inner.max(axis=(1, 2, 3)) < MAX_SIGNATURE) & (mean < MAX_SIGNATURE_MEAN)
     return found
 
 
 def are_near(a: Arrays, b: Arrays) -> bool:
-    """Whether two pictures show the same; both are what :func:`look` returned."""
+    """Whether two pictures show the same; both are what :func:`sketch_image` returned."""
     (width_a, height_a), (width_b, height_b) = a["size"].tolist(), b["size"].tolist()
     aspects = sorted((width_a / height_a, width_b / height_b))
     if aspects[1] > MAX_ASPECT * aspects[0]:
         return False
-    if not may_be_same(a["sketch"][None], b["sketch"][None])[0]:
+    if not may_be_same(a["signature"][None], b["signature"][None])[0]:
         return False
     luma_a, luma_b = a["luma"].astype(np.float32), b["luma"].astype(np.float32)
     # Within two of 32 pixels, as far as anything moves by a cut, there must be something alike.

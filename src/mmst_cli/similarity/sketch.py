@@ -1,4 +1,4 @@
-"""What is kept of an input to tell whether another one is the same: of every modality, of several at once."""
+"""What is kept of an input to tell whether another one is the same or nearly so, whatever its modality."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import safetensors.numpy
 from PIL import Image
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.media.input_digest import digest
-from mmst_cli.similarity import pictures, sounds, texts
+from mmst_cli.media.input_digest import digest_of_input
+from mmst_cli.similarity import image_likeness, sound_likeness, text_likeness
 
 FRAMES = 4  # of a clip that are compared, spread evenly
+_LIKENESS = {"text": text_likeness, "image": image_likeness, "audio": sound_likeness}
+_STORED = {"sketch": "signature"}  # names of arrays in files that earlier versions wrote
 
 
 @dataclass(frozen=True)
-class Fingerprint:
+class Sketch:
     """What is kept of an input: tens of kilobytes at most, for a page as for a film."""
 
     modality: str
@@ -28,7 +30,7 @@ class Fingerprint:
     """16 bytes: the same if the decoded content is."""
     arrays: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     """What the module of its modality compares; of clips and inputs of several parts nothing."""
-    parts: tuple[Fingerprint, ...] = ()
+    parts: tuple[Sketch, ...] = ()
     """Of a clip its frames, of an input of several parts each of them."""
 
     def to_bytes(self) -> bytes:
@@ -38,14 +40,14 @@ class Fingerprint:
         return bytes(safetensors.numpy.save(found, metadata={"tree": json.dumps(tree)}))
 
     @staticmethod
-    def from_bytes(stored: bytes) -> Fingerprint:
+    def from_bytes(stored: bytes) -> Sketch:
         """Return what :meth:`to_bytes` stored."""
         length = int.from_bytes(stored[:8], "little")
         tree = json.loads(json.loads(stored[8 : 8 + length])["__metadata__"]["tree"])
         return _unflatten(tree, "", safetensors.numpy.load(stored))
 
 
-def fingerprint(modality: Modality | str, value: Any, *, size: tuple[int, int] | None = None) -> Fingerprint:
+def sketch_of(modality: Modality | str, value: Any, *, size: tuple[int, int] | None = None) -> Sketch:
     """Return what is kept of an input.
 
     Args:
@@ -55,26 +57,43 @@ def fingerprint(modality: Modality | str, value: Any, *, size: tuple[int, int] |
         size: of an image that was decoded at a smaller scale its real width and height. The digest is that of the
             pixels given.
     """
-    name = digest(modality, value)
+    digest = digest_of_input(modality, value)
     match Modality(modality):
         case Modality.text:
-            return Fingerprint("text", name, texts.look(value))
+            return Sketch("text", digest, text_likeness.sketch_text(value))
         case Modality.image:
-            return Fingerprint("image", name, pictures.look(value, size))
+            return Sketch("image", digest, image_likeness.sketch_image(value, size))
         case Modality.audio:
-            return Fingerprint("audio", name, sounds.look(value["array"], value["sampling_rate"]))
+            return Sketch("audio", digest, sound_likeness.sketch_sound(value["array"], value["sampling_rate"]))
         case Modality.video:
-            return Fingerprint("video", name, {}, _frames(value["array"]))
+            return Sketch("video", digest, {}, _frames(value["array"]))
         case Modality.message:
-            return Fingerprint("message", name, {}, tuple(fingerprint(kind, part) for kind, part in _said(value)))
+            return Sketch("message", digest, {}, tuple(sketch_of(kind, part) for kind, part in _said(value)))
     parts = [(str(kind), value[kind]) for kind in sorted(value) if value[kind] is not None]
-    return Fingerprint("mixed", name, {}, tuple(fingerprint(kind, part) for kind, part in parts))
+    return Sketch("mixed", digest, {}, tuple(sketch_of(kind, part) for kind, part in parts))
 
 
-def _frames(array: npt.NDArray[Any]) -> tuple[Fingerprint, ...]:
+def is_near(a: Sketch, b: Sketch) -> bool:
+    """Whether two inputs are the same, but for what a person would not call another one.
+
+    Pictures may be encoded again, resized and cut at the edges; sounds encoded again, louder and cut at the ends;
+    texts written otherwise, long ones with few other words. Of clips all compared frames, of inputs of several parts
+    all parts must be near.
+    """
+    if a.digest == b.digest:
+        return True
+    if a.modality != b.modality or [part.modality for part in a.parts] != [part.modality for part in b.parts]:
+        return False
+    if a.parts:
+        return all(is_near(one, other) for one, other in zip(a.parts, b.parts, strict=True))
+    module = _LIKENESS.get(a.modality)
+    return module is not None and module.are_near(a.arrays, b.arrays)
+
+
+def _frames(array: npt.NDArray[Any]) -> tuple[Sketch, ...]:
     places = np.linspace(0, len(array) - 1, FRAMES).round().astype(int)
     frames = [Image.fromarray(np.ascontiguousarray(array[place])).convert("RGB") for place in places]
-    return tuple(fingerprint(Modality.image, frame) for frame in frames)
+    return tuple(sketch_of(Modality.image, frame) for frame in frames)
 
 
 def _said(chat: Any) -> list[tuple[str, Any]]:
@@ -89,13 +108,13 @@ def _said(chat: Any) -> list[tuple[str, Any]]:
     return parts
 
 
-def _flatten(one: Fingerprint, prefix: str, found: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
+def _flatten(one: Sketch, prefix: str, found: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:
     found |= {f"{prefix}{name}": np.ascontiguousarray(array) for name, array in one.arrays.items()}
     parts = [_flatten(part, f"{prefix}{place}.", found) for place, part in enumerate(one.parts)]
     return {"modality": one.modality, "digest": one.digest.hex(), "arrays": list(one.arrays), "parts": parts}
 
 
-def _unflatten(tree: Mapping[str, Any], prefix: str, found: Mapping[str, npt.NDArray[Any]]) -> Fingerprint:
-    arrays = {name: found[f"{prefix}{name}"] for name in tree["arrays"]}
+def _unflatten(tree: Mapping[str, Any], prefix: str, found: Mapping[str, npt.NDArray[Any]]) -> Sketch:
+    arrays = {_STORED.get(name, name): found[f"{prefix}{name}"] for name in tree["arrays"]}
     parts = tuple(_unflatten(part, f"{prefix}{place}.", found) for place, part in enumerate(tree["parts"]))
-    return Fingerprint(tree["modality"], bytes.fromhex(tree["digest"]), arrays, parts)
+    return Sketch(tree["modality"], bytes.fromhex(tree["digest"]), arrays, parts)

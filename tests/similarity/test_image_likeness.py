@@ -10,9 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mmst_cli.builtin.page_drawing import COLOURS, draw_page
 from mmst_cli.builtin.pages import PAGES
-from mmst_cli.similarity.fingerprint import fingerprint
-from mmst_cli.similarity.near import is_near
-from mmst_cli.similarity.pictures import look, may_be_same
+from mmst_cli.similarity.image_likeness import may_be_same, sketch_image
+from mmst_cli.similarity.sketch import is_near, sketch_of
 
 
 def pages(count, size=(96, 128), seed=0):
@@ -31,7 +30,7 @@ def text_page(seed):
 
 
 def near(a, b):
-    return is_near(fingerprint("image", a), fingerprint("image", b))
+    return is_near(sketch_of("image", a), sketch_of("image", b))
 
 
 @pytest.mark.parametrize("how", PICTURES)
@@ -48,7 +47,7 @@ def test_an_altered_copy_is_the_same(how, of):
 
 
 def test_other_pages_are_others():
-    drawn = [fingerprint("image", page) for page in pages(60)]
+    drawn = [sketch_of("image", page) for page in pages(60)]
     assert not [(i, j) for i in range(60) for j in range(i) if is_near(drawn[i], drawn[j])]
 
 
@@ -63,8 +62,8 @@ def test_a_page_that_differs_in_one_attribute_alone_is_another(attribute):
 
 
 def test_pages_of_other_text_are_others():
-    prints = [fingerprint("image", text_page(seed)) for seed in range(8)]
-    assert not [(i, j) for i in range(8) for j in range(i) if is_near(prints[i], prints[j])]
+    sketches = [sketch_of("image", text_page(seed)) for seed in range(8)]
+    assert not [(i, j) for i in range(8) for j in range(i) if is_near(sketches[i], sketches[j])]
 
 
 def test_blank_pages_are_the_same_and_a_page_is_not_blank():
@@ -81,10 +80,10 @@ def test_a_picture_of_another_shape_is_another():
 
 def test_a_picture_decoded_at_a_smaller_scale_is_the_same():
     page = pages(1, (850, 1100))[0]
-    assert is_near(fingerprint("image", page), fingerprint("image", page.reduce(4), size=page.size))
+    assert is_near(sketch_of("image", page), sketch_of("image", page.reduce(4), size=page.size))
 
 
-def test_sketches_are_compared_pair_by_pair():
-    one, other = (look(page)["sketch"] for page in pages(2))
+def test_signatures_are_compared_pair_by_pair():
+    one, other = (sketch_image(page)["signature"] for page in pages(2))
     found = may_be_same(np.stack([one, one]), np.stack([one, other]))
     assert found.tolist() == [True, False]
