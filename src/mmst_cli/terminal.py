@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from rich import progress as bars
 from rich.console import Console, RenderableType
 
 LOG_WIDTH = 120  # characters a line of a log file
+LINE_EVERY = 10.0  # seconds between lines of progress where nobody watches
 
 
 class Terminal:
@@ -58,6 +62,20 @@ class Terminal:
         """Show on a terminal that something is going on, for as long as the context lasts."""
         return self.console.status(what) if self.is_interactive else nullcontext()
 
+    def progress(
+        self, label: str, total: int | None = None, *, done: int = 0, unit: str = "", lines: bool = True
+    ) -> Progress:
+        """Return what shows how far something is, for as long as its context lasts.
+
+        Args:
+            label: what is going on.
+            total: how many there are to do; None if unknown.
+            done: how many of them were done before; the rate doesn't count them.
+            unit: what is counted, in the plural.
+            lines: say how far it is now and then where nobody watches; False where the caller says more itself.
+        """
+        return Progress(self, label, total, done=done, unit=unit, lines=lines)
+
     def record(self, message: RenderableType) -> None:
         """Write to the log alone."""
         plain = StringIO()
@@ -74,6 +92,65 @@ class Terminal:
         with path.open("a", encoding="utf-8") as file:
             file.write(self._kept.getvalue())
         self._kept = StringIO()
+
+
+class Progress:
+    """How far something is: a bar for a person, a line every ten seconds for a log. See :meth:`Terminal.progress`."""
+
+    def __init__(self, terminal: Terminal, label: str, total: int | None, *, done: int, unit: str, lines: bool) -> None:
+        self.terminal, self.label, self.total, self.done = terminal, label, total, done
+        self._first, self._unit, self._lines = done, f" {unit}" if unit else "", lines
+        self._started = self._said = time.monotonic()
+        self._bar: bars.Progress | None = None
+        self._task = bars.TaskID(0)
+
+    def __enter__(self) -> Self:
+        self._started = self._said = time.monotonic()
+        if self.terminal.is_interactive:
+            columns = ("{task.description}", bars.BarColumn(), bars.MofNCompleteColumn(), "{task.fields[rate]}")
+            left = bars.TimeElapsedColumn() if self.total is None else bars.TimeRemainingColumn(compact=True)
+            console = self.terminal.console
+            self._bar = bars.Progress(*columns, left, "{task.fields[note]}", console=console, transient=True)
+            self._task = self._bar.add_task(self.label, total=self.total, completed=self.done, rate="", note="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    @property
+    def rate(self) -> float:
+        """How many are done in a second."""
+        return (self.done - self._first) / max(time.monotonic() - self._started, 1e-9)
+
+    def advance(self, count: int = 1, *, total: int | None = None, note: str | None = None) -> None:
+        """Count ``count`` more; ``total`` may have become known, and ``note`` stands behind the bar until the next."""
+        self.done += count
+        self.total = self.total if total is None else total
+        if self._bar is not None:
+            fields = {} if note is None else {"note": note}
+            rate = f"{self.rate:,.1f}/s" if self.done > self._first else ""
+            self._bar.update(self._task, completed=self.done, total=self.total, rate=rate, **fields)
+        elif self._lines and not self.terminal.is_interactive and time.monotonic() - self._said >= LINE_EVERY:
+            self._said = time.monotonic()
+            self.terminal.say(self._line())
+
+    def _line(self) -> str:
+        rate = self.rate
+        if self.total is None:
+            return f"{self.label}: {self.done:,}{self._unit}, {rate:,.1f}/s"
+        left = timedelta(seconds=round((self.total - self.done) / rate)) if rate else "unknown"
+        return f"{self.label}: {self.done:,} of {self.total:,}{self._unit}, {rate:,.1f}/s, time left {left}"
+
+    def summary(self) -> str:
+        """Return what was done, and in what time."""
+        return f"{self.label}: {self.done:,}{self._unit} in {time.monotonic() - self._started:.1f} s"
 
 
 class _SayWarnings(logging.Handler):

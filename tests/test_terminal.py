@@ -1,0 +1,81 @@
+"""How far something is, on a terminal and in a log."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from mmst_cli import terminal as module
+from mmst_cli.terminal import Terminal
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still; ``clock.now`` moves it."""
+
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self):
+            return self.now
+
+    made = Clock()
+    monkeypatch.setattr(module, "time", made)
+    return made
+
+
+def terminal_of(*, interactive):
+    console = Console(file=io.StringIO(), width=120, force_terminal=interactive, highlight=False)
+    return Terminal(console, json_results=True)
+
+
+def test_a_log_gets_a_line_every_ten_seconds(clock):
+    terminal = terminal_of(interactive=False)
+    with terminal.progress("encoding", 3000, done=1000, unit="inputs") as progress:
+        for _ in range(4):
+            clock.now += 6
+            progress.advance(250)
+    assert terminal.console.file.getvalue().splitlines() == [
+        "encoding: 1,500 of 3,000 inputs, 41.7/s, time left 0:00:36",
+        "encoding: 2,000 of 3,000 inputs, 41.7/s, time left 0:00:24",
+    ]
+    assert progress.summary() == "encoding: 2,000 inputs in 24.0 s"
+
+
+def test_a_total_may_be_unknown_and_become_known(clock):
+    terminal = terminal_of(interactive=False)
+    with terminal.progress("comparing") as progress:
+        clock.now += 10
+        progress.advance(0)
+        clock.now += 10
+        progress.advance(0, total=40)
+        clock.now += 10
+        progress.advance(10, total=40)
+    assert terminal.console.file.getvalue().splitlines() == [
+        "comparing: 0, 0.0/s",
+        "comparing: 0 of 40, 0.0/s, time left unknown",
+        "comparing: 10 of 40, 0.3/s, time left 0:01:30",
+    ]
+
+
+def test_what_says_more_itself_gets_no_lines(clock):
+    terminal = terminal_of(interactive=False)
+    with terminal.progress("training", 10, lines=False) as progress:
+        clock.now += 100
+        progress.advance()
+    assert not terminal.console.file.getvalue()
+
+
+def test_a_person_sees_a_bar_and_no_lines(monkeypatch):
+    monkeypatch.setattr(module, "LINE_EVERY", 0.0)
+    terminal = terminal_of(interactive=True)
+    with terminal.progress("training", 10, done=2) as progress:
+        progress.advance(3, note="loss 0.5")
+    progress.close()
+    shown = terminal.console.file.getvalue()
+    assert "training" in shown
+    assert "5/10" in shown
+    assert "loss 0.5" in shown
+    assert "5 of 10" not in shown
+    progress.advance(5)  # behind the end: counted, and nothing is shown
+    assert (progress.done, terminal.console.file.getvalue()) == (10, shown)
