@@ -134,7 +134,7 @@ class Progress:
         self.done += count
         self.total = self.total if total is None else total
         if self._bar is not None:
-            fields = {} if note is None else {"note": note}
+            fields: dict[str, Any] = {} if note is None else {"note": note}
             rate = f"{self.rate:,.1f}/s" if self.done > self._first else ""
             self._bar.update(self._task, completed=self.done, total=self.total, rate=rate, **fields)
         elif self._lines and not self.terminal.is_interactive and time.monotonic() - self._said >= LINE_EVERY:

@@ -10,21 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from mmst_cli.checking.batches import find_false_negatives
-from mmst_cli.checking.clean import Cleaned, choose_dataset, reasons_path, write_clean
-from mmst_cli.checking.contents import Numbers, find_contents
-from mmst_cli.checking.distribution import describe, find_skewed_labels
+from mmst_cli.checking.check_page import write_page
+from mmst_cli.checking.check_result import PAGE, CheckResult, begin_output, check_output, finish_output
+from mmst_cli.checking.check_summary import say_what_is_examined, show_result
+from mmst_cli.checking.checked_sets import CheckedSet, Numbers, distinct_contents, open_sets
+from mmst_cli.checking.clean_rows import Cleaned, choose_dataset, reasons_path, write_clean
+from mmst_cli.checking.column_statistics import describe, find_skewed_labels
+from mmst_cli.checking.examination import examine_contents
+from mmst_cli.checking.false_negatives import find_false_negatives
 from mmst_cli.checking.findings import DROPPED, KINDS, Checked, Finding, Harm
-from mmst_cli.checking.inputs import find_bad_inputs
-from mmst_cli.checking.leakage import find_leaks
-from mmst_cli.checking.looks import look_at_contents
-from mmst_cli.checking.outcome import begin_output, check_output, finish_output
-from mmst_cli.checking.relations import find_relations
-from mmst_cli.checking.result import CheckResult
-from mmst_cli.checking.same import find_same
-from mmst_cli.checking.sets import CheckedSet, open_sets
-from mmst_cli.checking.summary import Steps, say_what_is_looked_at, show_result
-from mmst_cli.checking.tokens import Processed, find_truncated, process_columns
+from mmst_cli.checking.input_faults import find_bad_inputs
+from mmst_cli.checking.processed_inputs import Processed, find_truncated, process_columns
+from mmst_cli.checking.repeated_inputs import find_leaks, find_relations
+from mmst_cli.checking.same_inputs import find_same_contents
 from mmst_cli.checking.work import processors
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
@@ -37,7 +35,7 @@ from mmst_cli.sources.tables import choose_indices
 from mmst_cli.storage import digest
 from mmst_cli.terminal import Terminal, quiet_libraries
 
-SAMPLE = 1000  # rows of a dataset that are looked at without --all
+SAMPLE = 1000  # rows of a dataset that are examined without --all
 Trainable = Callable[[Config, Mapping[str, Rows]], None]
 
 
@@ -46,7 +44,7 @@ class CheckOptions:
     """What `mmst check` is asked for, besides the config.
 
     Attributes:
-        sample: rows of each dataset that are looked at; None for all.
+        sample: rows of each dataset that are examined; None for all.
         output: folder for check.json and check.html; `checks/<run_name>` if left out.
         fail_on: kinds of findings that count as a failure; those that are serious if left out.
         write_clean: parquet file for the rows that remain.
@@ -95,12 +93,11 @@ def run_check(
     output = options.output or Path("checks") / config.run_name
     check_output(output, resume=options.resume, overwrite=options.overwrite)
     quiet_libraries(terminal)
-    steps = Steps(terminal)
     rows, sets = open_sets(config, stream_rows=options.sample)
     if trainable is not None:
         trainable(config, rows)
     model = _load(config, rows) if options.model else None
-    checked = _look(config, options, sets, output, steps)
+    checked = _examine(config, options, sets, output, terminal)
     processed = process_columns(model, checked) if model is not None else []
     described = describe(checked)
     findings = _find(config, checked, processed, described)
@@ -110,7 +107,8 @@ def run_check(
     failed = _failures(findings, options.fail_on)
     seconds = time.perf_counter() - begun
     result = CheckResult(output, findings, described, failed, cleaned, options.sample, seconds)
-    finish_output(result, config, checked)
+    write_page(output / PAGE, result, config, checked)
+    finish_output(result)
     show_result(result, sets, terminal)
     return result
 
@@ -155,30 +153,36 @@ def _load(config: Config, rows: Mapping[str, Rows]) -> Any:
     return model
 
 
-def _look(config: Config, options: CheckOptions, sets: list[CheckedSet], output: Path, steps: Steps) -> Checked:
-    """Look at the chosen rows, part by part, and compare what they hold."""
+def _examine(
+    config: Config, options: CheckOptions, sets: list[CheckedSet], output: Path, terminal: Terminal
+) -> Checked:
+    """Examine the chosen rows, part by part, and compare what they hold."""
     seed = int(config.training.get("seed", 42))
-    looked = [np.array(choose_indices(len(one.rows), options.sample, seed), dtype=np.int64) for one in sets]
-    say_what_is_looked_at(sets, looked, steps.terminal)
-    with steps.terminal.waiting("reading what is stored"):
-        contents = find_contents(sets)
-    chosen = _chosen(contents.of, looked)
+    rows = [np.array(choose_indices(len(one.rows), options.sample, seed), dtype=np.int64) for one in sets]
+    say_what_is_examined(sets, rows, terminal)
+    with terminal.waiting("reading what is stored"):
+        contents = distinct_contents(sets)
+    chosen = _chosen(contents.of, rows)
     job = digest(config_to_yaml(config), options.sample, contents.digest)
     work = begin_output(output, job, resume=options.resume)
     workers = options.workers or processors()
     try:
-        with steps.counting("looking at inputs", len(chosen)) as step:
-            looks = look_at_contents(sets, contents, chosen, work, workers, step)
-        with steps.counting("comparing what looks alike", None) as step:
-            same = find_same(sets, contents, looks, work, workers, step)
+        with terminal.progress("looking at inputs", len(chosen)) as progress:
+            examined = examine_contents(sets, contents, chosen, work, workers, progress)
+        if progress.done:
+            terminal.say(progress.summary())
+        with terminal.progress("comparing what looks alike") as progress:
+            same = find_same_contents(sets, contents, examined, work, workers, progress)
+        if progress.done:
+            terminal.say(progress.summary())
     except KeyboardInterrupt:
-        steps.terminal.say("interrupted. The same command with --resume goes on behind what is done.")
+        terminal.say("interrupted. The same command with --resume goes on behind what is done.")
         raise
-    return Checked(sets, contents, looks, same, looked)
+    return Checked(sets, contents, examined, same, rows)
 
 
-def _chosen(of: Mapping[tuple[int, int], Numbers], looked: list[Numbers]) -> Numbers:
-    found = [contents[looked[number]] for (number, _), contents in of.items()]
+def _chosen(of: Mapping[tuple[int, int], Numbers], rows: list[Numbers]) -> Numbers:
+    found = [contents[rows[number]] for (number, _), contents in of.items()]
     return np.unique(np.concatenate(found)) if found else np.empty(0, np.int64)
 
 

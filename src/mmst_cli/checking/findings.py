@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from mmst_cli.checking.contents import Contents, Numbers
-from mmst_cli.checking.looks import Looks
-from mmst_cli.checking.same import Same
-from mmst_cli.checking.sets import CheckedSet
+from mmst_cli.checking.checked_sets import CheckedSet, DistinctContents, Numbers
+from mmst_cli.checking.examination import Examination
+from mmst_cli.checking.same_inputs import SameContents
+from mmst_cli.config.schema import Role
 from mmst_cli.rows.columns import ROW, Column
 
 EXAMPLES = 6  # kept of a finding
+
+Cell = tuple[int, int, int]
+"""Set, column and row of a cell."""
 
 
 class Harm(IntEnum):
@@ -57,7 +60,7 @@ DROPPED = (
 
 
 @dataclass(frozen=True)
-class Place:
+class NamedCell:
     """A cell as people name it."""
 
     dataset: str
@@ -73,14 +76,13 @@ class Place:
 class Example:
     """One case of a finding: the cells to see side by side, and what is said of them."""
 
-    cells: list[tuple[int, int, int]]
-    """Set, column and row of each."""
-    places: list[Place]
+    cells: list[Cell]
+    names: list[NamedCell]
     note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        where = [{"dataset": place.dataset, "row": place.row, "column": place.column} for place in self.places]
+        where = [{"dataset": name.dataset, "row": name.row, "column": name.column} for name in self.names]
         return {"cells": where, "note": self.note}
 
 
@@ -94,7 +96,7 @@ class Finding:
     count: int
     """Rows, or what ``sentence`` counts."""
     of: int
-    """Out of how many that were looked at."""
+    """Out of how many that were examined."""
     sentence: str
     advice: str
     examples: list[Example] = field(default_factory=list)
@@ -120,32 +122,32 @@ class Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """Everything that was looked at, ready to find faults in."""
+    """Everything that was examined, ready to find faults in."""
 
     sets: Sequence[CheckedSet]
-    contents: Contents
-    looks: Looks
-    same: Same
-    looked: list[Numbers]
-    """By set, the rows that were looked at in full."""
+    contents: DistinctContents
+    examined: Examination
+    same: SameContents
+    examined_rows: list[Numbers]
+    """By set, the rows that were examined in full."""
     _numbers: dict[int, Numbers] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def _place(self) -> Numbers:
-        """Content to the place of its look; -1 where it wasn't looked at."""
+        """Content to its place in :attr:`examined`; -1 where it wasn't examined."""
         place = np.full(len(self.contents.first), -1)
-        place[self.looks.content] = np.arange(len(self.looks))
+        place[self.examined.content] = np.arange(len(self.examined))
         return place
 
     @cached_property
     def _usable(self) -> Numbers:
-        """Which contents can be read, as far as was looked."""
+        """Which contents can be read, as far as they were examined."""
         usable = np.ones(len(self.contents.first), dtype=bool)
-        usable[self.looks.content[[i for i, error in enumerate(self.looks.error) if error]]] = False
+        usable[self.examined.content[[i for i, error in enumerate(self.examined.error) if error]]] = False
         return usable
 
-    def looks_of(self, number: int, column: int) -> Numbers:
-        """Return for each row of a set the place of its look in :attr:`looks`; -1 where it wasn't looked at."""
+    def examined_of(self, number: int, column: int) -> Numbers:
+        """Return for each row of a set the place of its content in :attr:`examined`; -1 where it wasn't."""
         found: Numbers = self._place[self.contents.of[number, column]]
         return found
 
@@ -159,10 +161,10 @@ class Checked:
         """Return the input columns of a set."""
         return self.sets[number].inputs
 
-    def place(self, number: int, column: int, row: int) -> Place:
+    def named(self, number: int, column: int, row: int) -> NamedCell:
         """Return a cell as people name it."""
         checked = self.sets[number]
-        return Place(checked.name, self.source_row(number, row), checked.inputs[column].name)
+        return NamedCell(checked.name, self.source_row(number, row), checked.inputs[column].name)
 
     def source_row(self, number: int, row: int) -> int:
         """Return the number that a drawn row has in its source."""
@@ -183,12 +185,42 @@ class Checked:
         one = self.sets[number]
         return Finding(kind, one.name, None, len(rows), len(one.rows), sentence, advice, examples[:EXAMPLES], rows)
 
-    def example(self, *cells: tuple[int, int, int], note: str = "") -> Example:
+    def example(self, *cells: Cell, note: str = "") -> Example:
         """Return a case made of cells, each a set, a column and a row."""
         plain = [(int(number), int(column), int(row)) for number, column, row in cells]
-        return Example(plain, [self.place(*cell) for cell in plain], note)
+        return Example(plain, [self.named(*cell) for cell in plain], note)
 
 
 def counted(count: int, what: str) -> str:
     """Return ``1 row`` or ``1,234 rows``."""
     return f"1 {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def columns_of(checked: Checked, number: int, *roles: Role) -> list[int]:
+    """Return the places of the input columns of these roles."""
+    return [place for place, column in enumerate(checked.inputs(number)) if column.role in roles]
+
+
+def first_cells(checked: Checked, number: int, columns: list[int], *, near: bool = True) -> dict[int, Cell]:
+    """Return group to the first cell of these columns that is of it."""
+    found: dict[int, Cell] = {}
+    for column in columns:
+        groups, rows = np.unique(checked.groups(number, column, near=near), return_index=True)
+        for one, row in zip(groups.tolist(), rows.tolist(), strict=True):
+            if one >= 0:
+                found.setdefault(one, (number, column, row))
+    return found
+
+
+def row_groups(checked: Checked, number: int, columns: list[int]) -> Numbers:
+    """Return for each row of a set the first row whose inputs in these columns are nearly the same; -1 if unreadable.
+
+    Rows that differ in a label are different.
+    """
+    groups = np.stack([checked.groups(number, column) for column in columns], axis=1)
+    labels = checked.sets[number].rows.with_role(Role.label)
+    values = [np.array(checked.sets[number].rows.rows[column.sources[0]]) for column in labels]
+    keys = np.concatenate([groups, *(np.unique(v, return_inverse=True)[1][:, None] for v in values)], axis=1)
+    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    found = first[inverse.reshape(-1)]
+    return np.where((groups >= 0).all(axis=1), found, -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,9 +103,9 @@ def _possible(signatures: npt.NDArray[np.uint8], pairs: Pairs, check: Check) -> 
     return np.concatenate(kept) if kept else pairs
 
 
-def group(count: int, pairs: Iterable[tuple[int, int]]) -> npt.NDArray[np.int64]:
+def group(count: int, pairs: npt.ArrayLike) -> npt.NDArray[np.int64]:
     """Return for each of ``count`` inputs the first that it is the same as, directly or through others."""
-    ends = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+    ends = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
     links = coo_array((np.ones(len(ends), dtype=bool), (ends[:, 0], ends[:, 1])), shape=(count, count))
     _, labels = connected_components(links, directed=False)
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)

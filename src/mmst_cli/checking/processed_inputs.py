@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mmst_cli.checking.contents import Numbers
+from mmst_cli.checking.checked_sets import Numbers
 from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
 from mmst_cli.config.schema import Modality
 from mmst_cli.model.checks import pixels_of
@@ -34,7 +34,7 @@ class Processed:
 
     dataset: str
     column: str
-    looked: int
+    count: int
     """How many were given to it."""
     limit: int | None
     """Tokens of a text at most; None where the model has no such limit."""
@@ -51,12 +51,12 @@ class Processed:
     def cut(self) -> npt.NDArray[np.bool_]:
         """Which of them lose tokens."""
         if self.tokens is None or self.uncut is None:
-            return np.zeros(self.looked, dtype=bool)
+            return np.zeros(self.count, dtype=bool)
         return self.uncut > self.tokens
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        found: dict[str, Any] = {"looked_at": self.looked, "max_tokens": self.limit}
+        found: dict[str, Any] = {"looked_at": self.count, "max_tokens": self.limit}
         if self.tokens is not None:
             found["tokens"] = quantiles(self.tokens)
             found["truncated"] = int(self.cut.sum())
@@ -79,14 +79,14 @@ def process_columns(model: SentenceTransformer, checked: Checked) -> list[Proces
 
     Args:
         model: the model; its weights need not be there.
-        checked: what was looked at; only what can be read is processed.
+        checked: what was examined; only what can be read is processed.
     """
     found = []
     for number in range(len(checked.sets)):
         for place, column in enumerate(checked.inputs(number)):
-            rows = checked.looked[number]
-            looks = checked.looks_of(number, place)[rows]
-            rows = rows[[not checked.looks.error[look] for look in looks]]
+            rows = checked.examined_rows[number]
+            places = checked.examined_of(number, place)[rows]
+            rows = rows[[not checked.examined.error[i] for i in places]]
             at_most = TEXTS if column.modality is Modality.text else MEDIA
             rows = rows[choose_indices(len(rows), at_most, seed=0)]
             if len(rows):
@@ -174,7 +174,7 @@ def find_truncated(checked: Checked, processed: list[Processed]) -> Iterator[Fin
             one.dataset,
             one.column,
             len(cut),
-            one.looked,
+            one.count,
             f"{counted(len(cut), 'text')} are cut at {one.limit:,} tokens and lose"
             f" {np.median(lost[cut]):,.0f} in the middle, {lost.max():,.0f} at most.",
             "The model never sees what is cut off. Split these texts, or set model.processor.model_max_length.",

@@ -1,9 +1,9 @@
-"""Looking at many inputs in several processes, and what was found about each of them."""
+"""Examining many inputs in several processes, and what was found about each of them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from mmst_cli.checking.contents import Contents, Numbers
-from mmst_cli.checking.glance import Glance, glance
-from mmst_cli.checking.sets import CheckedSet
+from mmst_cli.checking.checked_sets import CheckedSet, DistinctContents, Numbers
+from mmst_cli.checking.examined_input import ExaminedInput, examine_input
 from mmst_cli.checking.work import do_parts, read_parts
 from mmst_cli.similarity.candidate_pairs import signature_of
 from mmst_cli.similarity.sketch import Sketch
+from mmst_cli.terminal import Progress
 
 PART = 64  # inputs a part
 _SCHEMA = pa.schema(
@@ -25,15 +25,15 @@ _SCHEMA = pa.schema(
         *[(name, pa.string()) for name in ("error", "remark", "kind")],
         *[(name, pa.float64()) for name in ("length", "width", "height", "level")],
         ("drafted", pa.bool_()),
-        *[(name, pa.binary()) for name in ("digest", "sketch", "print")],
+        *[(name, pa.binary()) for name in ("digest", "signature", "sketch")],
     ]
 )
-_SMALL = [name for name in _SCHEMA.names if name != "print"]
+_SMALL = [name for name in _SCHEMA.names if name != "sketch"]
 
 
 @dataclass(frozen=True)
-class Looks:
-    """What was found about the contents that were looked at; one entry each, in the same order."""
+class Examination:
+    """What was found about the contents that were examined; one entry each, in the same order."""
 
     content: Numbers
     """The content's number."""
@@ -47,14 +47,14 @@ class Looks:
     digest: list[bytes]
     """Empty where nothing could be read."""
     kind: list[str]
-    sketch: list[npt.NDArray[Any]]
-    prints: PrintFile
+    signature: list[npt.NDArray[Any]]
+    sketches: SketchFile
 
     def __len__(self) -> int:
         return len(self.content)
 
 
-class PrintFile:
+class SketchFile:
     """Sketchs in one file, read one by one: a thousand pages have thirty megabytes of them."""
 
     def __init__(self, path: Path, starts: Numbers) -> None:
@@ -69,32 +69,32 @@ class PrintFile:
             os.close(file)
 
 
-def look_at_contents(
+def examine_contents(
     sets: Sequence[CheckedSet],
-    contents: Contents,
+    contents: DistinctContents,
     chosen: Numbers,
     folder: Path,
     workers: int,
-    on_looked: Callable[[int], None],
-) -> Looks:
-    """Look at each chosen content once, in the first cell that holds it.
+    progress: Progress,
+) -> Examination:
+    """Examine each chosen content once, in the first cell that holds it.
 
     Args:
         sets: where the cells are.
         contents: which cell holds what.
-        chosen: numbers of the contents to look at, ascending.
+        chosen: numbers of the contents to examine, ascending.
         folder: where parts of the work are kept.
         workers: processes.
-        on_looked: told how many more were looked at.
+        progress: counts the contents.
     """
     parts = [chosen[first : first + PART] for first in range(0, len(chosen), PART)]
-    look = _Look(sets, contents.first)
-    paths = do_parts(folder, "looks", look, parts, workers, lambda number: on_looked(len(parts[number])))
-    return _gather(paths, chosen, folder / "prints.bin")
+    examine = _Examine(sets, contents.first)
+    paths = do_parts(folder, "inputs", examine, parts, workers, lambda number: progress.advance(len(parts[number])))
+    return _gather(paths, chosen, folder / "sketches.bin")
 
 
-class _Look:
-    """From numbers of contents to a table of what they look like."""
+class _Examine:
+    """From numbers of contents to a table of what is found about them."""
 
     def __init__(self, sets: Sequence[CheckedSet], first: Numbers) -> None:
         self.sets, self.first = sets, first
@@ -105,17 +105,17 @@ class _Look:
 
     def _row(self, number: int, column: int, row: int) -> dict[str, Any]:
         checked = self.sets[number]
-        seen: Glance = glance(checked.rows, checked.inputs[column], row)
+        seen: ExaminedInput = examine_input(checked.rows, checked.inputs[column], row)
         names = ("error", "remark", "length", "width", "height", "level", "drafted")
         values = {name: getattr(seen, name) for name in names}
-        if seen.print is None:
-            return {**values, "kind": "", "digest": b"", "sketch": b"", "print": b""}
-        kind, sketch = signature_of(seen.print)
-        stored = seen.print.to_bytes()
-        return {**values, "kind": kind, "digest": seen.print.digest, "sketch": sketch.tobytes(), "print": stored}
+        if seen.sketch is None:
+            return {**values, "kind": "", "digest": b"", "signature": b"", "sketch": b""}
+        kind, signature = signature_of(seen.sketch)
+        stored = {"signature": signature.tobytes(), "sketch": seen.sketch.to_bytes()}
+        return {**values, "kind": kind, "digest": seen.sketch.digest, **stored}
 
 
-def _gather(paths: Sequence[Path], chosen: Numbers, target: Path) -> Looks:
+def _gather(paths: Sequence[Path], chosen: Numbers, target: Path) -> Examination:
     """Read the parts one after another, putting the sketches into a file of their own."""
     columns: dict[str, list[Any]] = {name: [] for name in _SMALL}
     starts = [0]
@@ -124,23 +124,23 @@ def _gather(paths: Sequence[Path], chosen: Numbers, target: Path) -> Looks:
         for table in read_parts(paths):
             for name in _SMALL:
                 columns[name] += table[name].to_pylist()
-            for stored in table["print"].to_pylist():
+            for stored in table["sketch"].to_pylist():
                 file.write(stored)
                 starts.append(starts[-1] + len(stored))
     partial.replace(target)
-    sketches = [
+    signatures = [
         np.frombuffer(stored, dtype=np.uint64 if kind.endswith("text") else np.uint8)
-        for stored, kind in zip(columns["sketch"], columns["kind"], strict=True)
+        for stored, kind in zip(columns["signature"], columns["kind"], strict=True)
     ]
     numbers = {name: np.array(columns[name], dtype=np.float64) for name in ("length", "width", "height", "level")}
-    return Looks(
+    return Examination(
         content=chosen,
         error=columns["error"],
         remark=columns["remark"],
         drafted=np.array(columns["drafted"], dtype=bool),
         digest=columns["digest"],
         kind=columns["kind"],
-        sketch=sketches,
-        prints=PrintFile(target, np.array(starts)),
+        signature=signatures,
+        sketches=SketchFile(target, np.array(starts)),
         **numbers,
     )

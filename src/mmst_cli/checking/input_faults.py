@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from mmst_cli.checking.contents import Numbers
+from mmst_cli.checking.checked_sets import Numbers
+from mmst_cli.checking.examined_input import IS_TEXT, NAMES_MEDIUM
 from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
-from mmst_cli.checking.glance import IS_TEXT, NAMES_MEDIUM
 from mmst_cli.config.schema import Modality
 
 BLANK = 16.0  # difference of the darkest and the brightest pixel up to which a page shows nothing, 0 to 255
@@ -25,20 +25,20 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class _Column:
-    """The inputs of one column that were looked at."""
+    """The inputs of one column that were examined."""
 
     checked: Checked
     number: int
     column: int
     rows: Numbers
     """Rows of the set."""
-    looks: Numbers
-    """Their places among the looks."""
+    places: Numbers
+    """Their places in the examination."""
 
     @cached_property
     def broken(self) -> Mask:
         """Which of them can't be read."""
-        return np.array([bool(self.checked.looks.error[i]) for i in self.looks], dtype=bool)
+        return np.array([bool(self.checked.examined.error[i]) for i in self.places], dtype=bool)
 
     def find(
         self,
@@ -50,48 +50,48 @@ class _Column:
         worst: Numbers | None = None,
     ) -> Iterator[Finding]:
         """Yield the finding about the inputs that a mask marks, if there are any, the worst examples first."""
-        places = np.flatnonzero(mask)
-        if not len(places):
+        marked = np.flatnonzero(mask)
+        if not len(marked):
             return
-        order = places if worst is None else places[np.argsort(-worst[places], kind="stable")]
+        order = marked if worst is None else marked[np.argsort(-worst[marked], kind="stable")]
         set_name, name = self.checked.sets[self.number].name, self.checked.inputs(self.number)[self.column].name
         shown = [
-            self.checked.example((self.number, self.column, self.rows[i]), note=note(self.looks[i]))
+            self.checked.example((self.number, self.column, self.rows[i]), note=note(self.places[i]))
             for i in order[:EXAMPLES]
         ]
-        reasons = {int(self.rows[i]): f"{name}: {note(self.looks[i])}" for i in places}
-        text = sentence.format(count=counted(len(places), "input"))
-        yield Finding(kind, set_name, name, len(places), len(self.rows), text, advice, shown, reasons)
+        reasons = {int(self.rows[i]): f"{name}: {note(self.places[i])}" for i in marked}
+        text = sentence.format(count=counted(len(marked), "input"))
+        yield Finding(kind, set_name, name, len(marked), len(self.rows), text, advice, shown, reasons)
 
 
 def find_bad_inputs(checked: Checked) -> Iterator[Finding]:
     """Yield what is wrong with single inputs, column by column."""
     for number in range(len(checked.sets)):
         for column, declared in enumerate(checked.inputs(number)):
-            rows = checked.looked[number]
-            of = _Column(checked, number, column, rows, checked.looks_of(number, column)[rows])
+            rows = checked.examined_rows[number]
+            of = _Column(checked, number, column, rows, checked.examined_of(number, column)[rows])
             yield from _unreadable(of, declared.modality)
             yield from _empty(of)
             yield from _out_of_range(of, declared.modality)
 
 
 def _unreadable(of: _Column, modality: Modality) -> Iterator[Finding]:
-    looks = of.checked.looks
-    texts = np.array([looks.remark[i] == IS_TEXT for i in of.looks], dtype=bool)
-    names = np.array([looks.remark[i] == NAMES_MEDIUM for i in of.looks], dtype=bool)
+    examined = of.checked.examined
+    texts = np.array([examined.remark[i] == IS_TEXT for i in of.places], dtype=bool)
+    names = np.array([examined.remark[i] == NAMES_MEDIUM for i in of.places], dtype=bool)
     yield from of.find(
         "broken",
         of.broken & ~texts,
         "{count} can't be read.",
         "Replace the files or leave the rows out; on_bad_row: skip leaves them out while training.",
-        lambda i: looks.error[i],
+        lambda i: examined.error[i],
     )
     yield from of.find(
         "wrong-content",
         texts,
         f"{{count}} declared {modality} hold words.",
         "Two columns may be swapped in these rows. Mend or remove them.",
-        lambda i: looks.error[i],
+        lambda i: examined.error[i],
     )
     yield from of.find(
         "wrong-content",
@@ -103,9 +103,9 @@ def _unreadable(of: _Column, modality: Modality) -> Iterator[Finding]:
 
 
 def _empty(of: _Column) -> Iterator[Finding]:
-    looks = of.checked.looks
-    kinds = np.array([looks.kind[i] for i in of.looks])
-    level, length = looks.level[of.looks], looks.length[of.looks]
+    examined = of.checked.examined
+    kinds = np.array([examined.kind[i] for i in of.places])
+    level, length = examined.level[of.places], examined.length[of.places]
     read = ~of.broken
     yield from of.find(
         "empty",
@@ -119,32 +119,32 @@ def _empty(of: _Column) -> Iterator[Finding]:
         read & np.isin(kinds, ("image", "video")) & (level <= BLANK),
         "{count} show nothing: one colour from edge to edge.",
         "Nothing can be learnt from them. Remove the rows.",
-        lambda i: f"blank: its pixels differ by {looks.level[i]:.0f} of 255 at most",
+        lambda i: f"blank: its pixels differ by {examined.level[i]:.0f} of 255 at most",
     )
     yield from of.find(
         "silence",
         read & (kinds == "audio") & (level <= SILENT),
         "{count} are silent.",
         "Nothing can be learnt from them. Remove the rows.",
-        lambda i: f"silent: its peak is {looks.level[i]:.4f} of 1",
+        lambda i: f"silent: its peak is {examined.level[i]:.4f} of 1",
     )
 
 
 def _out_of_range(of: _Column, modality: Modality) -> Iterator[Finding]:
-    looks = of.checked.looks
+    examined = of.checked.examined
     read = ~of.broken
     if modality in (Modality.image, Modality.video):
-        width, height = looks.width[of.looks], looks.height[of.looks]
+        width, height = examined.width[of.places], examined.height[of.places]
         extreme = read & ((np.minimum(width, height) < TINY) | (width * height > HUGE))
         yield from of.find(
             "extreme",
             extreme,
             f"{{count}} are narrower than {TINY} pixels or larger than {HUGE // 10**6} megapixels.",
             "Scale them, or remove the rows if they aren't what they should be.",
-            lambda i: f"{looks.width[i]:.0f}x{looks.height[i]:.0f} pixels",
+            lambda i: f"{examined.width[i]:.0f}x{examined.height[i]:.0f} pixels",
             np.abs(np.log(np.maximum(1, width * height) / 1e6)),
         )
-    length = looks.length[of.looks]
+    length = examined.length[of.places]
     known = length[read & (length > 0)]
     if not len(known):
         return
@@ -157,7 +157,7 @@ def _out_of_range(of: _Column, modality: Modality) -> Iterator[Finding]:
         extreme,
         f"{{count}} are of a length far from the others, whose median is {middle}.",
         "Cut them, or remove the rows: in a batch all others wait for the longest.",
-        lambda i: f"{looks.length[i]:,.0f} {unit}" if modality in _WORDS else f"{looks.length[i]:,.2f} {unit}",
+        lambda i: f"{examined.length[i]:,.0f} {unit}" if modality in _WORDS else f"{examined.length[i]:,.2f} {unit}",
         np.nan_to_num(length),
     )
 

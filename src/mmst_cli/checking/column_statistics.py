@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmst_cli.checking.findings import Checked, Finding
-from mmst_cli.checking.tokens import quantiles
+from mmst_cli.checking.processed_inputs import quantiles
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.sources.tables import choose_indices
 
@@ -32,10 +32,10 @@ def describe(checked: Checked) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _inputs(checked: Checked, number: int, place: int) -> dict[str, Any]:
-    column, looks = checked.inputs(number)[place], checked.looks
+    column, examined = checked.inputs(number)[place], checked.examined
     contents = checked.contents.of[number, place]
-    rows = checked.looked[number]
-    looked = checked.looks_of(number, place)[rows]
+    rows = checked.examined_rows[number]
+    places = checked.examined_of(number, place)[rows]
     facts: dict[str, Any] = {
         "role": str(column.role),
         "modality": "+".join(column.modalities),
@@ -44,12 +44,12 @@ def _inputs(checked: Checked, number: int, place: int) -> dict[str, Any]:
         "looked_at": len(rows),
     }
     if column.modality in (Modality.image, Modality.video):
-        facts["width"] = quantiles(np.where(looks.width[looked] > 0, looks.width[looked], np.nan))
-        facts["height"] = quantiles(np.where(looks.height[looked] > 0, looks.height[looked], np.nan))
+        facts["width"] = quantiles(np.where(examined.width[places] > 0, examined.width[places], np.nan))
+        facts["height"] = quantiles(np.where(examined.height[places] > 0, examined.height[places], np.nan))
     if column.modality in (Modality.audio, Modality.video):
-        facts["seconds"] = quantiles(looks.length[looked])
+        facts["seconds"] = quantiles(examined.length[places])
     if column.modality in (Modality.text, Modality.message, Modality.mixed):
-        facts["characters"] = quantiles(looks.length[looked])
+        facts["characters"] = quantiles(examined.length[places])
     if column.modality is Modality.text:
         facts |= _texts(checked, number, place)
     return {name: value for name, value in facts.items() if value not in ({}, None)}

@@ -7,7 +7,7 @@ import pytest
 from media_samples import wav
 from PIL import Image
 
-from mmst_cli.checking.glance import glance
+from mmst_cli.checking.examined_input import examine_input
 from mmst_cli.rows.row_preparation import open_rows
 
 TEXT_AND_IMAGE = {"query": "anchor:text", "image": "positive:image"}
@@ -76,17 +76,17 @@ def opened(tmp_path):
     return run
 
 
-def test_a_glance_at_a_large_jpeg_knows_its_full_size(opened, tmp_path):
+def test_an_examined_large_jpeg_knows_its_full_size(opened, tmp_path):
     Image.effect_noise((1600, 2000), 60).convert("RGB").save(tmp_path / "a.jpg")
     rows = opened({"image": {"role": "positive", "modality": "image"}}, [{"image": "a.jpg"}])
-    seen = glance(rows, rows.columns[0], 0)
+    seen = examine_input(rows, rows.columns[0], 0)
     assert (seen.width, seen.height, seen.drafted, seen.error) == (1600, 2000, True, "")
     assert seen.level > 24
 
 
-def test_a_glance_says_why_and_not_where(opened):
+def test_an_error_says_why_and_not_where(opened):
     rows = opened({"image": {"role": "positive", "modality": "image"}}, [{"image": "missing.png"}])
-    assert glance(rows, rows.columns[0], 0).error.startswith("no such file: ")
+    assert examine_input(rows, rows.columns[0], 0).error.startswith("no such file: ")
 
 
 def test_inputs_of_several_parts_and_chats_are_looked_at_whole(opened, picture, tmp_path):
@@ -96,8 +96,8 @@ def test_inputs_of_several_parts_and_chats_are_looked_at_whole(opened, picture, 
     }
     said = [{"role": "user", "content": "find the page"}]
     rows = opened(columns, [{"ocr": "some words", "page": picture(0), "chat": said}])
-    chat, document = (glance(rows, column, 0) for column in rows.columns)
+    chat, document = (examine_input(rows, column, 0) for column in rows.columns)
     assert (document.length, chat.length) == (10, 13)
-    assert [part.modality for part in document.print.parts] == ["image", "text"]
+    assert [part.modality for part in document.sketch.parts] == ["image", "text"]
     broken = opened(columns, [{"ocr": "some words", "page": "missing.png", "chat": said}])
-    assert "no such file" in glance(broken, broken.columns[1], 0).error
+    assert "no such file" in examine_input(broken, broken.columns[1], 0).error

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mmst_cli.checking.contents import Numbers
-from mmst_cli.checking.findings import EXAMPLES, Checked, Example, Finding, counted
-from mmst_cli.checking.groups import row_groups
+from mmst_cli.checking.checked_sets import Numbers
+from mmst_cli.checking.findings import EXAMPLES, Checked, Example, Finding, counted, row_groups
 from mmst_cli.config.loss_stacks import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, Role
 

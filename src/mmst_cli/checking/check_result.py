@@ -1,19 +1,54 @@
-"""The folder of a check: parts of its work while it goes on, then what it found."""
+"""What came of a check, and the folder it is in: parts of the work while it goes on, then what was found."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from mmst_cli.checking.findings import Checked
-from mmst_cli.checking.page import write_page
-from mmst_cli.checking.result import PAGE, RESULT, CheckResult
-from mmst_cli.config.schema import Config
+from mmst_cli.checking.clean_rows import Cleaned
+from mmst_cli.checking.findings import Finding
 from mmst_cli.errors import RunError
 from mmst_cli.storage import write_json
 
+RESULT, PAGE = "check.json", "check.html"
 WORK, JOB = ".work", "job.json"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What was found."""
+
+    output: Path
+    """The folder with check.json and check.html."""
+    findings: list[Finding]
+    """In order of harm."""
+    columns: dict[str, dict[str, dict[str, Any]]]
+    """Dataset to column to what it holds."""
+    failed: list[str]
+    """Kinds that were found and count as a failure."""
+    cleaned: Cleaned | None
+    sample: int | None
+    """Rows of a dataset that were examined; None for all."""
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        cleaned = self.cleaned and {
+            "file": str(self.cleaned.path),
+            "kept": self.cleaned.kept,
+            "dropped": self.cleaned.dropped,
+            "reasons": str(self.cleaned.reasons),
+        }
+        return {
+            "sample": self.sample,
+            "failed": self.failed,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "datasets": self.columns,
+            "cleaned": cleaned,
+        }
 
 
 def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
@@ -61,8 +96,7 @@ def begin_output(output: Path, job: str, *, resume: bool) -> Path:
     return work
 
 
-def finish_output(result: CheckResult, config: Config, checked: Checked) -> None:
+def finish_output(result: CheckResult) -> None:
     """Write what was found, and remove the parts of the work."""
-    write_page(result.output / PAGE, result, config, checked)
     write_json(result.output / RESULT, result.to_dict())
     shutil.rmtree(result.output / WORK, ignore_errors=True)

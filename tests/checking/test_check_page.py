@@ -9,7 +9,7 @@ from in_browser import browser as browser
 from PIL import Image
 from report_samples import SCRIPT
 
-import mmst_cli.checking.page as page_module
+import mmst_cli.checking.check_page as page_module
 from mmst_cli.checking.check import CheckOptions, run_check
 from mmst_cli.config.rules import load_checked_config
 

@@ -1,4 +1,4 @@
-"""One input looked at: whether it can be read, how large it is, what is odd about it, and its sketch."""
+"""One input examined: whether it can be read, how large it is, what is odd about it, and its sketch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES_MEDIUM, IS_TEXT = "names a medium", "is a text"
 
 
 @dataclass(frozen=True)
-class Glance:
+class ExaminedInput:
     """What is found out about an input by reading it once."""
 
     error: str = ""
@@ -44,10 +44,10 @@ class Glance:
     """Of an image the difference of its darkest and brightest value, 0 to 255; of a sound its peak, 0 to 1."""
     drafted: bool = False
     """Whether an image was decoded at a smaller scale, so that its digest isn't that of all its pixels."""
-    print: Sketch | None = None
+    sketch: Sketch | None = None
 
 
-def glance(rows: RowSet, column: Column, row: int) -> Glance:
+def examine_input(rows: RowSet, column: Column, row: int) -> ExaminedInput:
     """Read what one row holds of a column and return what is found out about it; never raises for what it holds."""
     narrow = rows.narrow(column)
     stored = narrow.find(narrow.rows[row], column.origin)
@@ -57,45 +57,45 @@ def glance(rows: RowSet, column: Column, row: int) -> Glance:
             if cell is None:
                 raise DataError("there is no image here: the value is empty.")
             dpi = rows.reader.settings.dpi
-            return look_at_image(*read_small_image(rows.reader.locate(cell), LUMA, dpi=dpi))
-        return look_at(column.modality, narrow.read_column(column, stored))
+            return _examine_image(*read_small_image(rows.reader.locate(cell), LUMA, dpi=dpi))
+        return _examine_value(column.modality, narrow.read_column(column, stored))
     except DataError as error:
         said = str(error).removeprefix(f"{place(rows.key, stored.get(ROW), column.name)}: ")
-        return Glance(error=said, remark=IS_TEXT if _holds_text(column, stored) else "")
+        return ExaminedInput(error=said, remark=IS_TEXT if _holds_text(column, stored) else "")
     except Exception as error:  # a decoder may raise whatever it likes, and one input is one finding
-        return Glance(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return ExaminedInput(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def look_at_image(image: Any, size: tuple[int, int]) -> Glance:
+def _examine_image(image: Any, size: tuple[int, int]) -> ExaminedInput:
     """Return what is found out about an RGB image that has ``size`` in full."""
     values = image.getextrema()
-    return Glance(
+    return ExaminedInput(
         width=size[0],
         height=size[1],
         level=float(max(high - low for low, high in values)),
         drafted=image.size != size,
-        print=sketch_of(Modality.image, image, size=size),
+        sketch=sketch_of(Modality.image, image, size=size),
     )
 
 
-def look_at(modality: Modality, value: Any) -> Glance:
+def _examine_value(modality: Modality, value: Any) -> ExaminedInput:
     """Return what is found out about an input that was read."""
     made = sketch_of(modality, value)
     if modality is Modality.text:
         remark = NAMES_MEDIUM if _names_medium(value) else ""
-        return Glance(length=len(value) if value.strip() else 0, remark=remark, print=made)
+        return ExaminedInput(length=len(value) if value.strip() else 0, remark=remark, sketch=made)
     if modality is Modality.audio:
         array = value["array"]
         peak = float(np.abs(array).max()) if len(array) else 0.0
-        return Glance(length=len(array) / value["sampling_rate"], level=peak, print=made)
+        return ExaminedInput(length=len(array) / value["sampling_rate"], level=peak, sketch=made)
     if modality is Modality.video:
         frames = value["array"]
         rate = (value.get("video_metadata") or {}).get("fps") or 24.0
         spread = float(frames.max()) - float(frames.min())
         height, width = frames.shape[1:3]
-        return Glance(length=len(frames) / rate, width=width, height=height, level=spread, print=made)
+        return ExaminedInput(length=len(frames) / rate, width=width, height=height, level=spread, sketch=made)
     texts = [part for part in made.parts if part.modality == "text"]
-    return Glance(length=_characters(modality, value) if texts else math.nan, print=made)
+    return ExaminedInput(length=_characters(modality, value) if texts else math.nan, sketch=made)
 
 
 def _characters(modality: Modality, value: Any) -> float:

@@ -71,7 +71,7 @@ def write_clean(
 
     Args:
         config: the config.
-        checked: what was looked at.
+        checked: what was examined.
         findings: what was found.
         name: the dataset.
         kinds: kinds of findings whose rows are left out.
@@ -81,8 +81,8 @@ def write_clean(
     dropped = _dropped(checked, number, [one for one in findings if one.dataset == name and one.kind in kinds])
     section = replace(config.datasets[name], max_rows=None)
     rows = load_rows(name, section, int(config.training.get("seed", 42)))
-    looked_at = sorted(set(checked.source_rows(number).tolist()))
-    kept = [row for row in looked_at if row not in dropped]
+    examined = sorted(set(checked.source_rows(number).tolist()))
+    kept = [row for row in examined if row not in dropped]
     _write(rows.select(kept), checked, number, target)
     lines = [_line(row, kind, reason) for row, (kind, reason) in sorted(dropped.items())]
     write_text(reasons_path(target), "".join(lines))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmst_cli.checking.batches import _share_of_batches
+from mmst_cli.checking.false_negatives import _share_of_batches
 
 COLUMNS = {"query": "anchor:text", "image": "positive:image", "other": "negative:image", "third": "negative:image"}
 

@@ -1,65 +1,29 @@
-"""What `mmst check` says while it looks, and what it found in a page of a terminal."""
+"""What `mmst check` says while it goes on, and what it found in a page of a terminal."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich import progress as bars
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from mmst_cli.checking.contents import Numbers
+from mmst_cli.checking.check_result import PAGE, CheckResult
+from mmst_cli.checking.checked_sets import CheckedSet, Numbers
 from mmst_cli.checking.findings import Finding, Harm, counted
-from mmst_cli.checking.result import PAGE, CheckResult
-from mmst_cli.checking.sets import CheckedSet
 from mmst_cli.retrieval.data_card import columns_in_words
 from mmst_cli.terminal import Terminal
 
 STYLES = {Harm.serious: "bold red", Harm.warning: "yellow", Harm.note: "cyan"}
 SHOWN = 2  # examples of a finding
-LINE_EVERY = 10  # seconds between lines where nobody watches
 
 
-class Steps:
-    """Shows how far each step is: a bar for a person, a line now and then for a log."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self.terminal = terminal
-
-    @contextmanager
-    def counting(self, what: str, total: int | None) -> Iterator[Callable[..., None]]:
-        """Show a step; yields what is told how many more are done, and where it was unknown, of how many."""
-        columns = ("{task.description}", bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn())
-        bar = bars.Progress(
-            *columns, console=self.terminal.console, transient=True, disable=not self.terminal.is_interactive
-        )
-        task = bar.add_task(what, total=total)
-        begun = said = time.monotonic()
-        done = 0
-
-        def advance(count: int, of: int | None = None) -> None:
-            nonlocal done, said, total
-            done, total = done + count, of or total
-            bar.update(task, completed=done, total=total)
-            if not self.terminal.is_interactive and time.monotonic() - said >= LINE_EVERY:
-                said = time.monotonic()
-                self.terminal.say(f"{what}: {done:,} of {total or done:,}")
-
-        with bar:
-            yield advance
-        if done:
-            self.terminal.say(f"{what}: {done:,} in {time.monotonic() - begun:.1f} s")
-
-
-def say_what_is_looked_at(sets: Sequence[CheckedSet], looked: Sequence[Numbers], terminal: Terminal) -> None:
-    """Say which rows are looked at in full."""
-    for one, rows in zip(sets, looked, strict=True):
+def say_what_is_examined(sets: Sequence[CheckedSet], examined: Sequence[Numbers], terminal: Terminal) -> None:
+    """Say which rows are examined in full."""
+    for one, rows in zip(sets, examined, strict=True):
         of = f"all {len(rows):,} rows" if len(rows) == len(one.rows) else f"{len(rows):,} of {len(one.rows):,} rows"
         terminal.say(f"data: {one.name}: {of}: {columns_in_words(one.rows.columns)}")
 
@@ -102,8 +66,8 @@ def _describe(finding: Finding) -> Iterator[RenderableType]:
     yield heading
     yield Padding(Text(f"{finding.sentence} {finding.advice}"), (0, 0, 0, 2))
     for example in finding.examples[:SHOWN]:
-        places = " and ".join(str(place) for place in example.places)
-        line = Text(f"{places}: {example.note}" if example.note else places, style="dim", overflow="ellipsis")
+        names = " and ".join(map(str, example.names))
+        line = Text(f"{names}: {example.note}" if example.note else names, style="dim", overflow="ellipsis")
         line.no_wrap = True
         yield Padding(line, (0, 0, 0, 4))
 

@@ -69,7 +69,7 @@ def test_lists_of_positives_are_looked_at_entry_by_entry(tmp_path, rows, check, 
     assert result.columns["train"]["image"]["rows"] == 4
     broken = next(f for f in result.findings if f.kind == "broken")
     assert set(broken.rows) == {3}
-    assert broken.examples[0].places[0].row == 1  # of the file
+    assert broken.examples[0].names[0].row == 1  # of the file
 
 
 def test_media_embedded_in_parquet_stay_embedded_when_cleaned(tmp_path, page_rows, encoded, check):

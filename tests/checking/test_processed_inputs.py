@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmst_cli.checking.tokens import quantiles
+from mmst_cli.checking.processed_inputs import quantiles
 
 
 def finding(result, kind):
@@ -36,7 +36,7 @@ def test_texts_that_are_cut_are_counted_with_what_they_lose(short_model, check, 
     assert (found.count, found.of) == (2, 3)
     assert "are cut at 40 tokens" in found.sentence
     longest = found.examples[0]
-    assert longest.places[0].row == 2
+    assert longest.names[0].row == 2
     assert int(longest.note.split()[0]) > 60
 
 

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mmst_cli.checking.findings import Checked, Example, Finding, Place
-from mmst_cli.checking.result import CheckResult
-from mmst_cli.checking.summary import holds, verdict
+from mmst_cli.checking.check_result import CheckResult
+from mmst_cli.checking.check_summary import holds, verdict
+from mmst_cli.checking.findings import Checked, Example, Finding, NamedCell
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
 from mmst_cli.html.previews import Preview, Value, preview, shorten
@@ -24,8 +24,8 @@ FEWER = (6, 4, 2, 1, 0)  # examples of a finding: as many as the page has room f
 class ShownCell:
     """An input as the page shows it."""
 
-    place: Place
-    look: Preview
+    name: NamedCell
+    preview: Preview
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ShownExample:
 
 @dataclass(frozen=True)
 class ShownFinding:
-    """A finding with its examples looked at."""
+    """A finding with its examples as the page shows them."""
 
     finding: Finding
     examples: list[ShownExample]
@@ -67,10 +67,10 @@ def write_page(path: Path, result: CheckResult, config: Config, checked: Checked
 
 
 def _show(checked: Checked, example: Example) -> ShownExample:
-    looks = [preview(partial(_read, checked, *cell)) for cell in example.cells]
+    previews = [preview(partial(_read, checked, *cell)) for cell in example.cells]
     if example.note:  # which says why, where an input can't be shown
-        looks = [look if look.jpeg or look.text else Preview() for look in looks]
-    cells = [ShownCell(place, look) for place, look in zip(example.places, looks, strict=True)]
+        previews = [one if one.jpeg or one.text else Preview() for one in previews]
+    cells = [ShownCell(name, one) for name, one in zip(example.names, previews, strict=True)]
     return ShownExample(cells, shorten(example.note))
 
 
