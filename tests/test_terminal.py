@@ -58,12 +58,34 @@ def test_a_total_may_be_unknown_and_become_known(clock):
     ]
 
 
-def test_what_says_more_itself_gets_no_lines(clock):
+@pytest.mark.parametrize(("total", "words"), [(10, "encoding: 6 of 10 inputs"), (None, "encoding: 6 inputs")])
+def test_plain_lines_where_nobody_watches(total, words, monkeypatch):
+    monkeypatch.setattr(module, "LINE_EVERY", 0)
     terminal = terminal_of(interactive=False)
-    with terminal.progress("training", 10, lines=False) as progress:
-        clock.now += 100
-        progress.advance()
-    assert not terminal.console.file.getvalue()
+    with terminal.progress("encoding", total, done=2, unit="inputs") as progress:
+        progress.advance(4)
+    said = terminal.console.file.getvalue()
+    assert said.startswith(words)
+    assert ("time left" in said) == (total is not None)
+
+
+def test_plain_lines_are_seldom():
+    terminal = terminal_of(interactive=False)
+    with terminal.progress("encoding", 10) as progress:
+        for _ in range(10):
+            progress.advance(1)
+    assert terminal.console.file.getvalue() == ""
+
+
+@pytest.mark.parametrize(("total", "words"), [(10, "6/10"), (None, "6/?")])
+def test_a_bar_for_a_person(total, words):
+    terminal = terminal_of(interactive=True)
+    with terminal.progress("encoding [all]", total, done=2) as progress:
+        progress.advance(4)
+    said = terminal.console.file.getvalue()
+    assert words in said
+    assert "/s" in said
+    assert "encoding [all]" in said
 
 
 def test_a_person_sees_a_bar_and_no_lines(monkeypatch):

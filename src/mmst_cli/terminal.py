@@ -62,9 +62,7 @@ class Terminal:
         """Show on a terminal that something is going on, for as long as the context lasts."""
         return self.console.status(what) if self.is_interactive else nullcontext()
 
-    def progress(
-        self, label: str, total: int | None = None, *, done: int = 0, unit: str = "", lines: bool = True
-    ) -> Progress:
+    def progress(self, label: str, total: int | None = None, *, done: int = 0, unit: str = "") -> Progress:
         """Return what shows how far something is, for as long as its context lasts.
 
         Args:
@@ -72,9 +70,8 @@ class Terminal:
             total: how many there are to do; None if unknown.
             done: how many of them were done before; the rate doesn't count them.
             unit: what is counted, in the plural.
-            lines: say how far it is now and then where nobody watches; False where the caller says more itself.
         """
-        return Progress(self, label, total, done=done, unit=unit, lines=lines)
+        return Progress(self, label, total, done=done, unit=unit)
 
     def record(self, message: RenderableType) -> None:
         """Write to the log alone."""
@@ -97,26 +94,34 @@ class Terminal:
 class Progress:
     """How far something is: a bar for a person, a line every ten seconds for a log. See :meth:`Terminal.progress`."""
 
-    def __init__(self, terminal: Terminal, label: str, total: int | None, *, done: int, unit: str, lines: bool) -> None:
+    def __init__(self, terminal: Terminal, label: str, total: int | None, *, done: int, unit: str) -> None:
         self.terminal, self.label, self.total, self.done = terminal, label, total, done
-        self._first, self._unit, self._lines = done, f" {unit}" if unit else "", lines
+        self._first, self._unit = done, f" {unit}" if unit else ""
         self._started = self._said = time.monotonic()
         self._bar: bars.Progress | None = None
         self._task = bars.TaskID(0)
 
     def __enter__(self) -> Self:
-        self._started = self._said = time.monotonic()
-        if self.terminal.is_interactive:
-            columns = ("{task.description}", bars.BarColumn(), bars.MofNCompleteColumn(), "{task.fields[rate]}")
-            left = bars.TimeElapsedColumn() if self.total is None else bars.TimeRemainingColumn(compact=True)
-            console = self.terminal.console
-            self._bar = bars.Progress(*columns, left, "{task.fields[note]}", console=console, transient=True)
-            self._task = self._bar.add_task(self.label, total=self.total, completed=self.done, rate="", note="")
-            self._bar.start()
-        return self
+        return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def start(self) -> Self:
+        """Start the clock, and the bar where somebody watches."""
+        self._started = self._said = time.monotonic()
+        if self.terminal.is_interactive:
+            left = bars.TimeElapsedColumn() if self.total is None else bars.TimeRemainingColumn(compact=True)
+            # Text, whatever brackets it holds; the bar takes the room that the words leave.
+            label, rate, note = (
+                bars.TextColumn("{task." + name + "}", markup=False)
+                for name in ("description", "fields[rate]", "fields[note]")
+            )
+            columns = (label, bars.BarColumn(bar_width=None), bars.MofNCompleteColumn(), rate, left, note)
+            self._bar = bars.Progress(*columns, console=self.terminal.console, transient=True, expand=True)
+            self._task = self._bar.add_task(self.label, total=self.total, completed=self.done, rate="", note="")
+            self._bar.start()
+        return self
 
     def close(self) -> None:
         """Take the bar away."""
@@ -137,7 +142,7 @@ class Progress:
             fields: dict[str, Any] = {} if note is None else {"note": note}
             rate = f"{self.rate:,.1f}/s" if self.done > self._first else ""
             self._bar.update(self._task, completed=self.done, total=self.total, rate=rate, **fields)
-        elif self._lines and not self.terminal.is_interactive and time.monotonic() - self._said >= LINE_EVERY:
+        elif not self.terminal.is_interactive and time.monotonic() - self._said >= LINE_EVERY:
             self._said = time.monotonic()
             self.terminal.say(self._line())
 
@@ -145,7 +150,7 @@ class Progress:
         rate = self.rate
         if self.total is None:
             return f"{self.label}: {self.done:,}{self._unit}, {rate:,.1f}/s"
-        left = timedelta(seconds=round((self.total - self.done) / rate)) if rate else "unknown"
+        left = timedelta(seconds=round(max(0, self.total - self.done) / rate)) if rate else "unknown"
         return f"{self.label}: {self.done:,} of {self.total:,}{self._unit}, {rate:,.1f}/s, time left {left}"
 
     def summary(self) -> str:

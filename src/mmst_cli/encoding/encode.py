@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
@@ -16,7 +15,6 @@ from mmst_cli.encoding.encoder import Encoder, load_encoder
 from mmst_cli.encoding.items import Item, Source
 from mmst_cli.encoding.job import EncodeJob, fingerprint, media_settings, parse_pages
 from mmst_cli.encoding.manifest import write_manifest
-from mmst_cli.encoding.progress import Progress, show_progress
 from mmst_cli.encoding.shards import (
     RANGES,
     PartRecord,
@@ -29,7 +27,7 @@ from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning,
 from mmst_cli.encoding.table_inputs import TableOptions
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.reading import Reader
-from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.terminal import Progress, Terminal, quiet_libraries
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
 
@@ -107,7 +105,8 @@ def run_encode(
     config = ModelConfig(name_or_path=model, revision=revision, dtype=dtype)
     encoder = load_encoder(job, config, sources, found[1] if found else None)
     say_beginning(sources, kept, encoder, output, terminal)
-    progress = show_progress(terminal, count_inputs(sources), sum(record.items for record in kept))
+    done = sum(record.items for record in kept)
+    progress = terminal.progress("encoding", count_inputs(sources), done=done, unit="inputs")
     records = _write(encoder, items, kept, found, output, progress)
     result = EncodeResult(
         output,
@@ -137,14 +136,14 @@ def _write(
     kept: list[PartRecord],
     found: tuple[Path, Ranges] | None,
     output: Path,
-    progress: AbstractContextManager[Progress],
+    progress: Progress,
 ) -> list[PartRecord]:
     """Write the output folder and return the records of all its parts."""
     begin_output(output, asdict(encoder.job), kept)
     if found:  # whoever searches needs them for the queries
         save_ranges(output / RANGES, found[1])
-    with progress as shown:
-        records = kept + encoder.write_parts(items, output, len(kept), shown)
+    with progress:
+        records = kept + encoder.write_parts(items, output, len(kept), progress)
     write_manifest(output, encoder, records, found)
     return records
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmst_cli.config.schema import MineConfig, Role
-from mmst_cli.encoding.progress import show_progress
 from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.mining.embedding import ROWS_PER_PART, Embedder, embed_side, read_values
 from mmst_cli.mining.guard import NearDuplicates, same_kind
@@ -127,7 +126,7 @@ def embed_both(search: Search, terminal: Terminal) -> tuple[Side, Side]:
     """Return anchors and documents, embedded or read from where they were left."""
     embedder = Embedder(search.model, search.folder, search.mine.batch_size, search.precision, search.rows_per_part)
     alike = same_kind(search.anchor.modalities, search.positive.modalities)
-    with show_progress(terminal, 2 * len(search.rows), 0) as progress:
+    with terminal.progress("embedding", 2 * len(search.rows), unit="rows") as progress:
         documents = embed_side(embedder, search.rows, search.positive, "document", with_prints=True, progress=progress)
         anchors = embed_side(embedder, search.rows, search.anchor, "query", with_prints=alike, progress=progress)
     return anchors, documents

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmst_cli.config.schema import ModelConfig
-from mmst_cli.encoding.progress import show_progress
 from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
 from mmst_cli.mining.embedding import Embedder, embed_again
@@ -120,7 +119,8 @@ def _of_embedding(
     fit_media(second.embedding, [reader])
     rows = replace(search.rows, reader=reader)
     embedder = Embedder(second.embedding, search.folder, search.mine.batch_size, second.precision, search.rows_per_part)
-    with show_progress(terminal, len(anchors.first_row) + len(documents.first_row), 0) as progress:
+    count = len(anchors.first_row) + len(documents.first_row)
+    with terminal.progress("embedding again", count, unit="inputs") as progress:
         of_documents = embed_again(embedder, rows, search.positive, "document", documents.first_row, progress)
         of_anchors = embed_again(embedder, rows, search.anchor, "query", anchors.first_row, progress)
     there = places >= 0
@@ -141,7 +141,7 @@ def _of_cross(
 ) -> tuple[FloatArray, FloatArray]:
     ask = _Asker(second, search, anchors, documents)
     scores = np.full(places.shape, -np.inf, dtype=np.float32)
-    with show_progress(terminal, len(places), 0) as progress:
+    with terminal.progress("scoring again", len(places), unit="anchors") as progress:
         for start in range(0, len(places), ANCHORS_PER_PART):
             some = slice(start, start + ANCHORS_PER_PART)
             there = places[some] >= 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import xxhash
-from rich.progress import track
 
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
@@ -73,10 +72,14 @@ def drop_bad_rows(rows: RowSet, bad_rows: BadRows) -> RowSet:
     return rows if len(whole) == len(rows) else replace(rows, rows=rows.rows.select(whole))
 
 
-def _watched(rows: RowSet, terminal: Terminal | None) -> Iterable[Any]:
-    if terminal is None or not terminal.is_interactive:
-        return rows.rows
-    return track(rows.rows, f"reading {rows.key}", len(rows), console=terminal.console, transient=True)
+def _watched(rows: RowSet, terminal: Terminal | None) -> Iterator[Any]:
+    if terminal is None:
+        yield from rows.rows
+        return
+    with terminal.progress(f"reading {rows.key}", len(rows), unit="rows") as progress:
+        for row in rows.rows:
+            yield row
+            progress.advance()
 
 
 def _look(rows: RowSet, seed: int) -> Iterator[BadRow]:

@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import TrainerCallback
 
 from mmst_cli.runs import RunFolder, mark_whole
-from mmst_cli.terminal import Terminal
+from mmst_cli.terminal import Progress, Terminal
 from mmst_cli.training.loss import MatryoshkaMeter
 
 if TYPE_CHECKING:
@@ -33,18 +32,13 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         self.logged_at, self.logged_step = time.perf_counter(), state.global_step
         self.trainer.data_seconds = 0.0
         if self.terminal.is_interactive and not args.disable_tqdm:
-            columns = (
-                *("{task.description}", BarColumn(bar_width=None), MofNCompleteColumn()),
-                *(TimeRemainingColumn(compact=True), TextColumn("{task.fields[loss]}")),
-            )
-            self.progress = Progress(*columns, console=self.terminal.console, expand=True, transient=True)
-            self.task = self.progress.add_task("training", total=state.max_steps, completed=state.global_step, loss="")
-            self.progress.start()
+            progress = self.terminal.progress("training", state.max_steps, done=state.global_step, unit="steps")
+            self.progress = progress.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Move the bar."""
         if self.progress:
-            self.progress.update(self.task, completed=state.global_step)
+            self.progress.advance(state.global_step - self.progress.done)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Write a line of metrics, and show it."""
@@ -74,7 +68,7 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         whole = f"{line}  {speed}  {left} left"
         if self.progress:
             ends = f" ({_ends(per_dim)})" if per_dim else ""
-            self.progress.update(self.task, loss=f"loss {record['loss']:.3f}{ends}  {speed}")
+            self.progress.advance(0, note=f"loss {record['loss']:.3f}{ends}  {speed}")
             self.terminal.record(whole)
         else:
             self.terminal.say(whole)
@@ -100,7 +94,7 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
     def close(self) -> None:
         """Take the bar away, also after an interruption."""
         if self.progress:
-            self.progress.stop()
+            self.progress.close()
             self.progress = None
 
 
