@@ -83,9 +83,11 @@ def _make_builder(name: str, arguments: dict[str, Any], reading: dict[str, Any])
     from datasets import load_dataset_builder
 
     from mmst_cli.sources.archives import leave_undecoded
+    from mmst_cli.sources.arrow_types import know_types
     from mmst_cli.sources.text_tables import keep_texts
 
-    return keep_texts(leave_undecoded(load_dataset_builder(name, **arguments)), **reading)
+    builder = leave_undecoded(load_dataset_builder(name, **arguments))
+    return know_types(keep_texts(builder, **reading), (*reading["texts"], *reading["labels"]))
 
 
 @contextmanager

@@ -114,36 +114,19 @@ def _simplify(at: str, table: pyarrow.Table) -> pyarrow.Table:
     Raises:
         DataError: two columns of one name, or a type that it has nothing for.
     """
-    import pyarrow
-    from datasets import Features
+    from mmst_cli.sources.arrow_types import cast_column, known_type
 
     names = table.column_names
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise DataError(f"{at}.sql: two columns are called {twice}. Name one of them with `as`.")
     for index, field in enumerate(table.schema):
-        table = table.set_column(index, field.name, _simplify_column(table.column(index)))
-        try:
-            Features.from_arrow_schema(pyarrow.schema([table.schema.field(index)]))
-        except (ValueError, TypeError) as error:
+        if (kind := known_type(field.type)) is None:
             raise DataError(
                 f"{at}.sql: column {field.name} is of type {field.type}, which a dataset can't hold. Convert it in the"
                 f" query, such as {field.name}::varchar."
-            ) from error
+            )
+        table = table.set_column(index, field.name, cast_column(table.column(index), kind))
     return table.replace_schema_metadata(None)
-
-
-def _simplify_column(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
-    import pyarrow
-
-    kind = column.type
-    if pyarrow.types.is_dictionary(kind):
-        return column.cast(kind.value_type)
-    if not pyarrow.types.is_decimal(kind):
-        return column
-    try:
-        return column.cast(pyarrow.int64() if kind.scale == 0 else pyarrow.float64())
-    except pyarrow.ArrowInvalid:  # above what 64 bits hold
-        return column.cast(pyarrow.float64())
 
 
 def _first_sentence(error: BaseException) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +21,7 @@ from datasets.builder import Key
 from datasets.packaged_modules.csv.csv import Csv, CsvConfig
 from datasets.packaged_modules.json.json import Json
 
+from mmst_cli.sources.arrow_types import common_type
 from mmst_cli.sources.text_rows import json_rows, separated_values
 
 CHUNK = 5000  # rows that become one batch
@@ -68,9 +71,17 @@ class TextTable(ArrowBasedBuilder):  # type: ignore[misc]
         return splits
 
     def _read(self, file: str, name: str) -> Rows:
-        if self.config.delimiter:
-            return separated_values(file, self.config.delimiter, name)
-        return json_rows(file, name)
+        """Yield the rows of a file.
+
+        Raises:
+            ValueError: it can't be read to its end; the message names it.
+        """
+        try:
+            yield from (
+                separated_values(file, self.config.delimiter, name) if self.config.delimiter else json_rows(file, name)
+            )
+        except (ValueError, EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{PurePath(name).name}: {error}") from error
 
     def _infer_numbers(self, rows: Rows) -> dict[str, pa.DataType]:
         """Return the types of columns of separated values: whole numbers, numbers or text."""
@@ -141,15 +152,10 @@ def _infer_json(rows: Rows) -> dict[str, pa.DataType]:
                 continue
             try:
                 found = pa.array([row.get(column) for row in chunk]).type
-                types[column] = _common_type(before, found)
+                types[column] = common_type(before, found)
             except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
                 types[column] = pa.json_()
     return {column: pa.string() if pa.types.is_null(kind) else kind for column, kind in types.items()}
-
-
-def _common_type(before: pa.DataType, found: pa.DataType) -> pa.DataType:
-    schemas = [pa.schema([("value", kind)]) for kind in (before, found)]
-    return pa.unify_schemas(schemas, promote_options="permissive").field("value").type
 
 
 def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
