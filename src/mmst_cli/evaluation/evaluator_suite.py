@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.rules_evaluators import MEAN
@@ -101,21 +100,21 @@ class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
 
 @contextmanager
 def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[None]:
-    """Show how far an evaluation is, on a terminal; say what it took in the end, everywhere."""
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
-    bar = Progress(*columns, console=terminal.console, transient=True, disable=not terminal.is_interactive)
+    """Show how far an evaluation is; say what it took in the end."""
+    shown = ExitStack()
 
     def follow(name: str, evaluator: Evaluator) -> None:
-        if isinstance(evaluator, MatryoshkaRetrievalEvaluator):
-            task = bar.add_task(f"evaluating {name} {when}", total=evaluator.inputs)
-            evaluator.on_encoded = lambda count: bar.advance(task, count)
-        else:
-            bar.add_task(f"evaluating {name} {when}", total=None)
+        shown.close()  # the one before is done
+        retrieval = evaluator if isinstance(evaluator, MatryoshkaRetrievalEvaluator) else None
+        inputs = retrieval.inputs if retrieval else None
+        progress = shown.enter_context(terminal.progress(f"evaluating {name} {when}", inputs, unit="inputs"))
+        if retrieval:
+            retrieval.on_encoded = progress.advance
 
     begun = time.perf_counter()
     suite.before_evaluator = follow
     try:
-        with bar:
+        with shown:
             yield
     finally:
         suite.before_evaluator = None
