@@ -94,6 +94,10 @@ def test_tags_in_any_encoding_are_no_fault(write_sound, tone):
     content = write_sound("a.wav").read_bytes()
     tag = b"LIST" + (20).to_bytes(4, "little") + b"INFOIART" + (8).to_bytes(4, "little") + b"M\xf6tley\0\0"
     assert numpy.array_equal(read_audio(content + tag, WHOLE)["array"], read_audio(content, WHOLE)["array"])
+    long = b"LIST" + (100_000).to_bytes(4, "little") + bytes(100_000)  # more than is looked at to tell the format
+    assert numpy.array_equal(
+        read_audio(content[:12] + long + content[12:], WHOLE)["array"], read_audio(content, WHOLE)["array"]
+    )
 
 
 def test_every_array_form_is_the_same_sound(tone):

@@ -177,7 +177,7 @@ def test_only_the_wanted_frames_are_decoded(monkeypatch, write_clip):
     decoded = []
     convert = av.VideoFrame.to_ndarray
     monkeypatch.setattr(
-        video_decoding, "_upright", lambda frame: decoded.append(frame.pts) or convert(frame, format="rgb24")
+        video_decoding, "_upright", lambda frame, **_: decoded.append(frame.pts) or convert(frame, format="rgb24")
     )
     read_video(path, MediaConfig(max_frames=3))
     assert len(set(decoded)) == 3

@@ -13,7 +13,7 @@ from mmst_cli.media.content import ending_of, head_of, name_of, reason, stream_o
 
 EXTRAS = {"audio": "av", "video": "av", "pdf": "pypdfium2"}  # what each brings; the wheels need nothing from the system
 PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"<SMIL")
-WAV_PROBE = 65536  # bytes that FFmpeg looks at; it would decode a wav file of 5 MB to tell whether it is DTS inside
+WAV_PROBE = 4096  # bytes of sound that FFmpeg looks at; else 5 MB, to tell whether a wav file hides DTS
 
 
 @contextmanager

@@ -23,7 +23,7 @@ HEAD, TAIL = 16, 64  # bytes of a file that tell its format, and whether it is w
 
 _PLACE = re.compile(r"^\[Errno -?\d+\] |: '[^']*'$")  # PyAV's: a number, and the file once more
 
-# By hand: puremagic takes 0.5 ms a file, several hundred times as long, knows no mp3 without a tag, calls one with a tag
+# By hand: puremagic takes 0.5 ms a file, some hundred times as long, knows no mp3 without a tag, calls one with a tag
 # `.koz` and zeros `.xxx`, and never looks at the end of a file.
 _BEGINNINGS = {
     b"\x89PNG": ".png",

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,18 @@ def open_clip(content: Path | bytes, settings: MediaConfig) -> Iterator[Clip]:
         stamps, keys, seconds = _find_frames(container, stream, settings.max_seconds)
         if not stamps:
             raise DataError("a video of 0 frames.")
+        import av  # is there, or the stream would not be open
+
+        in_rgb = partial(_upright, reformatter=av.video.reformatter.VideoReformatter())
         first = next(_decode(container, stream, stamps, keys, [0]), None)
         if first is None:
             raise DataError("a video of which no frame can be decoded.")
-        upright = _upright(first)
+        upright = in_rgb(first)
         aspect = float(stream.sample_aspect_ratio or 1)
         yield Clip(
             *_place_in_time(stream, stamps, seconds),
             *square_pixels(upright.shape[1], upright.shape[0], 1 / aspect if first.rotation % 180 else aspect),
-            lambda numbers: map(_upright, _decode(container, stream, stamps, keys, numbers)),
+            lambda numbers: map(in_rgb, _decode(container, stream, stamps, keys, numbers)),
         )
 
 
@@ -156,8 +160,10 @@ def _frames_up_to(container: Any, stream: Any, stamp: int, keys: list[int]) -> I
     return iter(())
 
 
-def _upright(frame: Any) -> Frame:
-    return numpy.ascontiguousarray(numpy.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90))
+def _upright(frame: Any, reformatter: Any) -> Frame:
+    """Return the pixels of a frame; sharing the reformatter saves half of the time, as does not starting threads."""
+    pixels = reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+    return numpy.ascontiguousarray(numpy.rot90(pixels, frame.rotation // 90))
 
 
 @contextmanager
