@@ -1,40 +1,28 @@
-"""Media that the tests write themselves, and the decoders that they are read with."""
+"""Media that the tests write themselves."""
 
 from __future__ import annotations
 
 import functools
+from fractions import Fraction
 
 import numpy
 import pytest
 
-from mmst_cli.media import backend
-
 RATE = 16000
 
 
-@pytest.fixture(params=backend.DECODERS)
-def decoder(request, monkeypatch):
-    """Each decoder that loads here, one after the other."""
-    if request.param == "torchcodec" and (fault := backend.torchcodec_fault()):
-        pytest.skip(fault)
-    monkeypatch.setenv(backend.VARIABLE, request.param)
-    backend.find_decoder.cache_clear()
-    yield request.param
-    backend.find_decoder.cache_clear()
-
-
 @pytest.fixture
-def use_decoder(monkeypatch):
-    """Switch to a decoder, or skip the test where it doesn't load."""
-
-    def use(name):
-        if name == "torchcodec" and (fault := backend.torchcodec_fault()):
-            pytest.skip(fault)
-        monkeypatch.setenv(backend.VARIABLE, name)
-        backend.find_decoder.cache_clear()
-
-    yield use
-    backend.find_decoder.cache_clear()
+def torchcodec():
+    """Torchcodec's decoders, another opinion on what a file holds; skips where FFmpeg's libraries are missing."""
+    decoders = pytest.importorskip("torchcodec.decoders")
+    try:
+        decoders.AudioDecoder(b"")
+    except ValueError:  # it was asked to decode nothing, and could say so
+        return decoders
+    except (ImportError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "libtorchcodec" not in str(error):
+            return decoders
+        pytest.skip(f"torchcodec does not load: {error}")
 
 
 def make_tone(seconds=1.0, rate=RATE):
@@ -96,7 +84,7 @@ CODECS = {".mp4": "libx264", ".webm": "libvpx-vp9", ".mkv": "libx264", ".mov": "
 def write_clip(tmp_path):
     """Write frames to a file whose format its name says, and return the path."""
 
-    def write(name, frames=None, fps=10, rotation=0, gop=5):
+    def write(name, frames=None, fps=10, rotation=0, gop=5, aspect=None, moments=None):
         import av
 
         frames = draw_frames() if frames is None else frames
@@ -105,11 +93,16 @@ def write_clip(tmp_path):
             stream = container.add_stream(CODECS[path.suffix], rate=fps)
             stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
             stream.gop_size = gop
+            if aspect:
+                stream.codec_context.sample_aspect_ratio = aspect
             if rotation:
                 stream.set_display_rotation(rotation)
-            for frame in frames:
-                for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
-                    container.mux(packet)
+            for number, frame in enumerate(frames):
+                shown = av.VideoFrame.from_ndarray(frame, format="rgb24")
+                if moments:  # in ms
+                    stream.codec_context.time_base = shown.time_base = Fraction(1, 1000)
+                    shown.pts = moments[number]
+                container.mux(stream.encode(shown))
             for packet in stream.encode(None):
                 container.mux(packet)
         return path

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmst_cli.config.schema import MediaConfig, Modality
 from mmst_cli.errors import DataError
-from mmst_cli.media import fetching
+from mmst_cli.media import content
 from mmst_cli.media.reading import Reader
 
 
@@ -57,6 +57,16 @@ def test_settings_reach_every_modality(folder, write_pdf, write_sound):
     assert (len(mixed["audio"]["array"]), mixed["audio"]["sampling_rate"]) == (4000, 8000)
     assert mixed["video"]["array"].shape == (1, 6, 8, 3)
     assert list(mixed) == ["image", "audio", "video"]
+
+
+def test_a_clip_too_short_for_the_model_shows_its_last_frame_on(reader, folder):
+    Image.new("RGB", (8, 6), "blue").save(folder / "b.png")
+    assert len(reader.read(Modality.video, ["a.png"])["array"]) == 1
+    reader.least_frames = 4
+    clip = reader.read(Modality.video, ["a.png", "b.png"])
+    assert clip["array"][:, 0, 0].tolist() == [[255, 0, 0], *[[0, 0, 255]] * 3]
+    assert clip["video_metadata"] == {"fps": 24.0, "total_num_frames": 4, "frames_indices": [0, 1, 2, 3]}
+    assert len(reader.read(Modality.video, ["a.png"] * 5)["array"]) == 5
 
 
 @pytest.mark.parametrize(
@@ -113,6 +123,6 @@ def test_addresses_are_fetched_once_where_allowed(folder, server, monkeypatch, t
     with pytest.raises(DataError, match=rf"{address}/none.png can't be fetched: HTTP Error 404"):
         reader.read(Modality.image, f"{address}/none.png")
     (folder / "large.png").write_bytes(bytes(101))
-    monkeypatch.setattr(fetching, "MAX_DOWNLOAD", 100)
+    monkeypatch.setattr(content, "MAX_DOWNLOAD", 100)
     with pytest.raises(DataError, match=r"large.png is over"):
         reader.read(Modality.image, f"{address}/large.png")

@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from mmst_cli.config.schema import MediaConfig, ModelConfig
+from mmst_cli.config.schema import MediaConfig, Modality, ModelConfig
 from mmst_cli.errors import ModelError
-from mmst_cli.model.frames import check_video_bounds, see_clip, take_frames_as_given
+from mmst_cli.media.reading import Reader
+from mmst_cli.model.frames import check_video_bounds, least_frames, see_clip, take_frames_as_given
 from mmst_cli.model.load import load_model
+from mmst_cli.model.media import fit_media
 
 
 def load(path):
@@ -30,8 +32,17 @@ def test_every_frame_is_seen_and_the_saved_model_sees_it_too(model, tmp_path):
     assert (saved.encode([{"video": clip}]) == model.encode([{"video": clip}])).all()
 
 
+def test_a_clip_of_one_frame_is_shown_for_as_long_as_the_model_looks(model, tmp_path):
+    reader = Reader(MediaConfig(), tmp_path)
+    fit_media(model, [reader])
+    clip = reader.read(Modality.video, np.zeros((1, 32, 32, 3), dtype=np.uint8))
+    assert len(clip["array"]) == 2
+    assert len(model.encode([{"video": clip}])) == 1
+
+
 def test_a_model_without_video_stays_as_it_is():
     model = load("builtin:tiny-text")
+    assert least_frames(model) == 1
     take_frames_as_given(model)
     check_video_bounds(model, MediaConfig(fps=4.0, max_frames=8, max_pixels=4096))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mmst_cli.checking.findings import Checked, Finding
 from mmst_cli.config.schema import Config, Layout, Modality
 from mmst_cli.errors import ConfigError
-from mmst_cli.media.fetching import URL_SCHEMES
+from mmst_cli.media.content import URL_SCHEMES
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.columns import ROW, named_file
 from mmst_cli.sources.tables import leave_undecoded, load_rows

@@ -10,7 +10,6 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.encoding.encoder import Encoder
 from mmst_cli.encoding.items import Source
 from mmst_cli.encoding.shards import ERRORS, PartRecord
-from mmst_cli.media.backend import decoder_sentence
 from mmst_cli.model.media import random_crop_warning
 from mmst_cli.terminal import Terminal
 
@@ -42,11 +41,11 @@ def count_inputs(sources: list[Source]) -> int | None:
 def say_beginning(
     sources: list[Source], kept: list[PartRecord], encoder: Encoder, output: Path, terminal: Terminal
 ) -> None:
-    """Say what is left out, what is kept, what decodes, and what is going to be done."""
+    """Say what is left out, what is kept, and what is going to be done."""
     for source in sources:
         if source.skipped:
             terminal.say(_skipped(source))
-    _say_decoder(sources, encoder, terminal)
+    _warn_of_crops(sources, encoder, terminal)
     done = sum(record.items for record in kept)
     if done:
         terminal.say(f"Keeping {len(kept)} whole parts of {output}, which cover {done:,} inputs.")
@@ -65,10 +64,8 @@ def _skipped(source: Source) -> str:
     return sentence
 
 
-def _say_decoder(sources: list[Source], encoder: Encoder, terminal: Terminal) -> None:
+def _warn_of_crops(sources: list[Source], encoder: Encoder, terminal: Terminal) -> None:
     taken = {part for source in sources for kind in source.kinds if encoder.takes(kind) for part in kind}
-    if taken & {Modality.audio, Modality.video}:
-        terminal.say(decoder_sentence())
     if Modality.audio in taken and (
         warning := random_crop_warning(encoder.model, sources[0].reader.settings, "--max-seconds")
     ):

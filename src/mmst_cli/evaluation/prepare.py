@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Config, Layout, Modality
 from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite, build_evaluator
-from mmst_cli.media.backend import decoder_sentence
 from mmst_cli.model.fit import check_fit
 from mmst_cli.model.freezing import freeze
 from mmst_cli.model.load import check_loadable, load_model, model_label
@@ -60,7 +58,6 @@ def prepare(config: Config, terminal: Terminal, datasets: list[str], bad_rows: B
     for key, data in rows.items():
         for note in data.notes if isinstance(data, RetrievalSet) else ():
             terminal.say(f"data: {key}: {note}")
-    _say_decoder(rows, terminal)
     model, attention = load_model(config.model, device, precision, seed=seed)
     set_prompts(model, config.prompts)
     fit_media(model, [reader for data in rows.values() for reader in readers_of(data)])
@@ -88,11 +85,6 @@ def _prepare_data(config: Config, key: str, seed: int, bad_rows: BadRows) -> Row
     # A batch of a training set can do without a row. Evaluators and mining take all rows there are.
     drop = section.mine is not None or any(evaluator.dataset == key for evaluator in config.evaluators.values())
     return prepare_rows(key, section, seed, config.media, bad_rows, drop=drop)
-
-
-def _say_decoder(rows: Mapping[str, Rows], terminal: Terminal) -> None:
-    if held_modalities(rows.values()) & {Modality.audio, Modality.video} and (sentence := decoder_sentence()):
-        terminal.say(f"media: {sentence}")
 
 
 def _say_model(config: Config, model: SentenceTransformer, terminal: Terminal) -> None:

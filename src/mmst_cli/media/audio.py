@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy
 
 from mmst_cli.config.schema import MediaConfig
 from mmst_cli.errors import DataError
-from mmst_cli.media.audio_decoding import Sound, decode_sound
 from mmst_cli.media.bounds import MAX_SECONDS, check_seconds
+from mmst_cli.media.container import open_stream
 from mmst_cli.media.content import find_content, name_of
+
+
+class Sound(NamedTuple):
+    """A decoded sound."""
+
+    samples: numpy.ndarray[Any, Any]
+    """float32 of shape (samples,)."""
+    rate: int
+    """Samples a second."""
 
 
 def read_audio(source: Any, settings: MediaConfig, sampling_rate: int | None = None) -> dict[str, Any]:
@@ -21,8 +31,9 @@ def read_audio(source: Any, settings: MediaConfig, sampling_rate: int | None = N
     numbers become, is taken for 16 bits. Silence is a sound.
 
     Args:
-        source: a path, bytes, ``{"bytes", "path"}``, ``{"array", "sampling_rate"}``, torchcodec's AudioDecoder or
-            anything else with ``get_all_samples``. Of an array of two dimensions the shorter one is the channels.
+        source: a path, bytes, ``{"bytes", "path"}``, ``{"array", "sampling_rate"}``, an AudioDecoder of torchcodec, as
+            datasets hands it over, or anything else with ``get_all_samples``. Of an array of two dimensions the shorter
+            one is the channels.
         settings: ``max_seconds`` is read from the beginning; without it sounds of over ``MAX_SECONDS`` are refused.
         sampling_rate: rate to resample to, in Hz, by scipy's polyphase filter; the sound's own if left out.
 
@@ -31,7 +42,7 @@ def read_audio(source: Any, settings: MediaConfig, sampling_rate: int | None = N
     """
     content = find_content(source)
     if content is not None:
-        sound, name = decode_sound(content, settings.max_seconds), name_of(content)
+        sound, name = _decode(content, settings.max_seconds), name_of(content)
     else:
         sound, name = _from_values(source, settings.max_seconds), ""
     if not len(sound.samples):
@@ -50,6 +61,43 @@ def resample(samples: numpy.ndarray[Any, Any], rate: int, target: int) -> numpy.
 
     common = math.gcd(rate, target)
     return numpy.asarray(resample_poly(samples, target // common, rate // common), dtype=numpy.float32)
+
+
+def _decode(content: Path | bytes, max_seconds: float | None) -> Sound:
+    with open_stream(content, "audio") as (container, stream):
+        import av  # is there, or the stream would not be open
+
+        if max_seconds is None:
+            check_seconds(_expected_seconds(container, stream))
+        # Only the sample format is changed here, not the rate nor the channels.
+        to_planes = av.AudioResampler(format="fltp")
+        blocks: list[Any] = []
+        count, rate = 0, stream.rate
+        for frame in container.decode(stream):
+            rate = frame.sample_rate
+            for floats in to_planes.resample(frame):
+                blocks.append(floats.to_ndarray().mean(axis=0))
+                count += blocks[-1].shape[0]
+            if max_seconds is not None and count >= max_seconds * rate:
+                break
+            if max_seconds is None:
+                check_seconds(count / rate)
+    samples = numpy.concatenate(blocks).astype(numpy.float32) if blocks else numpy.zeros(0, dtype=numpy.float32)
+    return Sound(samples if max_seconds is None else samples[: round(max_seconds * rate)], rate)
+
+
+def _expected_seconds(container: Any, stream: Any) -> float:
+    """Return the length by the header, but no more than the bytes are enough for.
+
+    What was written to a pipe has a placeholder of hours in its header, for its length wasn't known then.
+    """
+    import av
+
+    seconds = (container.duration or 0) / av.time_base
+    codec = stream.codec_context
+    if codec.bit_rate and codec.name.startswith(("pcm_", "adpcm_")):
+        return float(min(seconds, container.size * 8 / codec.bit_rate))
+    return float(seconds)
 
 
 def _from_values(source: Any, max_seconds: float | None) -> Sound:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.errors import DataError
-from mmst_cli.media.backend import require
 from mmst_cli.media.bounds import check_size
+from mmst_cli.media.container import require
 from mmst_cli.media.content import find_content, reason
 
 if TYPE_CHECKING:

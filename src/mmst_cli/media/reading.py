@@ -10,8 +10,8 @@ from typing import Any
 from mmst_cli.config.schema import MediaConfig, Modality
 from mmst_cli.errors import DataError, did_you_mean
 from mmst_cli.media.audio import read_audio
-from mmst_cli.media.content import show
-from mmst_cli.media.fetching import URL_SCHEMES, fetch
+from mmst_cli.media.content import URL_SCHEMES, fetch, show
+from mmst_cli.media.frame_choice import show_on
 from mmst_cli.media.image import read_image
 from mmst_cli.media.message import PARTS, read_message
 from mmst_cli.media.video import read_video
@@ -37,6 +37,8 @@ class Reader:
         self.folder = folder
         self.allow_urls = allow_urls
         self.sampling_rate = sampling_rate
+        self.least_frames = 1
+        """Frames of a clip that the model takes at a time; of a shorter clip the last one is shown on."""
 
     def read(self, modality: Modality, value: Any) -> Any:
         """Return ``value`` as sentence-transformers takes it.
@@ -59,7 +61,7 @@ class Reader:
             case Modality.audio:
                 return read_audio(self.locate(value), self.settings, self.sampling_rate)
             case Modality.video:
-                return read_video(self.locate(value), self.settings)
+                return show_on(read_video(self.locate(value), self.settings), self.least_frames)
             case Modality.message:
                 return read_message(value, self.read_part)
             case Modality.mixed:

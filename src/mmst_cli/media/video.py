@@ -12,13 +12,14 @@ from PIL import Image
 
 from mmst_cli.config.schema import MediaConfig
 from mmst_cli.errors import DataError
-from mmst_cli.media.animation import is_animation, open_animation
+from mmst_cli.media.bounds import MAX_FRAMES
 from mmst_cli.media.content import find_content, show
-from mmst_cli.media.frames import Clip, Frame, even_times, take_frames
+from mmst_cli.media.frame_choice import Clip, Frame, even_times, square_pixels, take_frames
 from mmst_cli.media.image import read_image
-from mmst_cli.media.video_decoding import clip_of, open_clip
+from mmst_cli.media.video_decoding import open_clip
 
 FPS = 24.0  # of frames that come without a rate: what transformers takes them for
+BLOCK_BYTES = 64 * 2**20  # of the frames that a decoder object decodes at once
 FRAME_FILES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".gif")
 
 
@@ -33,7 +34,8 @@ def read_video(source: Any, settings: MediaConfig) -> dict[str, Any]:
         source: a path or bytes of a file (mp4, webm, mkv, mov, avi; gif, webp and png that move), a folder of frames in
             the order of the numbers in their names, a list of images, an array of shape (frames, height, width, 3),
             (frames, 3, height, width) or (frames, height, width) with whole numbers from 0 to 255,
-            ``{"array", "video_metadata"}``, torchcodec's VideoDecoder or anything with its ``get_frames_at``.
+            ``{"array", "video_metadata"}``, a VideoDecoder of torchcodec, as datasets hands it over, or anything with
+            its ``metadata`` and ``get_frames_at``.
         settings: which frames are taken, and how large.
 
     Raises:
@@ -43,13 +45,12 @@ def read_video(source: Any, settings: MediaConfig) -> dict[str, Any]:
         return take_frames(_clip_of_images(_frame_files(Path(source)), settings), settings)
     content = find_content(source)
     if content is not None:
-        opened = open_animation(content) if is_animation(content) else open_clip(content, settings)
-        with opened as clip:
+        with open_clip(content, settings) as clip:
             return take_frames(clip, settings)
     if isinstance(source, Mapping):
         return _from_mapping(source, settings)
     if hasattr(source, "get_frames_at"):
-        return take_frames(clip_of(source), settings)
+        return take_frames(_clip_of_decoder(source), settings)
     if isinstance(source, Sequence) and _holds_images(source):
         return take_frames(_clip_of_images(source, settings), settings)
     return take_frames(_clip_of_array(source, settings.fps or FPS), settings)
@@ -103,6 +104,28 @@ def _read_frame(image: Any, number: int) -> Image.Image:
         return read_image(image)
     except DataError as error:
         raise DataError(f"frame {number}: {error}") from error
+
+
+def _clip_of_decoder(decoder: Any) -> Clip:
+    about = decoder.metadata
+    if not about.num_frames:
+        raise DataError("a video of 0 frames.")
+    if about.num_frames > MAX_FRAMES:
+        raise DataError(f"a video of over {MAX_FRAMES:,} frames; cut it.")
+    fps = float(about.average_fps)
+    size = square_pixels(about.width, about.height, getattr(about, "pixel_aspect_ratio", None) or 1)
+    times = even_times(about.num_frames, fps)
+    return Clip(times, about.num_frames / fps, *size, lambda numbers: _blocks(decoder, numbers))
+
+
+def _blocks(decoder: Any, numbers: list[int]) -> Iterator[Frame]:
+    about = decoder.metadata
+    block = max(1, BLOCK_BYTES // (about.width * about.height * 3))
+    for start in range(0, len(numbers), block):
+        frames = decoder.get_frames_at(numbers[start : start + block]).data
+        if frames.shape[-1] != 3:  # (frames, 3, height, width), as the decoder does unless told otherwise
+            frames = frames.permute(0, 2, 3, 1)
+        yield from frames.contiguous().numpy()
 
 
 def _from_mapping(source: Mapping[Any, Any], settings: MediaConfig) -> dict[str, Any]:

@@ -15,26 +15,12 @@ import xxhash
 from mmst_cli.config.chat_templates import MEDIA
 from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
-from mmst_cli.media.fetching import URL_SCHEMES
+from mmst_cli.media.content import URL_SCHEMES, ending_of, head_of
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.stored_cells import parse_json
 
 _ENDING = re.compile(r"\.[a-z0-9]{1,5}")  # and no rest of an address
-_BEGINNINGS = {
-    b"\x89PNG": ".png",
-    b"\xff\xd8": ".jpg",
-    b"GIF8": ".gif",
-    b"BM": ".bmp",
-    b"II*\0": ".tif",
-    b"MM\0*": ".tif",
-    b"%PDF": ".pdf",
-    b"fLaC": ".flac",
-    b"OggS": ".ogg",
-    b"ID3": ".mp3",
-    b"\x1a\x45\xdf\xa3": ".webm",
-}
-_RIFFS = {b"WEBP": ".webp", b"WAVE": ".wav", b"AVI ": ".avi"}
 
 
 class MediaCells:
@@ -112,7 +98,7 @@ class MediaCells:
     def _write(self, content: bytes, name: str | None) -> str:
         """Write a medium under a name that its content has, once."""
         ending = Path(name).suffix.lower() if name else ""
-        ending = ending if _ENDING.fullmatch(ending) else ending_of(content)
+        ending = ending if _ENDING.fullmatch(ending) else ending_of(head_of(content)) or ".bin"
         path = self.media / f"{xxhash.xxh3_128_hexdigest(content)}{ending}"
         if not path.is_file():
             self.media.mkdir(parents=True, exist_ok=True)
@@ -153,12 +139,3 @@ def _media_feature(modality: Modality) -> Any:
     from datasets import Audio, Image, Video
 
     return {Modality.image: Image, Modality.audio: Audio, Modality.video: Video}[modality]()
-
-
-def ending_of(content: bytes) -> str:
-    """Return the file ending of a medium by how it begins."""
-    if content[:4] == b"RIFF":
-        return _RIFFS.get(content[8:12], ".bin")
-    if content[4:8] == b"ftyp":
-        return ".mp4"
-    return next((ending for mark, ending in _BEGINNINGS.items() if content.startswith(mark)), ".bin")

@@ -99,5 +99,10 @@ def see_clip(encoder: Any, frames: int, height: int, width: int, fps: float) -> 
     return SeenClip(int(shape[1]), int(shape[-2]) * int(shape[-1]))
 
 
+def least_frames(model: SentenceTransformer) -> int:
+    """Return how many frames the model takes at a time; 1 if it takes single ones, or no video."""
+    return max((_temporal_patch(encoder) for encoder in encoders_of(model, "video")), default=1)
+
+
 def _temporal_patch(encoder: Any) -> int:
     return int(getattr(processor_part(encoder, "video"), "temporal_patch_size", None) or 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mmst_cli.config.schema import MediaConfig
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.checks import sampling_rate
-from mmst_cli.model.frames import check_video_bounds, take_frames_as_given
+from mmst_cli.model.frames import check_video_bounds, least_frames, take_frames_as_given
 from mmst_cli.model.parts import encoders_of, processor_part
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ def fit_media(model: SentenceTransformer, readers: Iterable[Reader]) -> None:
     Raises:
         ModelError: the model's processor makes more, or other, frames of a clip than the settings say.
     """
-    rate = sampling_rate(model)
+    rate, least = sampling_rate(model), least_frames(model)
     checked: list[MediaConfig] = []
     for reader in readers:
-        reader.sampling_rate = rate
+        reader.sampling_rate, reader.least_frames = rate, least
         settings = reader.settings
         if settings in checked:
             continue

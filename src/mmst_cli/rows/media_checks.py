@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Modality, OnBadRow
 from mmst_cli.errors import DataError
-from mmst_cli.media.content import SHOWN
-from mmst_cli.media.file_ends import HEAD, TAIL, ends_of, looks_broken
+from mmst_cli.media.content import HEAD, SHOWN, TAIL, ends_of, looks_broken
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.stored_cells import NamedFile, embedded_media, named_files, nested_media, place_of

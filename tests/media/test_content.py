@@ -6,7 +6,7 @@ import scipy.io.wavfile
 from PIL import Image
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.media.file_ends import HEAD, TAIL, ends_of, looks_broken
+from mmst_cli.media.content import HEAD, TAIL, ending_of, ends_of, looks_broken
 
 IMAGES = ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"]
 SOUNDS = [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16")]
@@ -77,6 +77,30 @@ def test_sounds_and_images_are_not_each_other(encoded):
     assert broken(Modality.image, file.getvalue())
     assert broken(Modality.video, file.getvalue())
     assert broken(Modality.audio, encoded(noise(), "WEBP"))
+
+
+@pytest.mark.parametrize(
+    ("head", "ending"),
+    [
+        (b"\xff\xfb\x90\x64", ".mp3"),  # without a tag
+        (b"\xff\xf3\x88\x64", ".mp3"),  # MPEG-2
+        (b"\xff\xf1\x50\x80", ".aac"),
+        (b"ID3\3\0\0\0\0\0\0", ".mp3"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", ".jpg"),
+        (b"RF64\xff\xff\xff\xffWAVEds64", ".wav"),
+        (b"RIFF\0\0\0\0WEBPVP8X", ".webp"),
+        (b"RIFF\0\0\0\0CDR ", None),
+        (b"\0\0\0\x18ftypheic", ".heic"),
+        (b"\0\0\0\x20ftypavif", ".avif"),
+        (b"\0\0\0\x20ftypM4A ", ".m4a"),
+        (b"\0\0\0\x20ftypisom", ".mp4"),
+        (b"\0\0\0\x08wide", ".mov"),
+        (bytes(16), None),
+        (b"", None),
+    ],
+)
+def test_endings_by_the_first_bytes(head, ending):
+    assert ending_of(head) == ending
 
 
 @pytest.mark.parametrize("size", [0, 3, HEAD, TAIL, 1000])

@@ -27,11 +27,11 @@ class Clip:
     seconds: float
     """How long it is."""
     width: int
-    """In pixels."""
+    """As it is shown, in square pixels."""
     height: int
-    """In pixels."""
+    """As it is shown, in square pixels."""
     read: Callable[[list[int]], Iterator[Frame]]
-    """Decodes the frames with the given numbers, which rise."""
+    """Decodes the frames with the given numbers, which rise, in whatever size they are stored."""
 
     @property
     def fps(self) -> float:
@@ -83,6 +83,17 @@ def take_frames(clip: Clip, settings: MediaConfig) -> dict[str, Any]:
     }
 
 
+def show_on(video: dict[str, Any], least: int) -> dict[str, Any]:
+    """Return a video of :func:`take_frames` whose last frame is repeated until it has ``least`` frames."""
+    frames, metadata = video["array"], video["video_metadata"]
+    missing = least - len(frames)
+    if missing <= 0:
+        return video
+    whole = {"total_num_frames": least, "frames_indices": list(range(least))}
+    array = numpy.concatenate([frames, numpy.repeat(frames[-1:], missing, axis=0)])
+    return {"array": array, "video_metadata": metadata | whole}
+
+
 def choose_frames(clip: Clip, settings: MediaConfig) -> tuple[list[int], float]:
     """Return the numbers of the frames to take and how many of them there are to a second.
 
@@ -91,8 +102,10 @@ def choose_frames(clip: Clip, settings: MediaConfig) -> tuple[list[int], float]:
     """
     times = numpy.asarray(clip.times)
     seconds = min(clip.seconds, settings.max_seconds or math.inf)
-    times = times[: max(1, int(numpy.searchsorted(times, seconds - SLACK)))]
-    numbers, fps = list(range(len(times))), clip.fps
+    count = max(1, int(numpy.searchsorted(times, seconds - SLACK)))
+    numbers, fps = list(range(count)), clip.fps
+    if count < len(times):  # where frames aren't even, the beginning has a rate of its own
+        times, fps = times[:count], count / float(times[count])
     if settings.fps is not None and settings.fps < fps - SLACK:
         fps = float(settings.fps)
         moments = numpy.arange(max(1, math.ceil((seconds - SLACK) * fps))) / fps
@@ -102,6 +115,21 @@ def choose_frames(clip: Clip, settings: MediaConfig) -> tuple[list[int], float]:
         fps = fps * (len(kept) - 1) / (len(numbers) - 1) if len(kept) > 1 else 1 / seconds
         numbers = [numbers[position] for position in kept]
     return numbers, fps
+
+
+def square_pixels(width: int, height: int, aspect: float) -> tuple[int, int]:
+    """Return the width and height at which a frame of stretched pixels is shown in square ones.
+
+    As browsers do, the side that is too short grows. Up to 1 % is left, which nobody sees and encoders leave behind.
+
+    Args:
+        width: in pixels, as stored.
+        height: in pixels, as stored.
+        aspect: of one pixel, width by height.
+    """
+    if abs(aspect - 1) <= 0.01:
+        return width, height
+    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
 
 
 def fit_size(width: int, height: int, max_pixels: int | None) -> tuple[int, int]:
