@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import pyarrow.parquet as pq
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.mining.summary import MiningFacts
 from mmst_cli.sources.places import local_path
-from mmst_cli.storage import write_json
+from mmst_cli.work import begin_job, check_choice, check_same_job, parquet_metadata, read_job
 
-JOB = "job.json"
 KEY = b"mmst_mine"  # in the metadata of the output
 
 
@@ -104,8 +100,7 @@ def check_output(places: Places, section: DatasetConfig, *, resume: bool, overwr
     """
     if places.output.suffix != ".parquet":
         raise ConfigError(f"--output: {places.output}: the rows are written as parquet. Let the name end in .parquet.")
-    if resume and overwrite:
-        raise ConfigError("--resume keeps what is there and --overwrite replaces it. Choose one.")
+    check_choice(resume=resume, overwrite=overwrite)
     if places.output.absolute() == local_path(section.path).absolute():
         raise ConfigError(f"--output: {places.output} is what is mined in. Name another file.")
     if places.output.is_dir():
@@ -132,50 +127,22 @@ def take_up(places: Places, job: dict[str, Any], *, resume: bool, overwrite: boo
         return None
     if places.work.is_dir():
         # Killed before it was written down what for, nothing else is there.
-        if before := _read_job(places.work / JOB):
-            _refuse_other(places.work, before, job)
+        if (before := read_job(places.work)) is not None:
+            check_same_job(places.work, before, job)
     elif resume and places.output.is_file():
         written = _read_metadata(places.output)
-        _refuse_other(places.output, written.get("job", {}), job)
+        check_same_job(places.output, written.get("job", {}), job)
         return MiningFacts(**written["facts"])
     return None
 
 
 def begin_work(places: Places, job: dict[str, Any], *, overwrite: bool) -> None:
     """Make the work folder, unless it is there to go on with."""
-    if overwrite:
-        shutil.rmtree(places.work, ignore_errors=True)
-    places.work.mkdir(parents=True, exist_ok=True)
-    write_json(places.work / JOB, job)
+    begin_job(places.work, job, stale=[places.work] if overwrite else [])
 
 
 def _read_metadata(output: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((pq.read_metadata(output).metadata or {})[KEY]))
-    except (OSError, KeyError, ValueError) as error:
+        return dict(json.loads((parquet_metadata(output) or {})[KEY]))
+    except (KeyError, ValueError) as error:
         raise RunError(f"--resume: {output} wasn't written by mmst mine. Name another file.") from error
-
-
-def _read_job(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
-def _refuse_other(path: Path, before: dict[str, Any], job: dict[str, Any]) -> None:
-    then, now = _flatten(before), _flatten(job)
-    different = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-    if not different:
-        return
-    key = different[0]
-    raise RunError(
-        f"--resume: {path} was begun with {key} {json.dumps(then.get(key))}, and now it is {json.dumps(now.get(key))}."
-        " Repeat the command it was begun with, or add --overwrite to begin anew."
-    )
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix.removesuffix("."): value}
-    return {name: entry for key, inner in value.items() for name, entry in _flatten(inner, f"{prefix}{key}.").items()}

@@ -17,6 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from mmst_cli.similarity.sketch import Sketch
+from mmst_cli.storage import whole_file
+from mmst_cli.work import part_path
 
 FloatArray = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
@@ -35,12 +37,12 @@ class Part:
     @property
     def vectors(self) -> Path:
         """Vectors of the inputs that no earlier one equals."""
-        return self.folder / f"{self.name}-{self.number:05d}.npy"
+        return part_path(self.folder, self.name, self.number, ".npy")
 
     @property
     def contents(self) -> Path:
         """A digest of each input, and a sketch of each that no earlier one equals; written last."""
-        return self.folder / f"{self.name}-{self.number:05d}.arrow"
+        return part_path(self.folder, self.name, self.number, ".arrow")
 
     def is_whole(self) -> bool:
         """Whether both files are there."""
@@ -49,11 +51,9 @@ class Part:
     def write(self, vectors: FloatArray, digests: Sequence[bytes], prints: Sequence[bytes | None]) -> None:
         """Write both files."""
         write_array(self.vectors, vectors)
-        partial = self.contents.with_suffix(".partial")
         batch = pa.record_batch([pa.array(digests, pa.binary(16)), pa.array(prints, pa.binary())], schema=_SCHEMA)
-        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+        with whole_file(self.contents) as partial, pa.ipc.new_file(str(partial), _SCHEMA) as writer:
             writer.write_batch(batch)
-        partial.replace(self.contents)
 
     def read(self) -> Any:
         """Return the contents as an arrow record batch that lies on disk."""
@@ -62,10 +62,8 @@ class Part:
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write an array so that a reader sees all of it or nothing."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         np.save(file, array)
-    partial.replace(path)
 
 
 class StoredVectors:
