@@ -53,7 +53,7 @@ def mine(
     second_model: Annotated[
         str | None, typer.Option(help="A CrossEncoder or embedding model whose scores the limits are about.")
     ] = None,
-    index: Annotated[str | None, typer.Option(help="exact, faiss or usearch (approximate). [default: exact]")] = None,
+    index: Annotated[str | None, typer.Option(help="exact, or faiss. [default: exact]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Inputs per forward pass. [default: 32]")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of random sampling; training.seed of the config, or 42, if left out.")
