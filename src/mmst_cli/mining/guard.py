@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from mmst_cli.config.schema import Modality
+from mmst_cli.mining.mining_vectors import Side
+from mmst_cli.mining.negative_selection import Reason
 from mmst_cli.mining.pairs import Positives
-from mmst_cli.mining.selection import Reason
-from mmst_cli.mining.store import Side
 from mmst_cli.similarity.sketch import is_near
 
 

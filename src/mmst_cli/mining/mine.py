@@ -17,11 +17,11 @@ from mmst_cli.errors import WorkError
 from mmst_cli.media.reading import Reader
 from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.identity import model_identity, rows_identity
-from mmst_cli.mining.job import MiningOptions, Places, begin_work, check_output, describe_job, take_up
-from mmst_cli.mining.output import Output, new_columns
-from mmst_cli.mining.search import Search, mine_rows
-from mmst_cli.mining.second import check_second, load_second
-from mmst_cli.mining.summary import MiningFacts, MiningResult, advice, facts_of, say_result
+from mmst_cli.mining.mined_output import Output, new_columns
+from mmst_cli.mining.mining_job import MiningOptions, Places, begin_work, check_output, describe_job, take_up
+from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, advice, facts_of, say_result
+from mmst_cli.mining.negative_search import Search, mine_rows
+from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.checkpoint import read_checkpoint_config
 from mmst_cli.model.fit import check_columns
 from mmst_cli.model.load import check_loadable, find_model, load_model, model_label

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmst_cli.errors import ModelError
-from mmst_cli.mining.store import FloatArray, Numbers, StoredVectors
+from mmst_cli.mining.mining_vectors import FloatArray, Numbers, StoredVectors
 
 AT_A_TIME = 8_192  # pairs whose vectors are in memory
 

@@ -16,8 +16,8 @@ from mmst_cli.config.schema import Config, MineConfig
 from mmst_cli.errors import WorkError
 from mmst_cli.mining.identity import rows_identity
 from mmst_cli.mining.mine import identities, mining_model, open_search
-from mmst_cli.mining.search import mine_rows
-from mmst_cli.mining.summary import MiningFacts, advice, facts_of
+from mmst_cli.mining.mining_summary import MiningFacts, advice, facts_of
+from mmst_cli.mining.negative_search import mine_rows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.shapes import add_negatives
 from mmst_cli.storage import build_folder, cache_folder, digest, write_json

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from mmst_cli.config.rules_mining import LIMITS
 from mmst_cli.config.schema import MineConfig, Sampling
-from mmst_cli.mining.store import FloatArray, Numbers
+from mmst_cli.mining.mining_vectors import FloatArray, Numbers
 
 ROOM = 32  # documents beyond those that sentence-transformers looks at, to stand in for what only we refuse
 

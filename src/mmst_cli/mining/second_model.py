@@ -11,9 +11,9 @@ import numpy as np
 from mmst_cli.config.schema import ModelConfig
 from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
-from mmst_cli.mining.embedding import Embedder, embed_again
+from mmst_cli.mining.mining_embedding import Embedder, embed_again
+from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Side, write_array
 from mmst_cli.mining.pairs import inner_products, to_similarity
-from mmst_cli.mining.store import FloatArray, Numbers, Side, write_array
 from mmst_cli.model.checkpoint import read_checkpoint_config
 from mmst_cli.model.fit import check_columns
 from mmst_cli.model.load import find_model, load_model
@@ -24,7 +24,7 @@ from mmst_cli.rows.columns import Column, RowSet, as_input
 if TYPE_CHECKING:
     import torch
 
-    from mmst_cli.mining.search import Search
+    from mmst_cli.mining.negative_search import Search
     from mmst_cli.terminal import Terminal
 
 PAIRS_AT_A_TIME = 512  # whose inputs are in memory, decoded

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from mmst_cli.config.rules_mining import negative_names
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError, WorkError
-from mmst_cli.mining.job import KEY, Places
 from mmst_cli.mining.media_cells import MediaCells
-from mmst_cli.mining.search import Found
+from mmst_cli.mining.mining_job import KEY, Places
+from mmst_cli.mining.negative_search import Found
 from mmst_cli.rows.cells import holds_lists
 from mmst_cli.rows.columns import ROW, Column, RowSet, entry_of
 from mmst_cli.rows.shapes import drawn_from

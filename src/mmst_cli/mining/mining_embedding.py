@@ -12,7 +12,7 @@ import torch
 
 from mmst_cli.errors import DataError, WorkError
 from mmst_cli.media.input_digest import digest_of_input
-from mmst_cli.mining.store import FloatArray, Numbers, Part, Side, StoredPrints, StoredVectors, write_array
+from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Part, Side, StoredPrints, StoredVectors, write_array
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import ROW, Column, RowSet, as_input
 from mmst_cli.similarity.sketch import sketch_of

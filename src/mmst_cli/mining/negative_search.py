@@ -11,12 +11,12 @@ import numpy as np
 
 from mmst_cli.config.schema import MineConfig, Role
 from mmst_cli.media.input_digest import digest_of_input
-from mmst_cli.mining.embedding import ROWS_PER_PART, Embedder, embed_side, read_values
 from mmst_cli.mining.guard import NearDuplicates, same_kind
+from mmst_cli.mining.mining_embedding import ROWS_PER_PART, Embedder, embed_side, read_values
+from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Side
+from mmst_cli.mining.negative_selection import ROOM, Candidates, Selection, judge, range_max_of, select
 from mmst_cli.mining.pairs import Positives, find_positives, flat_pairs, inner_products, to_similarity
-from mmst_cli.mining.second import SecondModel
-from mmst_cli.mining.selection import ROOM, Candidates, Selection, judge, range_max_of, select
-from mmst_cli.mining.store import FloatArray, Numbers, Side
+from mmst_cli.mining.second_model import SecondModel
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.terminal import Terminal

@@ -9,7 +9,7 @@ from string import Formatter
 from typing import Any
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Role
-from mmst_cli.mining.output import NewColumns
+from mmst_cli.mining.mined_output import NewColumns
 
 
 def training_command(

@@ -16,7 +16,7 @@ from sentence_transformers.util import mine_hard_negatives
 from mmst_cli.config.schema import ColumnConfig, Index, Modality, Role, Sampling
 from mmst_cli.errors import ModelError
 from mmst_cli.mining import guard
-from mmst_cli.mining.second import SecondModel
+from mmst_cli.mining.second_model import SecondModel
 from mmst_cli.model.precision import Precision
 
 

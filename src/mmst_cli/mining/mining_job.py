@@ -9,7 +9,7 @@ from typing import Any
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig
 from mmst_cli.errors import ConfigError, RunError
-from mmst_cli.mining.summary import MiningFacts
+from mmst_cli.mining.mining_summary import MiningFacts
 from mmst_cli.sources.places import local_path
 from mmst_cli.work import begin_job, check_choice, check_same_job, parquet_metadata, read_job
 
