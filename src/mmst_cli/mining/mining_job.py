@@ -7,9 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmst_cli.config.schema import Config, DatasetConfig, MineConfig
+import xxhash
+
+from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.mining.mining_summary import MiningFacts
+from mmst_cli.model.checkpoint import read_checkpoint_config
+from mmst_cli.model.load import find_model
+from mmst_cli.model.model_identity import model_identity
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.sources.places import local_path
 from mmst_cli.work import begin_job, check_choice, check_same_job, parquet_metadata, read_job
 
@@ -89,6 +96,48 @@ def describe_job(
         "precision": {name: config.training.get(name) for name in ("bf16", "fp16")},
     }
     return dict(json.loads(json.dumps(job, default=str)))
+
+
+def rows_identity(rows: RowSet) -> str:
+    """Return what names rows by the content of their anchors, positives and negatives, decoding nothing."""
+    keys = row_keys(rows)
+    hasher = xxhash.xxh3_128()
+    for column in rows.with_role(Role.anchor, Role.positive, Role.negative):
+        for key in keys[column.name]:
+            hasher.update(key.encode("utf-8", "surrogatepass") + b"\0")
+        hasher.update(f"{column.name} {column.role} {column.modality}".encode())
+    return f"{len(rows)} rows, {hasher.hexdigest()}"
+
+
+def mining_model(config: Config, mine: MineConfig) -> ModelConfig:
+    """Return the model that mines: the one of the config, or another that is loaded as that one is.
+
+    The processor's arguments go along with a model of the same architecture, such as an earlier run's.
+    """
+    if mine.model is None:
+        return config.model
+    own = config.model
+    processor = own.processor if _architecture(own.name_or_path) == _architecture(mine.model) else {}
+    return ModelConfig(
+        name_or_path=mine.model,
+        revision=mine.revision,
+        dtype=own.dtype,
+        attn_implementation=own.attn_implementation,
+        processor=processor,
+        trust_remote_code=own.trust_remote_code,
+    )
+
+
+def _architecture(name_or_path: str) -> Any:
+    source = find_model(name_or_path) if name_or_path else ""
+    checkpoint = read_checkpoint_config(source, None, "model") if source else None
+    return (checkpoint or {}).get("model_type", name_or_path)
+
+
+def models_identity(config: Config, mine: MineConfig, seed: int) -> dict[str, Any]:
+    """Return what names the models by content."""
+    second = None if mine.second_model is None else model_identity(ModelConfig(name_or_path=mine.second_model), seed)
+    return {"model": model_identity(mining_model(config, mine), seed), "second_model": second}
 
 
 def check_output(places: Places, section: DatasetConfig, *, resume: bool, overwrite: bool) -> None:
