@@ -20,10 +20,10 @@ from mmst_cli.checking.examination import examine_contents
 from mmst_cli.checking.false_negatives import find_false_negatives
 from mmst_cli.checking.findings import DROPPED, KINDS, Checked, Finding, Harm
 from mmst_cli.checking.input_faults import find_bad_inputs
+from mmst_cli.checking.parallel_parts import processors
 from mmst_cli.checking.processed_inputs import Processed, find_truncated, process_columns
 from mmst_cli.checking.repeated_inputs import find_leaks, find_relations
 from mmst_cli.checking.same_inputs import find_same_contents
-from mmst_cli.checking.work import processors
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
