@@ -25,12 +25,12 @@ FLOORS = [
     ["sources"],
     ["builtin"],
     ["media"],
-    ["runs", "config"],
+    ["runs", "config", "work"],
     ["terminal", "storage", "errors"],
 ]
 FLOOR_OF = {name: len(FLOORS) - index for index, names in enumerate(FLOORS) for name in names}
 HEAVY = ("torch", "transformers", "sentence_transformers", "datasets")
-LIGHT = ["errors", "storage", "runs", "terminal", "evaluation.evaluation_request", "mining.target"]
+LIGHT = ["errors", "storage", "runs", "work", "terminal", "evaluation.evaluation_request", "mining.mining_target"]
 
 
 def module_name(path):

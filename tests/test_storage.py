@@ -13,6 +13,7 @@ from mmst_cli.storage import (
     digest,
     digest_of_file,
     replace_folder,
+    whole_file,
     write_json,
     write_text,
 )
@@ -44,6 +45,22 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(UnicodeEncodeError):
         write_text(path, "half a pair: \ud800")
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_a_file_that_fails_on_the_way_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "a" / "part.bin") as partial:
+        partial.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert names(tmp_path / "a") == []
+    with whole_file(tmp_path / "part.bin") as partial:
+        partial.write_bytes(b"whole")
+        assert names(tmp_path) == [".part.bin.partial", "a"]
+    assert names(tmp_path) == ["a", "part.bin"]
+
+
+def test_a_file_is_named_by_what_it_holds(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert digest_of_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_json_keeps_letters_and_order(tmp_path):

@@ -15,7 +15,7 @@ from mmst_cli.config.schema import MineConfig
 from mmst_cli.html.rendering import MAX_BYTES
 from mmst_cli.mining import contact_sheet
 from mmst_cli.mining.contact_sheet import HARDEST, LACKING, SAMPLE, choose_anchors, write_sheet
-from mmst_cli.mining.summary import facts_of
+from mmst_cli.mining.mining_summary import facts_of
 
 SCRIPT = "<script>window.hacked = 1</script>"
 LONG = "averyveryverylongwordwithoutanyspace" * 6

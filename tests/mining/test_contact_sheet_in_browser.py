@@ -8,7 +8,7 @@ from in_browser import browser as browser
 
 from mmst_cli.config.schema import MineConfig
 from mmst_cli.mining.contact_sheet import write_sheet
-from mmst_cli.mining.summary import facts_of
+from mmst_cli.mining.mining_summary import facts_of
 
 SCRIPT = "<script>window.hacked = 1</script>"
 LONG = "averyveryverylongwordwithoutanyspace" * 6

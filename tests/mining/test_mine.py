@@ -15,9 +15,9 @@ from media_samples import write_pdf
 from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import MediaConfig, MineConfig, Role
 from mmst_cli.errors import ConfigError, DataError, RunError, WorkError
-from mmst_cli.mining.job import MiningOptions
 from mmst_cli.mining.mine import run_mining
-from mmst_cli.mining.next_step import dataset_section, training_command
+from mmst_cli.mining.mined_columns import dataset_section, training_command
+from mmst_cli.mining.mining_job import MiningOptions
 from mmst_cli.rows.row_preparation import prepare_rows
 
 QUERY, IMAGE = {"role": "anchor"}, {"role": "positive", "modality": "image"}

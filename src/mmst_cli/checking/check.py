@@ -20,10 +20,10 @@ from mmst_cli.checking.examination import examine_contents
 from mmst_cli.checking.false_negatives import find_false_negatives
 from mmst_cli.checking.findings import DROPPED, KINDS, Checked, Finding, Harm
 from mmst_cli.checking.input_faults import find_bad_inputs
+from mmst_cli.checking.parallel_parts import processors
 from mmst_cli.checking.processed_inputs import Processed, find_truncated, process_columns
 from mmst_cli.checking.repeated_inputs import find_leaks, find_relations
 from mmst_cli.checking.same_inputs import find_same_contents
-from mmst_cli.checking.work import processors
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
@@ -34,6 +34,7 @@ from mmst_cli.retrieval.data_card import Rows, readers_of
 from mmst_cli.sources.tables import choose_indices
 from mmst_cli.storage import digest
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.work import check_choice
 
 SAMPLE = 1000  # rows of a dataset that are examined without --all
 Trainable = Callable[[Config, Mapping[str, Rows]], None]
@@ -128,8 +129,7 @@ def check_options(config: Config, options: CheckOptions) -> None:
     for option, number in {"--sample": options.sample, "--workers": options.workers}.items():
         if number is not None and number < 1:
             raise ConfigError(f"{option}: {number}; write a whole number above 0.")
-    if options.resume and options.overwrite:
-        raise ConfigError("--resume keeps what is there and --overwrite replaces it. Choose one.")
+    check_choice(resume=options.resume, overwrite=options.overwrite)
     if options.write_clean is None:
         if options.dataset is not None:
             raise ConfigError("--dataset: it says what --write-clean writes. Add that, or leave it out.")

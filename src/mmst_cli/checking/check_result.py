@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +11,11 @@ from mmst_cli.checking.clean_rows import Cleaned
 from mmst_cli.checking.findings import Finding
 from mmst_cli.errors import RunError
 from mmst_cli.storage import write_json
+from mmst_cli.work import begin_job, own_entries, read_job
 
 RESULT, PAGE = "check.json", "check.html"
-WORK, JOB = ".work", "job.json"
+WORK = ".work"
+OURS = (RESULT, PAGE, WORK, ".*.partial")
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,7 @@ def check_output(output: Path, *, resume: bool, overwrite: bool) -> None:
     Raises:
         RunError: it isn't; nothing was changed.
     """
-    if output.exists() and not output.is_dir():
-        raise RunError(f"--output: {output} is a file; name a folder.")
-    names = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    others = sorted(names - {RESULT, PAGE, WORK})
-    if others:
-        raise RunError(f"--output: {output} holds other files, such as {others[0]}. Name another folder.")
+    names = {path.name for path in own_entries(output, OURS)}
     if resume and WORK not in names:
         raise RunError(f"--resume: {output} holds no check to go on with. Leave it out.")
     if not resume and not overwrite and names:
@@ -78,21 +74,16 @@ def begin_output(output: Path, job: str, *, resume: bool) -> Path:
     """
     work = output / WORK
     if resume:
-        try:
-            begun = json.loads((work / JOB).read_text(encoding="utf-8"))["job"]
-        except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"--resume: {output} says not what was begun. Add --overwrite to begin anew.") from error
-        if begun != job:
+        begun = read_job(work)
+        if begun is None:
+            raise RunError(f"--resume: {output} says not what was begun. Add --overwrite to begin anew.")
+        if begun.get("job") != job:
             raise RunError(
                 f"--resume: {output} was begun with another config, sample or data. Repeat the command it was begun"
                 " with, or add --overwrite to begin anew."
             )
         return work
-    shutil.rmtree(work, ignore_errors=True)
-    for name in (RESULT, PAGE):
-        (output / name).unlink(missing_ok=True)
-    work.mkdir(parents=True)
-    write_json(work / JOB, {"job": job})
+    begin_job(work, {"job": job}, own_entries(output, OURS))
     return work
 
 

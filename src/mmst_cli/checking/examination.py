@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mmst_cli.checking.checked_sets import CheckedSet, DistinctContents, Numbers
 from mmst_cli.checking.examined_input import ExaminedInput, examine_input
-from mmst_cli.checking.work import do_parts, read_parts
+from mmst_cli.checking.parallel_parts import do_parts, read_parts
 from mmst_cli.similarity.candidate_pairs import signature_of
 from mmst_cli.similarity.sketch import Sketch
 from mmst_cli.terminal import Progress

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mmst_cli.checking.checked_sets import CheckedSet, DistinctContents, Numbers
 from mmst_cli.checking.examination import Examination
-from mmst_cli.checking.work import do_parts, read_parts
+from mmst_cli.checking.parallel_parts import do_parts, read_parts
 from mmst_cli.errors import DataError
 from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.similarity.candidate_pairs import Pairs, candidate_pairs, group

@@ -53,7 +53,7 @@ def mine(
     second_model: Annotated[
         str | None, typer.Option(help="A CrossEncoder or embedding model whose scores the limits are about.")
     ] = None,
-    index: Annotated[str | None, typer.Option(help="exact, faiss or usearch (approximate). [default: exact]")] = None,
+    index: Annotated[str | None, typer.Option(help="exact, or faiss. [default: exact]")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Inputs per forward pass. [default: 32]")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of random sampling; training.seed of the config, or 42, if left out.")
@@ -73,7 +73,7 @@ def mine(
     Example: mmst mine configs/quickstart.yaml --model runs/quickstart --relative-margin 0.05 --output mined.parquet
     """
     with told_in_one_line():
-        from mmst_cli.mining.target import find_target, given_settings
+        from mmst_cli.mining.mining_target import find_target, given_settings
 
         found = find_target(  # before torch is imported, which takes seconds
             target,
@@ -87,9 +87,9 @@ def mine(
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
             from mmst_cli.encoding.job import media_settings
-            from mmst_cli.mining.job import MiningOptions
             from mmst_cli.mining.mine import run_mining
-            from mmst_cli.mining.next_step import dataset_section, training_command
+            from mmst_cli.mining.mined_columns import dataset_section, training_command
+            from mmst_cli.mining.mining_job import MiningOptions
         config = found.config
         if found.path is None:  # as the model's run was trained, as `mmst encode` does it
             config = replace(config, media=media_settings(config.model.name_or_path, {}))

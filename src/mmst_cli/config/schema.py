@@ -84,7 +84,6 @@ class Index(StrEnum):
 
     exact = "exact"
     faiss = "faiss"
-    usearch = "usearch"
 
 
 class Attention(StrEnum):
@@ -209,7 +208,7 @@ class MineConfig:
     second_model: str | None = None
     """A CrossEncoder or another embedding model, whose scores the limits and margins then are about."""
     index: Index = Index.exact
-    """exact compares every pair; faiss does the same by its own code; usearch is approximate, for very large sets."""
+    """exact compares every pair; faiss does the same by its own code."""
     batch_size: int = 32
     """Inputs per forward pass."""
 

@@ -13,7 +13,7 @@ from mmst_cli.config.schema import Dtype, ModelConfig
 from mmst_cli.encoding.collection import open_sources
 from mmst_cli.encoding.encoder import Encoder, load_encoder
 from mmst_cli.encoding.items import Item, Source
-from mmst_cli.encoding.job import EncodeJob, fingerprint, media_settings, parse_pages
+from mmst_cli.encoding.job import EncodeJob, media_settings, parse_pages
 from mmst_cli.encoding.manifest import write_manifest
 from mmst_cli.encoding.shards import (
     RANGES,
@@ -27,6 +27,7 @@ from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning,
 from mmst_cli.encoding.table_inputs import TableOptions
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.reading import Reader
+from mmst_cli.model.model_identity import weights_identity
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
@@ -86,7 +87,7 @@ def run_encode(
     table = table or TableOptions()
     sources = open_sources(inputs, columns, reader, parse_pages(pages), table)
     job = EncodeJob(
-        *(model, revision, str(dtype), fingerprint(model), dim, prompt_name),
+        *(model, revision, str(dtype), weights_identity(model), dim, prompt_name),
         inputs=[{"name": source.name, "bytes": source.bytes} for source in sources],
         columns=columns or [],
         table_name=table.name,

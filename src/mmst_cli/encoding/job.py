@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.load import load_config
@@ -14,9 +13,7 @@ from mmst_cli.config.schema import MediaConfig
 from mmst_cli.errors import ConfigError
 from mmst_cli.model.load import find_model
 from mmst_cli.runs import run_of_model
-from mmst_cli.storage import digest
 
-FINGERPRINT_BYTES = 65536  # of the end of a weights file: enough to tell a retrained model
 _SETTING = re.compile(rf"\bmedia\.({'|'.join(field.name for field in fields(MediaConfig))})\b")
 
 
@@ -48,19 +45,6 @@ class EncodeJob:
     """Split of a table, if another than train."""
     sql: str | None = None
     """Query over a table."""
-
-
-def fingerprint(model: str) -> str:
-    """Name the weights of a model folder by content, reading a few kilobytes of them; nothing for a hub id."""
-    source = find_model(model)
-    ends = []
-    for path in sorted(Path(source).glob("**/*")) if Path(source).is_dir() else []:
-        if path.suffix in (".safetensors", ".bin"):
-            with path.open("rb") as file:
-                size = path.stat().st_size
-                file.seek(max(0, size - FINGERPRINT_BYTES))
-                ends.append((path.relative_to(source).as_posix(), size, file.read().hex()))
-    return digest(ends) if ends else ""
 
 
 def media_settings(model: str, given: Mapping[str, Any]) -> MediaConfig:

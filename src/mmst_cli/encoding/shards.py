@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmst_cli.errors import DataError, RunError
-from mmst_cli.storage import append_line, write_json
+from mmst_cli.storage import append_line, digest_of_file, whole_file
 from mmst_cli.vectors.quantise import VectorFormat
+from mmst_cli.work import JOB, begin_job, check_same_job, own_entries, parquet_metadata, part_path, read_job
 
 if TYPE_CHECKING:
     import torch
 
-JOB, MANIFEST, ERRORS, RANGES = "job.json", "manifest.json", "errors.jsonl", "ranges.json"
+MANIFEST, ERRORS, RANGES = "manifest.json", "errors.jsonl", "ranges.json"
 OURS = (JOB, MANIFEST, ERRORS, RANGES, "part-*.parquet", ".*.partial")
 GROUP_BYTES = 32 * 2**20  # vectors held before they are written as one row group
 RECORD_KEY = "mmst_part"
@@ -53,59 +54,26 @@ def check_output(output: Path, job: dict[str, Any], *, resume: bool, overwrite: 
     Raises:
         RunError: it isn't; nothing was changed.
     """
-    if output.exists() and not output.is_dir():
-        raise RunError(f"--output: {output} is a file; name a folder.")
-    if not output.is_dir() or not any(output.iterdir()):
+    if not own_entries(output, OURS):
         return
-    ours = {path for pattern in OURS for path in output.glob(pattern)}
-    others = sorted(path.name for path in output.iterdir() if path not in ours)
-    if others:
-        raise RunError(f"--output: {output} holds other files, such as {others[0]}. Name another folder.")
     if resume:
-        _check_same_job(output, job)
+        check_same_job(output, read_job(output), job)
     elif not overwrite:
         raise RunError(f"--output: {output} holds vectors. Add --resume to go on, or --overwrite to replace them.")
 
 
-def _check_same_job(output: Path, job: dict[str, Any]) -> None:
-    try:
-        before = json.loads((output / JOB).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"--resume: {output} has no readable {JOB}. Add --overwrite to begin anew.") from error
-    before, job = _flatten(before), _flatten(json.loads(json.dumps(job)))
-    differences = [key for key in {**before, **job} if before.get(key) != job.get(key)]
-    if differences:
-        key = differences[0]
-        raise RunError(
-            f"--resume: {output} was begun with {key} {json.dumps(before.get(key))}, and now it is "
-            f"{json.dumps(job.get(key))}. Repeat the command it was begun with, or add --overwrite."
-        )
-
-
-def _flatten(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings within mappings under dotted keys, so that the one that differs can be named."""
-    plain = {key: value for key, value in job.items() if not isinstance(value, dict)}
-    nested = {key: value for key, value in job.items() if isinstance(value, dict)}
-    return plain | {f"{key}.{name}": entry for key, value in nested.items() for name, entry in value.items()}
-
-
 def begin_output(output: Path, job: dict[str, Any], kept: list[PartRecord]) -> None:
     """Clear what is not kept, write the record of the job, and list the failures of the kept parts again."""
-    output.mkdir(parents=True, exist_ok=True)
-    keep = {part_path(output, number) for number in range(len(kept))}
-    for pattern in OURS:
-        for path in output.glob(pattern):
-            if path not in keep:
-                path.unlink()
-    write_json(output / JOB, job)
+    keep = {vectors_path(output, number) for number in range(len(kept))}
+    begin_job(output, job, own_entries(output, OURS), keep)
     for record in kept:
         for failure in record.failed:
             append_line(output / ERRORS, failure)
 
 
-def part_path(output: Path, number: int) -> Path:
+def vectors_path(output: Path, number: int) -> Path:
     """Return where part ``number`` stands."""
-    return output / f"part-{number:05d}.parquet"
+    return part_path(output, "part", number)
 
 
 def whole_parts(output: Path) -> Iterator[PartRecord]:
@@ -113,9 +81,9 @@ def whole_parts(output: Path) -> Iterator[PartRecord]:
     number = 0
     while True:
         try:
-            metadata = pq.read_metadata(part_path(output, number)).metadata or {}
+            metadata = parquet_metadata(vectors_path(output, number)) or {}
             yield PartRecord(**json.loads(metadata[RECORD_KEY.encode()]))
-        except (OSError, KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError):
             return
         number += 1
 
@@ -171,19 +139,14 @@ class PartWriter:
 @contextmanager
 def open_part(output: Path, number: int, form: VectorFormat) -> Iterator[PartWriter]:
     """Open a part; it takes its name once it is whole, and leaves nothing if it doesn't get there."""
-    target = part_path(output, number)
-    partial = target.with_name(f".{target.name}.partial")
     embedding = pa.list_(pa.from_numpy_dtype(form.value_type), form.values)
     schema = pa.schema([("id", pa.string()), ("embedding", embedding)])
-    try:
-        # Vectors don't compress, and a dictionary of them only costs.
-        with pq.ParquetWriter(partial, schema, compression="none", use_dictionary=False) as file:
-            writer = PartWriter(file, output, form)
-            yield writer
-            writer.finish()
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    # Vectors don't compress, and a dictionary of them only costs.
+    uncompressed = {"compression": "none", "use_dictionary": False}
+    with whole_file(vectors_path(output, number)) as partial, pq.ParquetWriter(partial, schema, **uncompressed) as file:
+        writer = PartWriter(file, output, form)
+        yield writer
+        writer.finish()
 
 
 def id_bytes(item_id: str) -> bytes:
@@ -203,17 +166,15 @@ def check_same_inputs(record: PartRecord, number: int, ids: Iterator[str]) -> No
         count += 1
     if (count, digest.hexdigest()) != (record.items, record.ids_sha256):
         raise DataError(
-            f"--resume: the inputs are no longer those of {part_path(Path(), number)}: files or rows "
+            f"--resume: the inputs are no longer those of {vectors_path(Path(), number)}: files or rows "
             "were added, removed or renamed since. Add --overwrite to begin anew, or name another folder."
         )
 
 
 def describe_parts(output: Path, records: list[PartRecord]) -> list[dict[str, Any]]:
     """Return file, rows, inputs and checksum of each part, for the manifest."""
-    described = []
-    for number, record in enumerate(records):
-        path = part_path(output, number)
-        with path.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        described.append({"file": path.name, "rows": record.rows, "items": record.items, "sha256": checksum})
-    return described
+    paths = [vectors_path(output, number) for number in range(len(records))]
+    return [
+        {"file": path.name, "rows": record.rows, "items": record.items, "sha256": digest_of_file(path)}
+        for path, record in zip(paths, records, strict=True)
+    ]

@@ -13,9 +13,9 @@ from mmst_cli.config.rules_mining import LIMITS
 from mmst_cli.config.schema import MineConfig, Role
 from mmst_cli.html.previews import Preview, preview
 from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
-from mmst_cli.mining.search import Found
-from mmst_cli.mining.selection import Reason
-from mmst_cli.mining.summary import MiningFacts
+from mmst_cli.mining.mining_summary import MiningFacts
+from mmst_cli.mining.negative_search import Found
+from mmst_cli.mining.negative_selection import Reason
 from mmst_cli.rows.columns import ROW, RowSet
 from mmst_cli.rows.shapes import drawn_from
 from mmst_cli.storage import write_text

@@ -19,6 +19,7 @@ from mmst_cli.media.content import URL_SCHEMES, ending_of, head_of
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.stored_cells import parse_json
+from mmst_cli.storage import whole_file
 
 _ENDING = re.compile(r"\.[a-z0-9]{1,5}")  # and no rest of an address
 
@@ -101,10 +102,8 @@ class MediaCells:
         ending = ending if _ENDING.fullmatch(ending) else ending_of(head_of(content)) or ".bin"
         path = self.media / f"{xxhash.xxh3_128_hexdigest(content)}{ending}"
         if not path.is_file():
-            self.media.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
-            partial.write_bytes(content)
-            partial.replace(path)
+            with whole_file(path) as partial:
+                partial.write_bytes(content)
         return f"{self.media.name}/{path.name}"
 
     def _content(self, modality: Modality, name: str) -> bytes:

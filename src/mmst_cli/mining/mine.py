@@ -16,15 +16,24 @@ from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfi
 from mmst_cli.errors import WorkError
 from mmst_cli.media.reading import Reader
 from mmst_cli.mining.contact_sheet import write_sheet
-from mmst_cli.mining.identity import model_identity, rows_identity
-from mmst_cli.mining.job import MiningOptions, Places, begin_work, check_output, describe_job, take_up
-from mmst_cli.mining.output import Output, new_columns
-from mmst_cli.mining.search import Search, mine_rows
-from mmst_cli.mining.second import check_second, load_second
-from mmst_cli.mining.summary import MiningFacts, MiningResult, advice, facts_of, say_result
-from mmst_cli.model.checkpoint import read_checkpoint_config
+from mmst_cli.mining.mined_columns import new_columns
+from mmst_cli.mining.mined_output import Output
+from mmst_cli.mining.mining_job import (
+    MiningOptions,
+    Places,
+    begin_work,
+    check_output,
+    describe_job,
+    mining_model,
+    models_identity,
+    rows_identity,
+    take_up,
+)
+from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, advice, facts_of, say_result
+from mmst_cli.mining.negative_search import Search, mine_rows
+from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.fit import check_columns
-from mmst_cli.model.load import check_loadable, find_model, load_model, model_label
+from mmst_cli.model.load import check_loadable, load_model, model_label
 from mmst_cli.model.media import fit_media
 from mmst_cli.model.precision import check_precision, declared_precision, default_device
 from mmst_cli.model.prompts import set_prompts
@@ -71,7 +80,9 @@ def run_mining(
     source = load_rows(options.dataset, replace(section, max_rows=None), options.seed)
     added = new_columns(source.column_names, rows.with_role(Role.positive)[0], options.mine.num_negatives)
     sentence = next_step(section, added) if next_step else ""
-    job = describe_job(config, section, options, rows_identity(rows), identities(config, options.mine, options.seed))
+    job = describe_job(
+        config, section, options, rows_identity(rows), models_identity(config, options.mine, options.seed)
+    )
     facts = take_up(places, job, resume=options.resume, overwrite=options.overwrite)
     if facts is None:
         search = open_search(config, options.mine, model_config, rows, places.work, options.seed, terminal)
@@ -124,37 +135,6 @@ def _mine(
         output.write(job, asdict(facts))
     shutil.rmtree(places.work)
     return facts
-
-
-def mining_model(config: Config, mine: MineConfig) -> ModelConfig:
-    """Return the model that mines: the one of the config, or another that is loaded as that one is.
-
-    The processor's arguments go along with a model of the same architecture, such as an earlier run's.
-    """
-    if mine.model is None:
-        return config.model
-    own = config.model
-    processor = own.processor if _architecture(own.name_or_path) == _architecture(mine.model) else {}
-    return ModelConfig(
-        name_or_path=mine.model,
-        revision=mine.revision,
-        dtype=own.dtype,
-        attn_implementation=own.attn_implementation,
-        processor=processor,
-        trust_remote_code=own.trust_remote_code,
-    )
-
-
-def _architecture(name_or_path: str) -> Any:
-    source = find_model(name_or_path) if name_or_path else ""
-    checkpoint = read_checkpoint_config(source, None, "model") if source else None
-    return (checkpoint or {}).get("model_type", name_or_path)
-
-
-def identities(config: Config, mine: MineConfig, seed: int) -> dict[str, Any]:
-    """Return what names the models by content."""
-    second = None if mine.second_model is None else model_identity(ModelConfig(name_or_path=mine.second_model), seed)
-    return {"model": model_identity(mining_model(config, mine), seed), "second_model": second}
 
 
 def open_search(

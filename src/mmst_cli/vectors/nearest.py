@@ -11,7 +11,6 @@ import torch
 
 from mmst_cli.errors import ConfigError
 
-INDEXES = ("exact", "faiss", "usearch")
 QUERIES, DOCUMENTS = 1024, 32_768  # vectors of either side at a time: 128 MB of scores
 
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -38,8 +37,7 @@ def nearest(queries: Vectors, corpus: Vectors, k: int, *, index: str = "exact") 
         queries: float32, shape (queries, dimension); an array, a memory map or a tensor.
         corpus: float32, shape (documents, dimension), of the same kind. Tensors are searched on their device.
         k: how many; all of the corpus if it has fewer.
-        index: exact (here, in pieces), faiss (a flat index, exact as well), or usearch (a graph: approximate, for
-            corpora that are too large to compare every pair; what it finds has its exact score).
+        index: exact (here, in pieces), or faiss (a flat index, exact as well).
 
     Returns:
         Scores, float32, and places in the corpus, int64, both of shape (queries, k): best first, equal scores by
@@ -54,7 +52,7 @@ def nearest(queries: Vectors, corpus: Vectors, k: int, *, index: str = "exact") 
     places = np.full((count, k), -1, dtype=np.int64)
     if not k or not count:
         return scores, places
-    search = {"exact": _exact, "faiss": _faiss, "usearch": _usearch}[index](corpus, k)
+    search = {"exact": _exact, "faiss": _faiss}[index](corpus, k)
     for start in range(0, count, QUERIES):
         rows = slice(start, start + QUERIES)
         scores[rows], places[rows] = search(queries[rows])
@@ -70,8 +68,7 @@ def check_index(index: str) -> None:
     from importlib.util import find_spec
 
     if index != "exact" and find_spec(index) is None:
-        package = "faiss-cpu" if index == "faiss" else index
-        raise ConfigError(f"index: {index}: the package is missing. `pip install {package}`, or take index exact.")
+        raise ConfigError(f"index: {index}: the package is missing. `pip install {index}-cpu`, or take index exact.")
 
 
 def _pieces(corpus: Vectors) -> Iterator[tuple[int, Any]]:
@@ -95,17 +92,20 @@ def _exact(corpus: Vectors, k: int) -> Search:
         scores = wanted.new_empty((len(wanted), 0))
         places = torch.empty((len(wanted), 0), dtype=torch.long, device=wanted.device)
         for start, piece in _pieces(corpus):
-            some, where = _top(wanted @ _tensor(piece).to(wanted.device).T, k)
+            some, where = best_of_each(wanted @ _tensor(piece).to(wanted.device).T, k)
             # Those found before come first, so that equal scores stay in the order of their places.
-            scores, chosen = _top(torch.cat([scores, some], dim=1), k)
+            scores, chosen = best_of_each(torch.cat([scores, some], dim=1), k)
             places = torch.cat([places, where + start], dim=1).gather(1, chosen)
         return scores.cpu().numpy(), places.cpu().numpy()
 
     return search
 
 
-def _top(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the ``k`` largest of each row, best first, and of equal ones the first."""
+def best_of_each(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ``k`` largest scores of each row and their places, both of shape (rows, k), or fewer if there are.
+
+    Best first; equal ones stand in the order of their places, also where the ``k``-th is tied with the next.
+    """
     k = min(k, scores.shape[1])
     found, where = torch.topk(scores, k, dim=1)
     # topk takes any of those that equal the last one; sorting such rows is slow and rarely needed.
@@ -126,25 +126,6 @@ def _faiss(corpus: Vectors, k: int) -> Search:
     for _, piece in _pieces(corpus):
         index.add(_array(piece))
     return lambda queries: _ordered(*index.search(_array(queries), k))
-
-
-def _usearch(corpus: Vectors, k: int) -> Search:
-    check_index("usearch")
-    from usearch.index import Index
-
-    index = Index(ndim=int(corpus.shape[1]), metric="ip", dtype="f32", expansion_search=max(64, 2 * k))
-    for start, piece in _pieces(corpus):
-        # With several threads the graph, and so what is found, would differ from run to run.
-        index.add(np.arange(start, start + len(piece)), _array(piece), threads=1)
-
-    def search(queries: Any) -> Found:
-        wanted = _array(queries)
-        matches: Any = index.search(np.concatenate([wanted, wanted[:1]]), k)  # of one query alone it has other shapes
-        there = np.arange(k) < matches.counts[:-1, None]
-        scores = np.where(there, 1 - matches.distances[:-1], -np.inf)
-        return _ordered(scores.astype(np.float32), np.where(there, matches.keys[:-1].astype(np.int64), -1))
-
-    return search
 
 
 def _ordered(scores: Any, places: Any) -> Found:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import torch
 
+from mmst_cli.vectors.nearest import best_of_each
+
 Scorer = Callable[[torch.Tensor], torch.Tensor]
 """From query indices of shape (n,) to scores of shape (n, documents)."""
 
@@ -79,19 +81,12 @@ def best_hits(score: Scorer, wanted: Relevance, k: int, device: torch.device) ->
     Equal scores stand in ascending order of ids, also where the ``k``-th is tied with the next.
     """
     by_id = torch.argsort(wanted.order).to(device)
-    k = min(k, len(by_id))
     documents, values = [], []
     step = max(1, SCORES_AT_A_TIME // len(by_id))
     for first in range(0, wanted.queries, step):
         scores = score(torch.arange(first, min(first + step, wanted.queries), device=device))[:, by_id]
-        top, place = scores.topk(k, dim=1)
-        tied = (scores >= top[:, -1:]).sum(dim=1) > k
-        if tied.any():
-            sorted_scores, sorted_place = scores[tied].sort(dim=1, descending=True, stable=True)
-            top[tied], place[tied] = sorted_scores[:, :k], sorted_place[:, :k]
-        place, ascending = place.sort(dim=1)
-        top, again = top.gather(1, ascending).sort(dim=1, descending=True, stable=True)
-        documents.append(by_id[place.gather(1, again)].cpu())
+        top, place = best_of_each(scores, k)
+        documents.append(by_id[place].cpu())
         values.append(top.cpu())
     return torch.cat(documents), torch.cat(values)
 

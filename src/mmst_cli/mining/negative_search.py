@@ -11,12 +11,28 @@ import numpy as np
 
 from mmst_cli.config.schema import MineConfig, Role
 from mmst_cli.media.input_digest import digest_of_input
-from mmst_cli.mining.embedding import ROWS_PER_PART, Embedder, embed_side, read_values
-from mmst_cli.mining.guard import NearDuplicates, same_kind
-from mmst_cli.mining.pairs import Positives, find_positives, flat_pairs, inner_products, to_similarity
-from mmst_cli.mining.second import SecondModel
-from mmst_cli.mining.selection import ROOM, Candidates, Selection, judge, range_max_of, select
-from mmst_cli.mining.store import FloatArray, Numbers, Side
+from mmst_cli.mining.mining_embedding import ROWS_PER_PART, Embedder, embed_side, read_values
+from mmst_cli.mining.mining_vectors import (
+    FloatArray,
+    Numbers,
+    Positives,
+    Side,
+    find_positives,
+    flat_pairs,
+    inner_products,
+    to_similarity,
+)
+from mmst_cli.mining.negative_selection import (
+    ROOM,
+    Candidates,
+    NearDuplicates,
+    Selection,
+    judge,
+    range_max_of,
+    same_kind,
+    select,
+)
+from mmst_cli.mining.second_model import Rescoring, SecondModel
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.terminal import Terminal
@@ -62,6 +78,11 @@ class Search:
         """The column of positives, which are the documents."""
         return self.rows.with_role(Role.positive)[0]
 
+    @property
+    def embedder(self) -> Embedder:
+        """How the model runs, and where its vectors are kept."""
+        return Embedder(self.model, self.folder, self.mine.batch_size, self.precision, self.rows_per_part)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -106,7 +127,8 @@ def mine_rows(search: Search, terminal: Terminal) -> Found:
     pairs = flat_pairs(positives)
     of_positives = similarity(inner_products(anchors.vectors, documents.vectors, pairs))
     if search.second is not None:
-        scores, of_positives = search.second.rescore(search, anchors, documents, places, pairs, terminal)
+        asked = Rescoring(search.rows, anchors, documents, places, pairs, search.embedder)
+        scores, of_positives = search.second.rescore(asked, terminal)
     candidates = Candidates(places, scores, _smallest(of_positives, pairs[0]), in_order=search.second is None)
     reasons = judge(candidates, positives.of, search.mine, known_negatives(search.rows, anchors, documents))
     is_same_kind = same_kind(search.anchor.modalities, search.positive.modalities)
@@ -124,7 +146,7 @@ def mine_rows(search: Search, terminal: Terminal) -> Found:
 
 def embed_both(search: Search, terminal: Terminal) -> tuple[Side, Side]:
     """Return anchors and documents, embedded or read from where they were left."""
-    embedder = Embedder(search.model, search.folder, search.mine.batch_size, search.precision, search.rows_per_part)
+    embedder = search.embedder
     alike = same_kind(search.anchor.modalities, search.positive.modalities)
     with terminal.progress("embedding", 2 * len(search.rows), unit="rows") as progress:
         documents = embed_side(embedder, search.rows, search.positive, "document", with_prints=True, progress=progress)

@@ -1,4 +1,4 @@
-"""What mining keeps on disk while it goes on: vectors, digests and sketches, part by part.
+"""What mining compares: distinct anchors and documents, kept on disk part by part, and which of them belong together.
 
 A part covers a fixed number of consecutive inputs and takes its names once it is whole, so that a killed command goes
 on behind the last whole part, and what it finds is the same, byte for byte.
@@ -6,7 +6,7 @@ on behind the last whole part, and what it finds is the same, byte for byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from mmst_cli.errors import ModelError
 from mmst_cli.similarity.sketch import Sketch
+from mmst_cli.storage import whole_file
+from mmst_cli.work import part_path
 
 FloatArray = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
+AT_A_TIME = 8_192  # pairs whose vectors are in memory
 HELD = 2048  # sketches in memory, of tens of kilobytes each
 _SCHEMA = pa.schema([("digest", pa.binary(16)), ("fingerprint", pa.binary())])
 
@@ -35,12 +39,12 @@ class Part:
     @property
     def vectors(self) -> Path:
         """Vectors of the inputs that no earlier one equals."""
-        return self.folder / f"{self.name}-{self.number:05d}.npy"
+        return part_path(self.folder, self.name, self.number, ".npy")
 
     @property
     def contents(self) -> Path:
         """A digest of each input, and a sketch of each that no earlier one equals; written last."""
-        return self.folder / f"{self.name}-{self.number:05d}.arrow"
+        return part_path(self.folder, self.name, self.number, ".arrow")
 
     def is_whole(self) -> bool:
         """Whether both files are there."""
@@ -49,11 +53,9 @@ class Part:
     def write(self, vectors: FloatArray, digests: Sequence[bytes], prints: Sequence[bytes | None]) -> None:
         """Write both files."""
         write_array(self.vectors, vectors)
-        partial = self.contents.with_suffix(".partial")
         batch = pa.record_batch([pa.array(digests, pa.binary(16)), pa.array(prints, pa.binary())], schema=_SCHEMA)
-        with pa.OSFile(str(partial), "wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+        with whole_file(self.contents) as partial, pa.ipc.new_file(str(partial), _SCHEMA) as writer:
             writer.write_batch(batch)
-        partial.replace(self.contents)
 
     def read(self) -> Any:
         """Return the contents as an arrow record batch that lies on disk."""
@@ -62,10 +64,8 @@ class Part:
 
 def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     """Write an array so that a reader sees all of it or nothing."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with whole_file(path) as partial, partial.open("wb") as file:
         np.save(file, array)
-    partial.replace(path)
 
 
 class StoredVectors:
@@ -134,3 +134,61 @@ class Side:
     digests: dict[bytes, int]
     vectors: StoredVectors
     prints: StoredPrints
+
+
+@dataclass(frozen=True)
+class Positives:
+    """The documents that answer each anchor: those of all rows in which it stands.
+
+    Attributes:
+        of: anchor to its documents, each once, in the order of the rows.
+        most: the largest number of rows that an anchor stands in.
+    """
+
+    of: Sequence[Numbers]
+    most: int
+
+
+def find_positives(anchor_of: Numbers, document_of: Numbers) -> Positives:
+    """Return the positives of each anchor.
+
+    Args:
+        anchor_of: the anchor of each row, shape (rows,).
+        document_of: the document of each row, shape (rows,).
+    """
+    found: list[dict[int, None]] = [{} for _ in range(int(anchor_of.max()) + 1)]
+    for anchor, document in zip(anchor_of.tolist(), document_of.tolist(), strict=True):
+        found[anchor][document] = None
+    return Positives([np.array(list(one), dtype=np.int64) for one in found], int(np.bincount(anchor_of).max()))
+
+
+def to_similarity(name: str) -> Callable[[FloatArray], FloatArray]:
+    """Return what makes a model's similarity of inner products of vectors of length 1.
+
+    Raises:
+        ModelError: it is no function of them.
+    """
+    if name in ("cosine", "dot"):
+        return lambda products: products
+    if name == "euclidean":
+        return lambda products: -np.sqrt(np.maximum(0, 2 - 2 * products), dtype=np.float32)
+    raise ModelError(
+        f"the model's similarity is {name}, and the nearest are searched by inner products. Mine with a model of"
+        " cosine, dot or euclidean similarity."
+    )
+
+
+def inner_products(queries: StoredVectors, documents: StoredVectors, pairs: tuple[Numbers, Numbers]) -> FloatArray:
+    """Return the inner product of each pair of (query, document) places, shape (pairs,)."""
+    one, other = pairs
+    found = np.empty(len(one), dtype=np.float32)
+    for start in range(0, len(one), AT_A_TIME):
+        some = slice(start, start + AT_A_TIME)
+        found[some] = np.einsum("nd,nd->n", queries.take(one[some]), documents.take(other[some]))
+    return found
+
+
+def flat_pairs(positives: Positives) -> tuple[Numbers, Numbers]:
+    """Return all (anchor, positive) pairs, anchor by anchor, shape (pairs,) both."""
+    counts = [len(one) for one in positives.of]
+    return np.repeat(np.arange(len(counts)), counts), np.concatenate(list(positives.of))

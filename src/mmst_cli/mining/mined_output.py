@@ -5,62 +5,24 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from mmst_cli.config.rules_mining import negative_names
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError, WorkError
-from mmst_cli.mining.job import KEY, Places
 from mmst_cli.mining.media_cells import MediaCells
-from mmst_cli.mining.search import Found
+from mmst_cli.mining.mined_columns import new_columns
+from mmst_cli.mining.mining_job import KEY, Places
+from mmst_cli.mining.negative_search import Found
 from mmst_cli.rows.cells import holds_lists
 from mmst_cli.rows.columns import ROW, Column, RowSet, entry_of
 from mmst_cli.rows.shapes import drawn_from
 from mmst_cli.sources.tables import leave_undecoded
 
 ROWS_PER_GROUP, EMBEDDED_PER_GROUP = 1_000, 100
-SCORES = "scores"
 _KINDS = {"Image": Modality.image, "Pdf": Modality.image, "Audio": Modality.audio, "Video": Modality.video}
-
-
-@dataclass(frozen=True)
-class NewColumns:
-    """The columns that mining adds.
-
-    Attributes:
-        negatives: name of each negative, to the stored columns it is made of: source column to new column.
-        scores: the column of scores.
-    """
-
-    negatives: dict[str, dict[str, str]]
-    scores: str
-
-
-def new_columns(taken: Sequence[str], positive: Column, count: int) -> NewColumns:
-    """Name the columns that are added to those that are there.
-
-    A positive that is one stored column becomes one column a negative; one that is made of several becomes as many,
-    each by its own name behind that of the negative.
-
-    Raises:
-        DataError: a column is there that a new one would be called.
-    """
-    names = negative_names(taken, count)
-    single = len(positive.sources) == 1 and not positive.message and not positive.parts
-    negatives = {
-        name: {source: name if single else f"{name}_{source}" for source in positive.sources} for name in names
-    }
-    scores = next(name for name in (SCORES, "mined_scores", "") if name not in taken)
-    added = [new for sources in negatives.values() for new in sources.values()]
-    if clash := next((name for name in added if name in taken), None):
-        raise DataError(f"the data have a column {clash}, which a mined negative would be called. Rename it.")
-    if not scores:
-        raise DataError(f"the data have columns {SCORES} and mined_scores. Rename one of them.")
-    return NewColumns(negatives, scores)
 
 
 class Output:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import xxhash
 
-from mmst_cli.config.schema import Config, DatasetConfig, MineConfig
+from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
 from mmst_cli.errors import ConfigError, RunError
-from mmst_cli.mining.summary import MiningFacts
+from mmst_cli.mining.mining_summary import MiningFacts
+from mmst_cli.model.checkpoint import read_checkpoint_config
+from mmst_cli.model.load import find_model
+from mmst_cli.model.model_identity import model_identity
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.sources.places import local_path
-from mmst_cli.storage import write_json
+from mmst_cli.work import begin_job, check_choice, check_same_job, parquet_metadata, read_job
 
-JOB = "job.json"
 KEY = b"mmst_mine"  # in the metadata of the output
 
 
@@ -95,6 +98,48 @@ def describe_job(
     return dict(json.loads(json.dumps(job, default=str)))
 
 
+def rows_identity(rows: RowSet) -> str:
+    """Return what names rows by the content of their anchors, positives and negatives, decoding nothing."""
+    keys = row_keys(rows)
+    hasher = xxhash.xxh3_128()
+    for column in rows.with_role(Role.anchor, Role.positive, Role.negative):
+        for key in keys[column.name]:
+            hasher.update(key.encode("utf-8", "surrogatepass") + b"\0")
+        hasher.update(f"{column.name} {column.role} {column.modality}".encode())
+    return f"{len(rows)} rows, {hasher.hexdigest()}"
+
+
+def mining_model(config: Config, mine: MineConfig) -> ModelConfig:
+    """Return the model that mines: the one of the config, or another that is loaded as that one is.
+
+    The processor's arguments go along with a model of the same architecture, such as an earlier run's.
+    """
+    if mine.model is None:
+        return config.model
+    own = config.model
+    processor = own.processor if _architecture(own.name_or_path) == _architecture(mine.model) else {}
+    return ModelConfig(
+        name_or_path=mine.model,
+        revision=mine.revision,
+        dtype=own.dtype,
+        attn_implementation=own.attn_implementation,
+        processor=processor,
+        trust_remote_code=own.trust_remote_code,
+    )
+
+
+def _architecture(name_or_path: str) -> Any:
+    source = find_model(name_or_path) if name_or_path else ""
+    checkpoint = read_checkpoint_config(source, None, "model") if source else None
+    return (checkpoint or {}).get("model_type", name_or_path)
+
+
+def models_identity(config: Config, mine: MineConfig, seed: int) -> dict[str, Any]:
+    """Return what names the models by content."""
+    second = None if mine.second_model is None else model_identity(ModelConfig(name_or_path=mine.second_model), seed)
+    return {"model": model_identity(mining_model(config, mine), seed), "second_model": second}
+
+
 def check_output(places: Places, section: DatasetConfig, *, resume: bool, overwrite: bool) -> None:
     """Refuse to write over what is there, before anything is loaded.
 
@@ -104,8 +149,7 @@ def check_output(places: Places, section: DatasetConfig, *, resume: bool, overwr
     """
     if places.output.suffix != ".parquet":
         raise ConfigError(f"--output: {places.output}: the rows are written as parquet. Let the name end in .parquet.")
-    if resume and overwrite:
-        raise ConfigError("--resume keeps what is there and --overwrite replaces it. Choose one.")
+    check_choice(resume=resume, overwrite=overwrite)
     if places.output.absolute() == local_path(section.path).absolute():
         raise ConfigError(f"--output: {places.output} is what is mined in. Name another file.")
     if places.output.is_dir():
@@ -132,50 +176,22 @@ def take_up(places: Places, job: dict[str, Any], *, resume: bool, overwrite: boo
         return None
     if places.work.is_dir():
         # Killed before it was written down what for, nothing else is there.
-        if before := _read_job(places.work / JOB):
-            _refuse_other(places.work, before, job)
+        if (before := read_job(places.work)) is not None:
+            check_same_job(places.work, before, job)
     elif resume and places.output.is_file():
         written = _read_metadata(places.output)
-        _refuse_other(places.output, written.get("job", {}), job)
+        check_same_job(places.output, written.get("job", {}), job)
         return MiningFacts(**written["facts"])
     return None
 
 
 def begin_work(places: Places, job: dict[str, Any], *, overwrite: bool) -> None:
     """Make the work folder, unless it is there to go on with."""
-    if overwrite:
-        shutil.rmtree(places.work, ignore_errors=True)
-    places.work.mkdir(parents=True, exist_ok=True)
-    write_json(places.work / JOB, job)
+    begin_job(places.work, job, stale=[places.work] if overwrite else [])
 
 
 def _read_metadata(output: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((pq.read_metadata(output).metadata or {})[KEY]))
-    except (OSError, KeyError, ValueError) as error:
+        return dict(json.loads((parquet_metadata(output) or {})[KEY]))
+    except (KeyError, ValueError) as error:
         raise RunError(f"--resume: {output} wasn't written by mmst mine. Name another file.") from error
-
-
-def _read_job(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
-def _refuse_other(path: Path, before: dict[str, Any], job: dict[str, Any]) -> None:
-    then, now = _flatten(before), _flatten(job)
-    different = [key for key in {**then, **now} if then.get(key) != now.get(key)]
-    if not different:
-        return
-    key = different[0]
-    raise RunError(
-        f"--resume: {path} was begun with {key} {json.dumps(then.get(key))}, and now it is {json.dumps(now.get(key))}."
-        " Repeat the command it was begun with, or add --overwrite to begin anew."
-    )
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix.removesuffix("."): value}
-    return {name: entry for key, inner in value.items() for name, entry in _flatten(inner, f"{prefix}{key}.").items()}

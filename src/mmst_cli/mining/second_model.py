@@ -8,27 +8,53 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmst_cli.config.schema import ModelConfig
+from mmst_cli.config.schema import ModelConfig, Role
 from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
-from mmst_cli.mining.embedding import Embedder, embed_again
-from mmst_cli.mining.pairs import inner_products, to_similarity
-from mmst_cli.mining.store import FloatArray, Numbers, Side, write_array
+from mmst_cli.mining.mining_embedding import Embedder, embed_again
+from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Side, inner_products, to_similarity, write_array
 from mmst_cli.model.checkpoint import read_checkpoint_config
 from mmst_cli.model.fit import check_columns
 from mmst_cli.model.load import find_model, load_model
 from mmst_cli.model.media import fit_media
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import Column, RowSet, as_input
+from mmst_cli.work import part_path
 
 if TYPE_CHECKING:
     import torch
 
-    from mmst_cli.mining.search import Search
     from mmst_cli.terminal import Terminal
 
 PAIRS_AT_A_TIME = 512  # whose inputs are in memory, decoded
 ANCHORS_PER_PART = 256  # whose candidates are rescored before that is written down
+POSITIVES_PER_PART = 2_560  # the same of pairs of anchors and positives
+
+
+@dataclass(frozen=True)
+class Rescoring:
+    """What a second model is asked.
+
+    Attributes:
+        rows: with one anchor and one positive column.
+        anchors, documents: their distinct inputs.
+        candidates: the documents that the first model found for each anchor; -1 where there is none. Shape
+            (anchors, candidates).
+        positives: the (anchor, positive) pairs, shape (pairs,) both.
+        embedder: how the first model runs, and where the answers are kept.
+    """
+
+    rows: RowSet
+    anchors: Side
+    documents: Side
+    candidates: Numbers
+    positives: tuple[Numbers, Numbers]
+    embedder: Embedder
+
+    @property
+    def columns(self) -> tuple[Column, Column]:
+        """The columns of anchors and of documents."""
+        return self.rows.with_role(Role.anchor)[0], self.rows.with_role(Role.positive)[0]
 
 
 @dataclass(frozen=True)
@@ -40,18 +66,10 @@ class SecondModel:
     embedding: Any = None
     cross: Any = None
 
-    def rescore(
-        self,
-        search: Search,
-        anchors: Side,
-        documents: Side,
-        places: Numbers,
-        pairs: tuple[Numbers, Numbers],
-        terminal: Terminal,
-    ) -> tuple[FloatArray, FloatArray]:
-        """Return the scores of the candidates, shape of ``places``, and those of the (anchor, positive) pairs."""
+    def rescore(self, asked: Rescoring, terminal: Terminal) -> tuple[FloatArray, FloatArray]:
+        """Return the scores of the candidates, in their shape, and those of the pairs of anchors and positives."""
         ask = _of_cross if self.cross is not None else _of_embedding
-        return ask(self, search, anchors, documents, places, pairs, terminal)
+        return ask(self, asked, terminal)
 
 
 def load_second(name: str, device: torch.device, precision: Precision) -> SecondModel:
@@ -104,64 +122,47 @@ def check_second(second: SecondModel, key: str, anchor: Column, positive: Column
             )
 
 
-def _of_embedding(
-    second: SecondModel,
-    search: Search,
-    anchors: Side,
-    documents: Side,
-    places: Numbers,
-    pairs: tuple[Numbers, Numbers],
-    terminal: Terminal,
-) -> tuple[FloatArray, FloatArray]:
+def _of_embedding(second: SecondModel, asked: Rescoring, terminal: Terminal) -> tuple[FloatArray, FloatArray]:
     similarity = to_similarity(str(second.embedding.similarity_fn_name))
-    settings = search.rows.reader
-    reader = Reader(settings.settings, settings.folder, settings.allow_urls)
+    reader = Reader(asked.rows.reader.settings, asked.rows.reader.folder, asked.rows.reader.allow_urls)
     fit_media(second.embedding, [reader])
-    rows = replace(search.rows, reader=reader)
-    embedder = Embedder(second.embedding, search.folder, search.mine.batch_size, second.precision, search.rows_per_part)
-    count = len(anchors.first_row) + len(documents.first_row)
-    with terminal.progress("embedding again", count, unit="inputs") as progress:
-        of_documents = embed_again(embedder, rows, search.positive, "document", documents.first_row, progress)
-        of_anchors = embed_again(embedder, rows, search.anchor, "query", anchors.first_row, progress)
-    there = places >= 0
-    asked = (np.nonzero(there)[0], places[there])
-    scores = np.full(places.shape, -np.inf, dtype=np.float32)
-    scores[there] = similarity(inner_products(of_anchors, of_documents, asked))
-    return scores, similarity(inner_products(of_anchors, of_documents, pairs))
+    rows, (anchor, document) = replace(asked.rows, reader=reader), asked.columns
+    anchors, documents = asked.anchors.first_row, asked.documents.first_row
+    embedder = replace(asked.embedder, model=second.embedding, precision=second.precision)
+    with terminal.progress("embedding again", len(anchors) + len(documents), unit="inputs") as progress:
+        of_documents = embed_again(embedder, rows, document, "document", documents, progress)
+        of_anchors = embed_again(embedder, rows, anchor, "query", anchors, progress)
+    there = asked.candidates >= 0
+    pairs = (np.nonzero(there)[0], asked.candidates[there])
+    scores = np.full(there.shape, -np.inf, dtype=np.float32)
+    scores[there] = similarity(inner_products(of_anchors, of_documents, pairs))
+    return scores, similarity(inner_products(of_anchors, of_documents, asked.positives))
 
 
-def _of_cross(
-    second: SecondModel,
-    search: Search,
-    anchors: Side,
-    documents: Side,
-    places: Numbers,
-    pairs: tuple[Numbers, Numbers],
-    terminal: Terminal,
-) -> tuple[FloatArray, FloatArray]:
-    ask = _Asker(second, search, anchors, documents)
+def _of_cross(second: SecondModel, asked: Rescoring, terminal: Terminal) -> tuple[FloatArray, FloatArray]:
+    places, folder = asked.candidates, asked.embedder.folder
+    ask = _Asker(second, asked)
     scores = np.full(places.shape, -np.inf, dtype=np.float32)
     with terminal.progress("scoring again", len(places), unit="anchors") as progress:
-        for start in range(0, len(places), ANCHORS_PER_PART):
+        for number, start in enumerate(range(0, len(places), ANCHORS_PER_PART)):
             some = slice(start, start + ANCHORS_PER_PART)
             there = places[some] >= 0
             owners = np.nonzero(there)[0] + start
-            path = search.folder / f"second-scores-{start // ANCHORS_PER_PART:05d}.npy"
+            path = part_path(folder, "second-scores", number, ".npy")
             scores[some][there] = ask.kept(path, owners, places[some][there])
             progress.advance(len(there))
-    step = ANCHORS_PER_PART * 10
-    pieces = [slice(start, start + step) for start in range(0, len(pairs[0]), step)]
-    files = [search.folder / f"second-positives-{number:05d}.npy" for number in range(len(pieces))]
-    of_positives = [ask.kept(f, pairs[0][s], pairs[1][s]) for f, s in zip(files, pieces, strict=True)]
+    of_positives = []
+    for number, start in enumerate(range(0, len(asked.positives[0]), POSITIVES_PER_PART)):
+        owners, positives = (part[start : start + POSITIVES_PER_PART] for part in asked.positives)
+        of_positives.append(ask.kept(part_path(folder, "second-positives", number, ".npy"), owners, positives))
     return scores, np.concatenate(of_positives)
 
 
 class _Asker:
     """Asks a CrossEncoder for the scores of pairs, reading each input when it is needed."""
 
-    def __init__(self, second: SecondModel, search: Search, anchors: Side, documents: Side) -> None:
-        self.second, self.search = second, search
-        self.anchors, self.documents = anchors, documents
+    def __init__(self, second: SecondModel, asked: Rescoring) -> None:
+        self.second, self.asked = second, asked
 
     def kept(self, path: Path, owners: Numbers, places: Numbers) -> FloatArray:
         """Return the scores of (anchor, document) pairs, from the file if it is there, else into it."""
@@ -172,11 +173,14 @@ class _Asker:
         return np.load(path)  # type: ignore[no-any-return]
 
     def _ask(self, owners: Numbers, places: Numbers) -> FloatArray:
-        rows, search = self.search.rows, self.search
-        first = zip(self.anchors.first_row[owners].tolist(), self.documents.first_row[places].tolist(), strict=True)
-        asked = [(_value(rows, search.anchor, one), _value(rows, search.positive, other)) for one, other in first]
+        rows, (anchor, document) = self.asked.rows, self.asked.columns
+        one, other = self.asked.anchors.first_row[owners], self.asked.documents.first_row[places]
+        pairs = [
+            (_value(rows, anchor, first), _value(rows, document, second))
+            for first, second in zip(one.tolist(), other.tolist(), strict=True)
+        ]
         with self.second.precision.context(self.second.cross.device):
-            found = self.second.cross.predict(asked, batch_size=search.mine.batch_size, show_progress_bar=False)
+            found = self.second.cross.predict(pairs, batch_size=self.asked.embedder.batch_size, show_progress_bar=False)
         return np.asarray(found, dtype=np.float32).reshape(-1)
 
 

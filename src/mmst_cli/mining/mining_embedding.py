@@ -12,12 +12,13 @@ import torch
 
 from mmst_cli.errors import DataError, WorkError
 from mmst_cli.media.input_digest import digest_of_input
-from mmst_cli.mining.store import FloatArray, Numbers, Part, Side, StoredPrints, StoredVectors, write_array
+from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Part, Side, StoredPrints, StoredVectors, write_array
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import ROW, Column, RowSet, as_input
 from mmst_cli.similarity.sketch import sketch_of
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.input_stream import Task, encode_stream
+from mmst_cli.work import part_path
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -146,7 +147,7 @@ def embed_again(
     files = []
     for number, start in enumerate(range(0, len(first_row), step)):
         wanted = first_row[start : start + step]
-        path = embedder.folder / f"second-{task}-{number:05d}.npy"
+        path = part_path(embedder.folder, f"second-{task}", number, ".npy")
         if not path.is_file():
             some = replace(narrow, rows=narrow.rows.select(wanted))
             vectors = embedder.encode((as_input(value, column.modality) for value in read_values(some, column)), task)

@@ -11,8 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmst_cli.config.schema import MineConfig
-from mmst_cli.mining.search import Found
-from mmst_cli.mining.selection import TOLD, Reason
+from mmst_cli.mining.negative_search import Found
+from mmst_cli.mining.negative_selection import TOLD, Reason
 from mmst_cli.terminal import Terminal
 
 LOOSEN = {

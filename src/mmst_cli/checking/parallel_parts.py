@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from mmst_cli.errors import WorkError
+from mmst_cli.storage import whole_file
+from mmst_cli.work import parquet_metadata, part_path
 
 Task = Callable[[Any], pa.Table]
 
@@ -44,13 +46,13 @@ def do_parts(
     Raises:
         WorkError: a process was killed.
     """
-    paths = [folder / f"{name}-{number:05d}.parquet" for number in range(len(parts))]
+    paths = [part_path(folder, name, number) for number in range(len(parts))]
     waiting = []
     for number, path in enumerate(paths):
-        if _is_whole(path):
-            done(number)
-        else:
+        if parquet_metadata(path) is None:
             waiting.append(number)
+        else:
+            done(number)
     if not waiting:
         return paths
     # Forked where that is safe, so that what was loaded is not loaded again by every worker.
@@ -81,17 +83,8 @@ def _begin(task: Task) -> None:
 
 def _do(part: Any, path: Path) -> None:
     assert _task is not None
-    partial = path.with_name(f".{path.name}.partial")
-    pq.write_table(_task(part), partial, compression="zstd")
-    partial.replace(path)
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        pq.read_metadata(path)
-    except (OSError, pa.ArrowInvalid):
-        return False
-    return True
+    with whole_file(path) as partial:
+        pq.write_table(_task(part), partial, compression="zstd")
 
 
 def read_parts(paths: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:

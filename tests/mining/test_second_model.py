@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmst_cli.errors import ModelError
-from mmst_cli.mining.second import check_second, is_cross_encoder, load_second
+from mmst_cli.mining.second_model import check_second, is_cross_encoder, load_second
 from mmst_cli.model.precision import Precision
 
 

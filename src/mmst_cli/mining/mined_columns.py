@@ -1,15 +1,56 @@
-"""How to train on what was mined: a command, or columns for a config."""
+"""The columns that mining adds, and how to train on them: a command, or columns for a config."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from mmst_cli.config.rules_mining import negative_names
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Role
-from mmst_cli.mining.output import NewColumns
+from mmst_cli.errors import DataError
+from mmst_cli.rows.columns import Column
+
+SCORES = "scores"
+
+
+@dataclass(frozen=True)
+class NewColumns:
+    """The columns that mining adds.
+
+    Attributes:
+        negatives: name of each negative, to the stored columns it is made of: source column to new column.
+        scores: the column of scores.
+    """
+
+    negatives: dict[str, dict[str, str]]
+    scores: str
+
+
+def new_columns(taken: Sequence[str], positive: Column, count: int) -> NewColumns:
+    """Name the columns that are added to those that are there.
+
+    A positive that is one stored column becomes one column a negative; one that is made of several becomes as many,
+    each by its own name behind that of the negative.
+
+    Raises:
+        DataError: a column is there that a new one would be called.
+    """
+    names = negative_names(taken, count)
+    single = len(positive.sources) == 1 and not positive.message and not positive.parts
+    negatives = {
+        name: {source: name if single else f"{name}_{source}" for source in positive.sources} for name in names
+    }
+    scores = next(name for name in (SCORES, "mined_scores", "") if name not in taken)
+    added = [new for sources in negatives.values() for new in sources.values()]
+    if clash := next((name for name in added if name in taken), None):
+        raise DataError(f"the data have a column {clash}, which a mined negative would be called. Rename it.")
+    if not scores:
+        raise DataError(f"the data have columns {SCORES} and mined_scores. Rename one of them.")
+    return NewColumns(negatives, scores)
 
 
 def training_command(

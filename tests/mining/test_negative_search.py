@@ -15,15 +15,15 @@ from sentence_transformers.util import mine_hard_negatives
 
 from mmst_cli.config.schema import ColumnConfig, Index, Modality, Role, Sampling
 from mmst_cli.errors import ModelError
-from mmst_cli.mining import guard
-from mmst_cli.mining.second import SecondModel
+from mmst_cli.mining import negative_selection
+from mmst_cli.mining.second_model import SecondModel
 from mmst_cli.model.precision import Precision
 
 
 @pytest.fixture
 def no_guard(monkeypatch):
     """Sentence-transformers knows no near duplicates."""
-    monkeypatch.setattr(guard, "is_near", lambda one, other: False)
+    monkeypatch.setattr(negative_selection, "is_near", lambda one, other: False)
 
 
 def by_library(pairs, model, seed=42, **options):
@@ -255,7 +255,6 @@ def test_every_index_finds_the_same(index, text_pairs, text_model, rows_of, mine
     rows = rows_of(text_pairs(80, 6))
     exact = mine(rows, text_model, num_negatives=2)
     found = mine(rows, text_model, folder="other", num_negatives=2, index=index)
-    # A graph of so few finds them all.
     np.testing.assert_array_equal(found.kept, exact.kept)
     np.testing.assert_allclose(found.scores, exact.scores, atol=2e-6)
     assert (found.negatives == exact.negatives).mean() > 0.98

@@ -1,0 +1,68 @@
+"""What names a model by content, in records of work that is resumed and of what is kept: no weight is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import xxhash
+
+from mmst_cli.config.schema import ModelConfig
+from mmst_cli.model.checkpoint import checkpoint_commit
+from mmst_cli.model.load import find_model
+from mmst_cli.storage import digest
+
+ENDS = 65_536  # bytes of an end of a large file: enough to tell a retrained model
+SMALL = 2**20  # bytes of a file that is read whole
+WEIGHTS = (".safetensors", ".bin")
+
+
+def model_identity(config: ModelConfig, seed: int) -> dict[str, Any]:
+    """Return what names a model: its section, and the content of each folder or the commit of each hub id.
+
+    Args:
+        config: the section.
+        seed: of weights that no checkpoint has, which a model with routes may begin with.
+    """
+    sources = {"model": (config.name_or_path, config.revision)} if config.name_or_path else {}
+    sources |= {route: (section.name_or_path, section.revision) for route, section in config.routes.items()}
+    return {
+        "section": asdict(config),
+        "seed": seed if config.routes else None,
+        "content": {name: _content(find_model(source), revision) for name, (source, revision) in sources.items()},
+    }
+
+
+def weights_identity(model: str) -> str:
+    """Return what names the weights of a model folder, whatever else is in it; nothing for a hub id."""
+    found = _files(find_model(model), _tail, lambda path: path.suffix in WEIGHTS)
+    return digest(found) if found else ""
+
+
+def _content(source: str, revision: str | None) -> str | None:
+    return digest(_files(source, _ends)) if Path(source).is_dir() else checkpoint_commit(source, revision)
+
+
+def _files(
+    source: str, read: Callable[[Path], str], wanted: Callable[[Path], bool] = Path.is_file
+) -> list[tuple[str, int, str]]:
+    """Return name, size and what is read of each file of a folder."""
+    files = sorted(path for path in Path(source).rglob("*") if wanted(path)) if Path(source).is_dir() else []
+    return [(path.relative_to(source).as_posix(), path.stat().st_size, read(path)) for path in files]
+
+
+def _tail(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - ENDS))
+        return file.read().hex()
+
+
+def _ends(path: Path) -> str:
+    with path.open("rb") as file:
+        if path.stat().st_size <= SMALL:
+            return xxhash.xxh3_128_hexdigest(file.read())
+        head = file.read(ENDS)
+        file.seek(-ENDS, 2)
+        return xxhash.xxh3_128_hexdigest(head + file.read())
