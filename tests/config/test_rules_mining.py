@@ -62,7 +62,7 @@ CASES = {
     "a revision of nothing": ([f"{MINE}.revision=main"], f"{MINE}.revision: found without a model"),
     "an unknown setting": ([f"{MINE}.num_negative=1"], "Did you mean num_negatives?"),
     "an unknown strategy": ([f"{MINE}.sampling_strategy=tops"], "Did you mean top?"),
-    "an unknown index": ([f"{MINE}.index=annoy"], "one of exact, faiss, usearch"),
+    "an unknown index": ([f"{MINE}.index=annoy"], "one of exact, faiss"),
     "a wrong type": ([f"{MINE}.relative_margin=much"], f"{MINE}.relative_margin: found"),
     "no mapping": ([f"{MINE}=true"], f"{MINE}: found true, but it takes a mapping"),
     "an eval set": (["datasets.eval.mine={}"], "datasets.eval.mine: only negatives of a training set"),
@@ -95,4 +95,4 @@ def test_names_of_new_columns():
     assert negative_names(["q", "negative_7"], 1) == ["mined_1"]
     assert negative_names(["q", "negative"], 1) == ["mined_1"]
     assert negative_names(["negatives"], 1) == ["negative_1"]
-    assert list(Index) == ["exact", "faiss", "usearch"]
+    assert list(Index) == ["exact", "faiss"]
