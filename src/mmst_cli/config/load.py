@@ -163,10 +163,10 @@ def _resolve(
         inside: identities of the nodes around it.
     """
     is_mapping = isinstance(node, DictConfig)
-    plain = {}
+    plain: dict[Any, Any] = {}
     for name in list(node) if is_mapping else range(len(node)):
         keys = (*above, name)
-        value = None
+        value: Any = None
         try:
             value = "???" if OmegaConf.is_missing(node, name) else node[name]
         except (OmegaConfBaseException, RecursionError) as error:
@@ -204,7 +204,9 @@ def _all_keys(tree: Any, key: str = "") -> Iterator[str]:
 
 def _to_plain(value: Any) -> Any:
     if isinstance(value, Section):
-        defaults = {name: field.get_default(call_default_factory=True) for name, field in type(value).model_fields.items()}
+        defaults = {
+            name: field.get_default(call_default_factory=True) for name, field in type(value).model_fields.items()
+        }
         return {n: _to_plain(v) for n, v in value if not (_says_nothing(v) and v == defaults[n])}
     if isinstance(value, StrEnum):
         return value.value
