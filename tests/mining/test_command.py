@@ -48,7 +48,7 @@ MISTAKES = {
     "a range that is too short": ([*DATA, "--range-max", "2"], "--range-max: found 2, which leaves 2 documents"),
     "no negatives": ([*DATA, "--num-negatives", "0"], "--num-negatives: found 0; it is 1 or more."),
     "an unknown strategy": ([*DATA, "--sampling-strategy", "tpo"], "there is top, random. Did you mean top?"),
-    "an unknown index": ([*DATA, "--index", "annoy"], "--index annoy: there is exact, faiss, usearch."),
+    "an unknown index": ([*DATA, "--index", "annoy"], "--index annoy: there is exact, faiss."),
     "a second model without limits": ([*DATA, "--second-model", "builtin:tiny-text"], "--second-model: it is asked"),
     "a wrong ending": ([*DATA, "--output", "mined.csv"], "Let the name end in .parquet"),
     "both": ([*DATA, "--resume", "--overwrite"], "Choose one"),

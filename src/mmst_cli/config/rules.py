@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmst_cli.config.load import read_config
-from mmst_cli.config.rules_data import (
+from mmst_cli.config.rules_datasets import (
     check_datasets,
+    check_mixing,
     check_training_datasets,
     warn_of_id_columns,
+    warn_of_weights,
 )
 from mmst_cli.config.rules_evaluators import check_evaluators
 from mmst_cli.config.rules_loss import check_dimensions, check_losses, warn_of_losses
 from mmst_cli.config.rules_mining import check_mining
-from mmst_cli.config.rules_mixing import check_mixing, warn_of_weights
-from mmst_cli.config.rules_model import check_media, check_model
-from mmst_cli.config.rules_prompts import check_prompts
+from mmst_cli.config.rules_model import check_media, check_model, check_prompts
 from mmst_cli.config.rules_training import (
     check_best_model,
     check_schedule,

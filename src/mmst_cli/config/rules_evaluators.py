@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmst_cli.config.loss_stacks import loss_datasets
-from mmst_cli.config.rules_arguments import check_arguments
-from mmst_cli.config.rules_loss import check_dimensions
+from mmst_cli.config.arguments import check_arguments
+from mmst_cli.config.rules_loss import check_dimensions, loss_datasets
 from mmst_cli.config.schema import Config, DatasetConfig, EvaluatorConfig, Layout, Role
 from mmst_cli.config.signatures import OWN_EVALUATOR, evaluator_names, evaluator_signature
 from mmst_cli.errors import did_you_mean

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from mmst_cli.config.arguments import Parameter, Signature, needs_python_object
 from mmst_cli.config.library_source import body, exported_names, find_class, initializer, package_file
-from mmst_cli.config.values import needs_python_object
 
 OWN_EVALUATOR = "MatryoshkaRetrievalEvaluator"
 _OWN_FILLED = ("retrieval", "dims", "precisions", "deduplicate", "ranges", "name", "precision")  # not from `args`
@@ -30,31 +30,6 @@ _ARGUMENT_CLASSES = (
         "SentenceTransformerTrainingArguments",
     ),
 )
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One argument of a class: its annotation and default as source text, None where there is none."""
-
-    annotation: str | None
-    default: str | None
-
-    @property
-    def required(self) -> bool:
-        """Whether it must be given."""
-        return self.default is None
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a class is constructed with, by argument name, without `self`."""
-
-    parameters: Mapping[str, Parameter]
-
-    @property
-    def required(self) -> list[str]:
-        """The names that must be given."""
-        return [name for name, parameter in self.parameters.items() if parameter.required]
 
 
 @dataclass(frozen=True)

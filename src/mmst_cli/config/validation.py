@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from mmst_cli.config.arguments import describe
 from mmst_cli.config.schema import Config, Section
-from mmst_cli.config.values import describe
 from mmst_cli.errors import did_you_mean
 
 Keys = tuple[str | int, ...]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmst_cli.config.loss_stacks import training_datasets
 from mmst_cli.config.rules import check_config, load_checked_config
+from mmst_cli.config.rules_loss import training_datasets
 from mmst_cli.config.rules_mining import check_minable, check_settings
 from mmst_cli.config.schema import (
     ColumnConfig,

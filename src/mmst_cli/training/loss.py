@@ -10,7 +10,7 @@ from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from torch import nn
 
-from mmst_cli.config.loss_stacks import loss_keys, loss_layers
+from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, LossConfig
 from mmst_cli.errors import ConfigError
 
