@@ -41,6 +41,8 @@ class Signature:
     """What a class is constructed with, by argument name, without `self`."""
 
     parameters: Mapping[str, Parameter]
+    is_open: bool = False
+    """Whether any other argument is taken as well."""
 
     @property
     def required(self) -> list[str]:
@@ -82,7 +84,7 @@ def is_literal(source: str) -> bool:
     """Say whether ``source`` is a plain value, such as a number or a list of texts."""
     try:
         ast.literal_eval(source)
-    except ValueError:
+    except (ValueError, SyntaxError):
         return False
     return True
 
@@ -184,6 +186,8 @@ def check_arguments(
     for name, value in args.items():
         if name in given:
             faults.append(f"{key}.{name}: mmst gives {type_name} its {name}. Leave it out.")
+        elif name not in free and signature.is_open:
+            continue
         elif name not in free:
             known = f" It takes {', '.join(free)}." if free else " It takes none."
             faults.append(f"{key}.{name}: {type_name} has no such argument.{did_you_mean(name, free) or known}")

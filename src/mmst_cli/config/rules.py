@@ -65,8 +65,8 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
         *check_mixing(config),
         *check_mining(config),
         *check_prompts(config),
-        *check_losses(config),
-        *check_evaluators(config),
+        *check_losses(config, import_own=for_training),
+        *check_evaluators(config, import_own=not for_mining),
         *check_training_fields(config.training),
     ]
     if for_training:

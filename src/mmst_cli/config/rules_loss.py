@@ -8,7 +8,8 @@ from typing import Any
 from mmst_cli.config.arguments import check_arguments
 from mmst_cli.config.schema import Config, DatasetConfig, LossConfig, Use
 from mmst_cli.config.signatures import loss_names, loss_signature
-from mmst_cli.errors import did_you_mean
+from mmst_cli.config.user_classes import is_dotted
+from mmst_cli.errors import ConfigError, did_you_mean
 
 # What these learn from are the other rows of a batch; a row that is there twice is its own negative.
 _CONTRASTIVE = (
@@ -50,14 +51,20 @@ def loss_layers(config: Config, key: str) -> list[LossConfig]:
     return config.loss if key == "loss" else config.datasets[key.split(".", 1)[1].rpartition(".")[0]].loss
 
 
-def check_losses(config: Config) -> list[str]:
-    """Return the faults of ``loss``, the file's and the datasets': types, places, arguments, dimensions."""
+def check_losses(config: Config, *, import_own: bool = True) -> list[str]:
+    """Return the faults of ``loss``, the file's and the datasets': types, places, arguments, dimensions.
+
+    Args:
+        config: the whole config.
+        import_own: whether a user's own classes are imported and checked; what computes no loss needs none.
+    """
     computed = loss_keys(config)
     stacks = {"loss": config.loss} | {f"datasets.{n}.loss": d.loss for n, d in config.datasets.items() if d.loss}
     faults = []
     for key, layers in stacks.items():
         for index, loss in enumerate(layers):
-            faults += _check_loss(loss, f"{key}.{index}", index, config.matryoshka_dims)
+            if import_own or not is_dotted(loss.type):
+                faults += _check_loss(loss, f"{key}.{index}", index, config.matryoshka_dims)
     for name, dataset in config.datasets.items():
         if dataset.loss and name not in computed:
             faults.append(
@@ -108,7 +115,10 @@ def warn_of_losses(config: Config) -> list[str]:
 def _check_loss(loss: LossConfig, key: str, index: int, dims: list[int]) -> list[str]:
     if not loss_names():
         return []
-    signature = loss_signature(loss.type)
+    try:
+        signature = loss_signature(loss.type)
+    except ConfigError as error:
+        return [f"{key}.type: {error}"]
     if signature is None:
         return [f"{key}.type: sentence-transformers has no loss {loss.type}.{_suggest(loss.type)}"]
     faults = _check_place(loss.type, "loss" in signature.parameters, key, index)

@@ -189,7 +189,7 @@ class LossConfig(Section):
     """One layer of the loss; each wraps the one above it in the list."""
 
     type: str
-    """A class of sentence_transformers.losses, such as CachedMultipleNegativesRankingLoss."""
+    """A class of sentence_transformers.losses, such as CoSENTLoss, or your own: `my_package.losses.MyLoss`."""
     args: dict[str, Any] = {}
     """Its arguments, but for the model and the inner loss."""
 
@@ -268,7 +268,7 @@ class EvaluatorConfig(Section):
     """One evaluator; its name in the file is the name in its metrics."""
 
     type: str
-    """MatryoshkaRetrievalEvaluator, or a class of sentence_transformers.evaluation."""
+    """MatryoshkaRetrievalEvaluator, one of sentence_transformers.evaluation, or your own: `my_module.MyEvaluator`."""
     dataset: str
     """Name of the dataset in `datasets` that it reads."""
     dims: list[int] = []

@@ -1,4 +1,4 @@
-"""What the classes of sentence-transformers take, read from their source without importing them.
+"""What losses and evaluators take: those of sentence-transformers, read from their source without importing them.
 
 Importing sentence-transformers costs seconds and loads torch; parsing the few files that a config names
 costs milliseconds. Where a package is not installed, names and signatures come back empty or None, and the
@@ -15,6 +15,7 @@ from functools import cache
 
 from mmst_cli.config.arguments import Parameter, Signature, needs_python_object
 from mmst_cli.config.library_source import body, exported_names, find_class, initializer, package_file
+from mmst_cli.config.user_classes import is_dotted, user_evaluator_signature, user_loss_signature
 
 OWN_EVALUATOR = "MatryoshkaRetrievalEvaluator"
 _OWN_FILLED = ("retrieval", "dims", "precisions", "deduplicate", "ranges", "name", "precision")  # not from `args`
@@ -77,13 +78,25 @@ def evaluator_names() -> tuple[str, ...]:
 
 @cache
 def loss_signature(name: str) -> Signature | None:
-    """What the loss ``name`` is constructed with, or None if there is no such loss."""
+    """What the loss ``name`` is constructed with, or None if there is no such loss.
+
+    Raises:
+        ConfigError: it is the path of a user's own, and that can't be had.
+    """
+    if is_dotted(name):
+        return user_loss_signature(name)
     return _signature("losses", name) if name in loss_names() else None
 
 
 @cache
 def evaluator_signature(name: str) -> Signature | None:
-    """What the evaluator ``name`` is constructed with, or None if there is no such evaluator."""
+    """What the evaluator ``name`` is constructed with, or None if there is no such evaluator.
+
+    Raises:
+        ConfigError: it is the path of a user's own, and that can't be had.
+    """
+    if is_dotted(name):
+        return user_evaluator_signature(name)
     if name == OWN_EVALUATOR:
         return _own_signature()
     return _signature("evaluation", name) if name in evaluator_names() else None
