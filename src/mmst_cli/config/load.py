@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +56,7 @@ def config_to_yaml(config: Config) -> str:
 
     Keys stand in the schema's order; fields left at None or at an empty default are left out.
     """
-    return OmegaConf.to_yaml(OmegaConf.create(_escape(_to_plain(config))))
+    return OmegaConf.to_yaml(OmegaConf.create(_to_plain(config)))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -203,28 +201,17 @@ def _all_keys(tree: Any, key: str = "") -> Iterator[str]:
 
 
 def _to_plain(value: Any) -> Any:
+    """Return plain values without what says nothing, and with every literal ``${`` kept from being resolved."""
     if isinstance(value, Section):
-        defaults = {
-            name: field.get_default(call_default_factory=True) for name, field in type(value).model_fields.items()
-        }
-        return {n: _to_plain(v) for n, v in value if not (_says_nothing(v) and v == defaults[n])}
-    if isinstance(value, StrEnum):
-        return value.value
+        left_out = type(value).model_construct()
+        kept = {n: v for n, v in value if not (_says_nothing(v) and v == getattr(left_out, n, None))}
+        return {name: _to_plain(item) for name, item in kept.items()}
     if isinstance(value, Mapping):
         return {key: _to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_to_plain(item) for item in value]
-    return copy.copy(value)
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", str(value)) if isinstance(value, str) else value
 
 
 def _says_nothing(value: Any) -> bool:
     return isinstance(value, Section) or value in (None, [], {})
-
-
-def _escape(value: Any) -> Any:
-    """Keep a literal ``${`` from being read back as an interpolation."""
-    if isinstance(value, dict):
-        return {key: _escape(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_escape(item) for item in value]
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
