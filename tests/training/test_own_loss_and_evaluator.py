@@ -12,7 +12,7 @@ from small_job import job, write_job
 
 from mmst_cli.config.rules import load_checked_config
 from mmst_cli.evaluation.evaluate import run_evaluation
-from mmst_cli.evaluation.target import find_config
+from mmst_cli.evaluation.evaluation_request import find_config
 from mmst_cli.training.train import run_training
 
 PARTS = """
