@@ -79,7 +79,10 @@ def main() -> None:
     parser.add_argument("--model", default=None, help="a model folder; the untrained tiny model if left out")
     options = parser.parse_args()
     model = SentenceTransformer(options.model or str(build_tiny_qwen3vl()), device="cpu")
-    columns = {"query": ColumnConfig(Role.anchor), "image": ColumnConfig(Role.positive, Modality.image)}
+    columns = {
+        "query": ColumnConfig(role=Role.anchor),
+        "image": ColumnConfig(role=Role.positive, modality=Modality.image),
+    }
     rows = prepare_rows("eval", DatasetConfig(use=Use.eval, path="builtin:pages", name="eval", columns=columns))
     retrieval = RowRetrieval(rows)
     ours = MatryoshkaRetrievalEvaluator(retrieval, DIMS, precisions=PRECISIONS, name="p", batch_size=BATCH)

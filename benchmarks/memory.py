@@ -90,7 +90,10 @@ def evaluate(model: Path, rows: Path) -> float:
     from mmst_cli.retrieval.retrieval_set import RowRetrieval
     from mmst_cli.rows.row_preparation import prepare_rows
 
-    columns = {"query": ColumnConfig(Role.anchor), "image": ColumnConfig(Role.positive, Modality.image)}
+    columns = {
+        "query": ColumnConfig(role=Role.anchor),
+        "image": ColumnConfig(role=Role.positive, modality=Modality.image),
+    }
     prepared = prepare_rows("eval", DatasetConfig(use=Use.eval, path=str(rows), columns=columns))
     evaluator = MatryoshkaRetrievalEvaluator(
         RowRetrieval(prepared), DIMS, precisions=["float32", "int8", "binary"], name="pages", batch_size=BATCH

@@ -92,7 +92,10 @@ def section():
 
     from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
 
-    query_and_image = {"query": ColumnConfig(Role.anchor), "image": ColumnConfig(Role.positive, Modality.image)}
+    query_and_image = {
+        "query": ColumnConfig(role=Role.anchor),
+        "image": ColumnConfig(role=Role.positive, modality=Modality.image),
+    }
 
     def make(path, columns=None, **fields):
         return DatasetConfig(use=Use.train, path=str(path), columns=columns or query_and_image, **fields)

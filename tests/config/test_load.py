@@ -1,14 +1,13 @@
-"""Loading: what comes out is dataclasses, and every mistake is named by its key, all of them at once."""
+"""Loading: what comes out is models, and every mistake is named by its key, all of them at once."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
 
 from mmst_cli.config.load import config_to_yaml, load_config
-from mmst_cli.config.schema import Config, Dtype, Role, Use
+from mmst_cli.config.schema import Config, Dtype, Role, Section, Use
 from mmst_cli.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -48,8 +47,8 @@ def faults_of(path, overrides=()):
 
 
 def only_plain(value) -> bool:
-    if dataclasses.is_dataclass(value):
-        return all(only_plain(getattr(value, field.name)) for field in dataclasses.fields(value))
+    if isinstance(value, Section):
+        return all(only_plain(item) for _, item in value)
     if type(value) is dict:
         return all(only_plain(item) for item in value.values())
     if type(value) is list:
@@ -58,7 +57,7 @@ def only_plain(value) -> bool:
 
 
 @pytest.mark.parametrize("name", ["vdr.yaml", "vdr-fp32.yaml"])
-def test_shipped_configs_load_as_plain_dataclasses(name):
+def test_shipped_configs_load_as_plain_models(name):
     config = load_config(CONFIGS / name)
     assert isinstance(config, Config)
     assert only_plain(config)
@@ -190,6 +189,9 @@ def test_overrides(write, override, read):
             "datasets.train.max_rows",
             ['the text "run"', "a whole number"],
         ),
+        ("datasets.train.mine={num_negative: 1}", "datasets.train.mine.num_negative", ["Did you mean num_negatives?"]),
+        ("datasets.train.mine.revision=???", "datasets.train.mine.revision", ["still missing"]),
+        ("output_dir=???", "output_dir", ["missing. It takes text."]),
         ("run_name=${run_name}", "run_name", ["can't be resolved", "Recursive"]),
         ("model.processor=${model}", "model.processor", ["${model} can't be resolved", "parent"]),
         ("run_name='${x'", "run_name", ["can't be read as a YAML value"]),
@@ -306,3 +308,28 @@ def test_awkward_values_survive_writing(write):
     assert load_config(write(text)) == config
     assert "attn_implementation: auto" in text
     assert "max_rows" not in text
+
+
+def test_what_no_rule_of_yaml_refuses_is_refused_by_type(write):
+    """Numbers stay numbers: true is none, a whole one will do for any, and no text is taken for one."""
+    config = load_config(write(SMALL), ["datasets.train.weight=2", "media.fps=3"])
+    assert type(config.datasets["train"].weight) is float
+    assert type(config.media.fps) is float
+    for override in ("media.fps=true", "media.fps='3'", "media.dpi=1.0", "datasets.train.split=1"):
+        assert len(faults_of(write(SMALL), [override])) == 1
+
+
+def test_keys_that_are_numbers_are_names(write):
+    config = load_config(write(SMALL + "prompts: {1: x}\n"), ["datasets.train.columns={3: {role: anchor}}"])
+    assert (list(config.datasets["train"].columns), config.prompts) == (["3"], {"1": "x"})
+
+
+def test_every_field_is_described_in_the_json_schema():
+    schema = Config.model_json_schema()
+    sections = [schema, *(part for part in schema["$defs"].values() if "properties" in part)]
+    assert len(sections) == len(Section.__subclasses__())
+    for section in sections:
+        assert section["additionalProperties"] is False
+        for name, field in section["properties"].items():
+            assert field.get("description"), (section["title"], name)
+    assert set(schema["required"]) == {"model", "datasets"}

@@ -1,7 +1,6 @@
 import pytest
 
-from mmst_cli.config.routes import split_route
-from mmst_cli.config.rules_model import check_media, check_model
+from mmst_cli.config.rules_model import check_media, check_model, split_route
 from mmst_cli.config.schema import MediaConfig, ModelConfig, Pooling, RouteConfig
 
 

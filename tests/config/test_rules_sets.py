@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mmst_cli.config.load import load_config
-from mmst_cli.config.loss_stacks import loss_keys, loss_layers
 from mmst_cli.config.rules import check_config
+from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.errors import ConfigError
 
 TWO = """

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from mmst_cli.config import library_source, signatures
+from mmst_cli.config.arguments import needs_python_object, wanted_type
 from mmst_cli.config.library_source import enum_values
 from mmst_cli.config.signatures import (
     LossInput,
@@ -18,7 +19,6 @@ from mmst_cli.config.signatures import (
     loss_signature,
     training_fields,
 )
-from mmst_cli.config.values import needs_python_object, wanted_type
 
 
 def test_names_are_losses_and_evaluators_only():

@@ -225,12 +225,14 @@ def test_the_library_evaluators_run_at_several_dimensions_on_one_pass(folder, qu
         calls = []
         original = model.preprocess
         model.preprocess = lambda inputs, *a, o=original, c=calls, **k: c.append(len(inputs)) or o(inputs, *a, **k)
-        several = build_evaluator("e", EvaluatorConfig(kind, "eval", dims=[128, 8]), data, Precision())
+        several = build_evaluator("e", EvaluatorConfig(type=kind, dataset="eval", dims=[128, 8]), data, Precision())
         metrics = several(model)
         once = sum(calls)
         calls.clear()
         for dim in (128, 8):
-            alone = build_evaluator("e", EvaluatorConfig(kind, "eval", args={"truncate_dim": dim}), data, Precision())
+            alone = build_evaluator(
+                "e", EvaluatorConfig(type=kind, dataset="eval", args={"truncate_dim": dim}), data, Precision()
+            )
             for name, value in alone(model).items():
                 assert metrics[f"e_dim_{dim}_{name.removeprefix('e_')}"] == pytest.approx(value, abs=1e-6), (kind, name)
         assert sum(calls) == 2 * once, kind

@@ -17,8 +17,8 @@ from mmst_cli.vectors import input_stream as pipeline
 
 DIMS = [128, 64, 8]
 COLUMNS = {
-    "query": ColumnConfig(Role.anchor, Modality.text),
-    "image": ColumnConfig(Role.positive, Modality.image),
+    "query": ColumnConfig(role=Role.anchor, modality=Modality.text),
+    "image": ColumnConfig(role=Role.positive, modality=Modality.image),
 }
 
 
@@ -99,11 +99,13 @@ def test_per_query_values_average_to_the_metric(tiny_model, retrieval):
 
 
 def test_cut_offs_and_prompts_are_used(tiny_model, rows):
-    plain = build_evaluator("p", EvaluatorConfig("MatryoshkaRetrievalEvaluator", "eval", [32]), rows, Precision())
+    plain = build_evaluator(
+        "p", EvaluatorConfig(type="MatryoshkaRetrievalEvaluator", dataset="eval", dims=[32]), rows, Precision()
+    )
     section = EvaluatorConfig(
-        "MatryoshkaRetrievalEvaluator",
-        "eval",
-        [32],
+        type="MatryoshkaRetrievalEvaluator",
+        dataset="eval",
+        dims=[32],
         args={"ndcg_at_k": [3], "query_prompt": "Find: ", "batch_size": 4},
     )
     changed = build_evaluator("p", section, rows, Precision())
@@ -140,8 +142,8 @@ def test_a_query_that_looks_like_media_is_text(text, tiny_model, tmp_path, monke
 
 def test_the_declared_precision_is_used_for_every_evaluator(tiny_model, rows):
     precision = Precision(torch.bfloat16)
-    section = EvaluatorConfig("MatryoshkaRetrievalEvaluator", "eval", [128])
-    theirs = EvaluatorConfig("InformationRetrievalEvaluator", "eval")
+    section = EvaluatorConfig(type="MatryoshkaRetrievalEvaluator", dataset="eval", dims=[128])
+    theirs = EvaluatorConfig(type="InformationRetrievalEvaluator", dataset="eval")
     evaluators = {
         "ours": build_evaluator("ours", section, rows, precision),
         "theirs": build_evaluator("theirs", theirs, rows, precision),
@@ -174,22 +176,26 @@ def test_the_library_evaluators_are_fed_from_columns(tiny_model, tmp_path):
     }
     for kind, (columns, metric) in cases.items():
         section = DatasetConfig(
-            use=Use.eval, path=str(path), columns={name: ColumnConfig(role) for name, role in columns.items()}
+            use=Use.eval, path=str(path), columns={name: ColumnConfig(role=role) for name, role in columns.items()}
         )
-        evaluator = build_evaluator("e", EvaluatorConfig(kind, "eval"), prepare_rows("eval", section), Precision())
+        evaluator = build_evaluator(
+            "e", EvaluatorConfig(type=kind, dataset="eval"), prepare_rows("eval", section), Precision()
+        )
         suite = EvaluatorSuite({"e": evaluator}, Precision(), "tiny")
         assert metric in suite(tiny_model), kind
         assert suite.evaluations["e"].result.full.metrics[suite.evaluations["e"].result.primary_metric] is not None
 
 
 def test_a_refused_argument_names_its_key(rows):
-    section = EvaluatorConfig("InformationRetrievalEvaluator", "eval", args={"main_score_function": "nonsense"})
+    section = EvaluatorConfig(
+        type="InformationRetrievalEvaluator", dataset="eval", args={"main_score_function": "nonsense"}
+    )
     with pytest.raises(ConfigError, match=r"evaluators\.p\.args: InformationRetrievalEvaluator"):
         build_evaluator("p", section, rows, Precision())
 
 
 def test_results_are_saved_and_read_back(tiny_model, rows, tmp_path):
-    section = EvaluatorConfig("MatryoshkaRetrievalEvaluator", "eval", DIMS)
+    section = EvaluatorConfig(type="MatryoshkaRetrievalEvaluator", dataset="eval", dims=DIMS)
     suite = EvaluatorSuite({"p": build_evaluator("p", section, rows, Precision())}, Precision(), "the-model")
     suite(tiny_model)
     found = suite.evaluations["p"]

@@ -53,7 +53,7 @@ def stored(request, tmp_path, models):
 
 def prepared(case, folder, model):
     declare = {**case.declare, "modality": Modality(case.declare.get("modality", "text"))}
-    columns = {"query": ColumnConfig(Role.anchor), "document": ColumnConfig(Role.positive, **declare)}
+    columns = {"query": ColumnConfig(role=Role.anchor), "document": ColumnConfig(role=Role.positive, **declare)}
     section = DatasetConfig(use=Use.train, path=str(folder / "rows.parquet"), columns=columns)
     rows = prepare_rows("train", section, 0, MediaConfig(**case.media))
     fit_media(model, [rows.reader])

@@ -47,8 +47,8 @@ def rows_of(tmp_path):
         path = tmp_path / "rows.parquet"
         Dataset.from_list(list(rows), features=features).to_parquet(str(path))
         columns = section.pop("columns", None) or {
-            names[0]: ColumnConfig(Role.anchor, Modality(anchor)),
-            names[1]: ColumnConfig(Role.positive, Modality(positive)),
+            names[0]: ColumnConfig(role=Role.anchor, modality=Modality(anchor)),
+            names[1]: ColumnConfig(role=Role.positive, modality=Modality(positive)),
         }
         config = DatasetConfig(use=Use.train, path=str(path), columns=columns, **section)
         return prepare_rows("train", config, 42, MediaConfig())

@@ -1,7 +1,6 @@
 """`mmst mine` from rows to a file that can be trained on."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -345,8 +344,8 @@ def test_when_nothing_is_left_it_says_why(texts, run, tmp_path):
 
 
 def test_max_rows_and_sql_are_followed(texts, run, tmp_path):
-    section = replace(texts.datasets["train"], max_rows=20, sql="select *, 1 as one from rows")
-    result = run(replace(texts, datasets={"train": section}))
+    section = texts.datasets["train"].model_copy(update={"max_rows": 20, "sql": "select *, 1 as one from rows"})
+    result = run(texts.model_copy(update={"datasets": {"train": section}}))
     assert result.facts.rows == 20
     assert pq.read_table(result.output).column_names[:3] == ["query", "answer", "one"]
 

@@ -166,7 +166,10 @@ def test_either_side_may_be_of_any_modality(page_rows, encoded, rows_of, mine, t
 
 def swapped_columns():
 
-    return {"image": ColumnConfig(Role.anchor, Modality.image), "query": ColumnConfig(Role.positive, Modality.text)}
+    return {
+        "image": ColumnConfig(role=Role.anchor, modality=Modality.image),
+        "query": ColumnConfig(role=Role.positive, modality=Modality.text),
+    }
 
 
 def altered(page, how):
@@ -211,9 +214,9 @@ def test_negatives_that_rows_have_are_not_mined_again(text_pairs, text_model, ro
     first = {int(row): pairs[n]["answer"] for row, n in zip(plain.kept, plain.negatives[:, 0], strict=True)}
     with_negatives = [{**pair, "negative": first.get(row, "nothing")} for row, pair in enumerate(pairs)]
     columns = {
-        "query": ColumnConfig(Role.anchor),
-        "answer": ColumnConfig(Role.positive),
-        "negative": ColumnConfig(Role.negative),
+        "query": ColumnConfig(role=Role.anchor),
+        "answer": ColumnConfig(role=Role.positive),
+        "negative": ColumnConfig(role=Role.negative),
     }
     found = mine(rows_of(with_negatives, columns=columns), text_model, folder="again", num_negatives=2)
     for row, negatives in zip(found.kept.tolist(), found.negatives.tolist(), strict=True):

@@ -98,7 +98,10 @@ def test_a_part_that_the_model_does_not_take(tiny_model):
 
 
 def test_modalities_of_a_routed_model_are_those_of_its_routes(tiny_model_path):
-    routes = {"text": RouteConfig(name_or_path="builtin:tiny-text"), "image": RouteConfig(str(tiny_model_path))}
+    routes = {
+        "text": RouteConfig(name_or_path="builtin:tiny-text"),
+        "image": RouteConfig(name_or_path=str(tiny_model_path)),
+    }
     model, _ = load_model(ModelConfig(routes=routes), torch.device("cpu"))
     check_modalities(model, {"a": "text", "b": "image"})
     for modality in ("video", "message"):
@@ -225,7 +228,7 @@ def test_the_sampling_rate_of_routes(tmp_path):
 
 
 def layers(**args):
-    return [LossConfig("CachedMultipleNegativesRankingLoss", args), LossConfig("MatryoshkaLoss")]
+    return [LossConfig(type="CachedMultipleNegativesRankingLoss", args=args), LossConfig(type="MatryoshkaLoss")]
 
 
 def test_batch_norm_in_smaller_pieces_than_the_batch_is_warned_of(clap):
@@ -240,7 +243,7 @@ def test_batch_norm_in_smaller_pieces_than_the_batch_is_warned_of(clap):
 def test_where_batch_norm_sees_the_whole_batch(clap, tiny_model):
     assert batch_norm_warning(clap, layers(mini_batch_size=64), 64) is None
     assert batch_norm_warning(clap, layers(), 32) is None
-    assert batch_norm_warning(clap, [LossConfig("MultipleNegativesRankingLoss")], 64) is None
+    assert batch_norm_warning(clap, [LossConfig(type="MultipleNegativesRankingLoss")], 64) is None
     assert batch_norm_warning(clap, [], 64) is None
     assert batch_norm_warning(tiny_model, layers(mini_batch_size=1), 64) is None
 

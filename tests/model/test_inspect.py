@@ -72,7 +72,10 @@ def routed(folder):
     from mmst_cli.config.schema import ModelConfig, RouteConfig
     from mmst_cli.model.load import load_model
 
-    routes = {"text": RouteConfig("builtin:tiny-text"), "image": RouteConfig("builtin:tiny-qwen3-vl")}
+    routes = {
+        "text": RouteConfig(name_or_path="builtin:tiny-text"),
+        "image": RouteConfig(name_or_path="builtin:tiny-qwen3-vl"),
+    }
     model, _ = load_model(ModelConfig(routes=routes, dimension=96), torch.device("cpu"))
     model.save_pretrained(str(folder), create_model_card=False)
     return folder
@@ -184,7 +187,10 @@ def test_a_routed_model_by_sides(tmp_path):
     from mmst_cli.config.schema import ModelConfig, RouteConfig
     from mmst_cli.model.load import load_model
 
-    routes = {"query": RouteConfig("builtin:tiny-text"), "document": RouteConfig("builtin:tiny-clip")}
+    routes = {
+        "query": RouteConfig(name_or_path="builtin:tiny-text"),
+        "document": RouteConfig(name_or_path="builtin:tiny-clip"),
+    }
     model, _ = load_model(ModelConfig(routes=routes), torch.device("cpu"))
     model.save_pretrained(str(tmp_path / "sides"), create_model_card=False)
     facts = run_inspection(str(tmp_path / "sides"))

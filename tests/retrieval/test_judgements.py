@@ -9,8 +9,8 @@ from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Layout, MediaCon
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.retrieval.judgements import prepare_judgements
 
-ANCHOR, POSITIVE = ColumnConfig(Role.anchor), ColumnConfig(Role.positive)
-PICTURE = ColumnConfig(Role.positive, Modality.image)
+ANCHOR, POSITIVE = ColumnConfig(role=Role.anchor), ColumnConfig(role=Role.positive)
+PICTURE = ColumnConfig(role=Role.positive, modality=Modality.image)
 TEXTS = {"queries/text": ANCHOR, "corpus/text": POSITIVE}
 QUERIES = [{"_id": f"q{number}", "text": f"query {number}", "metadata": {}} for number in range(4)]
 CORPUS = [
@@ -182,7 +182,7 @@ def test_text_queries_and_an_image_corpus(with_images):
 
 
 def test_image_queries_and_a_text_corpus(with_images):
-    columns = {"image": ColumnConfig(Role.anchor, Modality.image), "text": POSITIVE}
+    columns = {"image": ColumnConfig(role=Role.anchor, modality=Modality.image), "text": POSITIVE}
     judged = prepare(with_images("queries", ("red", "green", "blue", "gray")), columns)
     assert [image.getpixel((0, 0)) for _, image in judged.queries()] == [(255, 0, 0), (0, 128, 0)]
     assert judged.query_at(1)[1].getpixel((0, 0)) == (0, 128, 0)
@@ -380,7 +380,7 @@ def test_inputs_of_several_parts(folder, png):
     for number in range(4):
         (path / f"{number}.png").write_bytes(png())
     write_jsonl(path / "corpus.jsonl", [{**row, "page": f"{number}.png"} for number, row in enumerate(CORPUS)])
-    parts = ColumnConfig(Role.positive, parts={"text": "corpus/text", "image": "page"})
+    parts = ColumnConfig(role=Role.positive, parts={"text": "corpus/text", "image": "page"})
     judged = prepare(path, {"queries/text": ANCHOR, "document": parts})
     documents = [value for _, value in judged.corpus()]
     assert [document["text"] for document in documents] == [row["text"] for row in CORPUS]
@@ -399,7 +399,7 @@ def test_sounds_are_read_as_the_config_says(folder):
         path=str(path),
         layout=Layout.beir,
         split="test",
-        columns={"text": ANCHOR, "sound": ColumnConfig(Role.positive, Modality.audio)},
+        columns={"text": ANCHOR, "sound": ColumnConfig(role=Role.positive, modality=Modality.audio)},
     )
     judged = prepare_judgements("eval", section, 0, MediaConfig(max_seconds=0.05))
     assert {value["array"].shape for _, value in judged.corpus()} == {(400,)}

@@ -13,11 +13,11 @@ def retrieval(parquet, prepare, png):
     colours = {"easy": ["red", "green", "blue"], "page": ["cyan", "pink", "gold"], "scan": ["gray", "white", "black"]}
     path = parquet(**{k: [png(c) for c in v] for k, v in colours.items()}, query=["a", "b", "c"], hint=["d", "e", "f"])
     columns = {
-        "easy": ColumnConfig(Role.negative, Modality.image),
-        "hint": ColumnConfig(Role.negative),
-        "scan": ColumnConfig(Role.positive, Modality.image),
-        "query": ColumnConfig(Role.anchor),
-        "page": ColumnConfig(Role.positive, Modality.image),
+        "easy": ColumnConfig(role=Role.negative, modality=Modality.image),
+        "hint": ColumnConfig(role=Role.negative),
+        "scan": ColumnConfig(role=Role.positive, modality=Modality.image),
+        "query": ColumnConfig(role=Role.anchor),
+        "page": ColumnConfig(role=Role.positive, modality=Modality.image),
     }
     return RowRetrieval(prepare(path, columns))
 

@@ -16,9 +16,9 @@ from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.rows.skipping import try_read
 
-ANCHOR = ColumnConfig(Role.anchor)
-PAGES = {"query": ANCHOR, "image": ColumnConfig(Role.positive, Modality.image)}
-TEXTS = {"query": ANCHOR, "page": ColumnConfig(Role.positive)}
+ANCHOR = ColumnConfig(role=Role.anchor)
+PAGES = {"query": ANCHOR, "image": ColumnConfig(role=Role.positive, modality=Modality.image)}
+TEXTS = {"query": ANCHOR, "page": ColumnConfig(role=Role.positive)}
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_embedded_images(parquet, look, png):
 
 
 def test_a_label_that_is_missing(tmp_path, look):
-    columns = TEXTS | {"score": ColumnConfig(Role.label)}
+    columns = TEXTS | {"score": ColumnConfig(role=Role.label)}
     path = tmp_path / "rows.parquet"
     datasets.Dataset.from_dict({"query": ["a"] * 3, "page": ["b"] * 3, "score": [0.5, None, 1.0]}).to_parquet(path)
     rows, bad = look(path, columns)
@@ -126,7 +126,7 @@ def test_a_label_that_is_missing(tmp_path, look):
 
 
 def test_parts_of_which_none_is_there(parquet, look):
-    columns = {"query": ANCHOR, "page": ColumnConfig(Role.positive, parts={"text": "ocr", "image": "scan"})}
+    columns = {"query": ANCHOR, "page": ColumnConfig(role=Role.positive, parts={"text": "ocr", "image": "scan"})}
     path = parquet(query=["a", "b", "c"], ocr=["x", None, None], scan=[None, None, "gone.png"])
     _, bad = look(path, columns)
     assert [(row, column) for row, column, _ in found(bad)] == [(1, "page"), (2, "page")]
@@ -141,7 +141,7 @@ def test_what_is_no_fault_of_a_row_is_an_error_still(parquet, look):
 
 
 def test_lists_of_positives(parquet, look):
-    columns = {"query": ANCHOR, "page": ColumnConfig(Role.positive)}
+    columns = {"query": ANCHOR, "page": ColumnConfig(role=Role.positive)}
     path = parquet(query=["a", "b", None, "d", "e"], page=[["p", None], ["q"], ["r", "s"], None, []])
     rows, bad = look(path, columns)
     entries = [(row.row, row.entry, row.column) for row in bad.of_dataset("train")]
@@ -155,7 +155,7 @@ def test_lists_of_positives(parquet, look):
 
 
 def test_lists_of_negatives(parquet, look):
-    columns = TEXTS | {"hard": ColumnConfig(Role.negative)}
+    columns = TEXTS | {"hard": ColumnConfig(role=Role.negative)}
     path = parquet(query=["a"] * 4, page=["b"] * 4, hard=[["p", "q"], None, ["r", None], []])
     rows, bad = look(path, columns)
     assert [column.name for column in rows.columns] == ["query", "page", "hard_0", "hard_1"]
@@ -174,7 +174,7 @@ def test_documents(parquet, look, tmp_path):
     document.save(tmp_path / "a.pdf")
     (tmp_path / "b.pdf").write_bytes(b"%PDF-1.4 and no more")
     path = parquet(query=list("abcd"), image=["a.pdf", "b.pdf", "gone.pdf", "a.pdf#3"])
-    columns = {"query": ANCHOR, "image": ColumnConfig(Role.positive, Modality.image, pages="all")}
+    columns = {"query": ANCHOR, "image": ColumnConfig(role=Role.positive, modality=Modality.image, pages="all")}
     rows, bad = look(path, columns)
     assert [(row, column) for row, column, _ in found(bad)] == [(1, "image"), (2, "image"), (3, "image")]
     assert "no page 3; the document has 2 pages" in found(bad)[2][2]
@@ -263,7 +263,7 @@ def test_the_list_is_written_read_back_and_added_to_once(tmp_path, quiet):
 
 def test_broken_rows_that_are_alike_get_keys_of_their_own(parquet, look):
     path = parquet(query=list("abcdef"), page=[["p"], ["q", None], None, [None], ["r"], ["p"]])
-    rows, bad = look(path, {"query": ANCHOR, "page": ColumnConfig(Role.positive)})
+    rows, bad = look(path, {"query": ANCHOR, "page": ColumnConfig(role=Role.positive)})
     keys = list(row_keys(rows, bad.of_dataset("train"))["page"])
     assert keys[0] == keys[6] == "p"
     assert len(set(keys)) == 6

@@ -17,7 +17,7 @@ LIKE_MEDIA = [
 
 
 def texts(**roles):
-    return {name: ColumnConfig(Role(role)) for name, role in roles.items()}
+    return {name: ColumnConfig(role=Role(role)) for name, role in roles.items()}
 
 
 def test_columns_stand_in_the_order_of_their_roles(parquet, prepare):
@@ -35,9 +35,9 @@ def test_an_image_column_keeps_its_place(parquet, prepare, png, tmp_path):
     (tmp_path / "a.png").write_bytes(png())
     path = parquet(hard=["a.png"] * 2, page=[png()] * 2, query=["a", "b"])
     columns = {
-        "hard": ColumnConfig(Role.negative, Modality.image),
-        "page": ColumnConfig(Role.positive, Modality.image),
-        "query": ColumnConfig(Role.anchor),
+        "hard": ColumnConfig(role=Role.negative, modality=Modality.image),
+        "page": ColumnConfig(role=Role.positive, modality=Modality.image),
+        "query": ColumnConfig(role=Role.anchor),
     }
     assert prepare(path, columns).rows.column_names == ["query", "page", "hard", ROW]
 

@@ -5,12 +5,12 @@ import pytest
 from mmst_cli.config.schema import ColumnConfig, Modality, Role
 from mmst_cli.errors import ConfigError, DataError
 
-ANCHOR = ColumnConfig(Role.anchor)
+ANCHOR = ColumnConfig(role=Role.anchor)
 RED = (255, 0, 0)
 
 
 def columns(**fields):
-    return {"query": ANCHOR, "document": ColumnConfig(Role.positive, **fields)}
+    return {"query": ANCHOR, "document": ColumnConfig(role=Role.positive, **fields)}
 
 
 def parts(**names):

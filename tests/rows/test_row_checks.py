@@ -47,7 +47,7 @@ def wav():
 
 
 def keep(rows, modality=Modality.image):
-    column = declare("image", ColumnConfig(Role.positive, modality))
+    column = declare("image", ColumnConfig(role=Role.positive, modality=modality))
     return keep_columns("train", number_rows("train", rows), [column], Reader(MediaConfig(), Path()))
 
 
@@ -177,7 +177,7 @@ def test_row_numbers_across_many_batches(encoded):
     whole = encoded(Image.new("L", (4, 4)))
     rows = embedded([whole] * 2345 + [whole[:40]] + [whole] * 700)
     assert "row 2345," in fault(rows)
-    column = declare("image", ColumnConfig(Role.positive, Modality.image))
+    column = declare("image", ColumnConfig(role=Role.positive, modality=Modality.image))
     chosen = number_rows("train", rows).select(range(2000, 3000))
     with pytest.raises(DataError, match="row 2345,"):
         check_inputs(keep_columns("train", chosen, [column], Reader(MediaConfig(), Path())), 0)

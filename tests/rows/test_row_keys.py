@@ -6,7 +6,7 @@ from mmst_cli.config.schema import ColumnConfig, Modality, Role
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.row_keys import row_keys
 
-ANCHOR = ColumnConfig(Role.anchor)
+ANCHOR = ColumnConfig(role=Role.anchor)
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def same(keys):
 
 
 def pictures(role=Role.positive, **fields):
-    return {"query": ANCHOR, "image": ColumnConfig(role, **({"modality": Modality.image} | fields))}
+    return {"query": ANCHOR, "image": ColumnConfig(role=role, **({"modality": Modality.image} | fields))}
 
 
 def test_texts_stand_for_themselves(parquet, keys):
     found = keys(
         parquet(query=["a", "b", "a"], page=["a", "x", "y"], score=[1, 0, 1]),
-        {"query": ANCHOR, "page": ColumnConfig(Role.positive), "score": ColumnConfig(Role.label)},
+        {"query": ANCHOR, "page": ColumnConfig(role=Role.positive), "score": ColumnConfig(role=Role.label)},
     )
     assert found == {"query": ["a", "b", "a"], "page": ["a", "x", "y"], "score": [1, 0, 1]}
 
@@ -48,7 +48,7 @@ def test_the_path_beside_the_bytes_does_not_matter(parquet, keys, png):
 
 
 def test_the_same_image_in_another_column(parquet, keys, png):
-    columns = pictures() | {"hard": ColumnConfig(Role.negative, Modality.image)}
+    columns = pictures() | {"hard": ColumnConfig(role=Role.negative, modality=Modality.image)}
     found = keys(parquet(query=["a", "b"], image=[png("red"), png("blue")], hard=[png("blue"), png("red")]), columns)
     assert found["image"] == found["hard"][::-1]
 
@@ -66,7 +66,7 @@ def test_arrays_of_another_shape_or_type(parquet, keys):
 
 
 def test_parts(parquet, keys, png):
-    columns = {"query": ANCHOR, "both": ColumnConfig(Role.positive, parts={"text": "ocr", "image": "page"})}
+    columns = {"query": ANCHOR, "both": ColumnConfig(role=Role.positive, parts={"text": "ocr", "image": "page"})}
     ocr, page = ["x", "x", "x", None, "y", None, "x"], ["red", "blue", None, "red", "red", "red", "red"]
     path = parquet(query=["q"] * 7, ocr=ocr, page=[png(c) if c else None for c in page])
     found = keys(path, columns)["both"]
@@ -77,7 +77,7 @@ def test_parts(parquet, keys, png):
 def test_a_text_part_that_names_a_file_is_text(parquet, keys, png, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(png())
-    columns = {"query": ANCHOR, "both": ColumnConfig(Role.positive, parts={"text": "ocr", "image": "page"})}
+    columns = {"query": ANCHOR, "both": ColumnConfig(role=Role.positive, parts={"text": "ocr", "image": "page"})}
     found = keys(parquet(query=["q"] * 2, ocr=["a.png", "b.png"], page=["a.png", "b.png"]), columns)
     assert same(found["both"]) == [0, 1]
 
@@ -91,7 +91,7 @@ def test_messages(parquet, keys, png, tmp_path):
         return [{"role": "user", "content": parts}]
 
     path = parquet(query=["q"] * 3, chat=[chat("x", "a.png"), chat("y", "a.png"), chat("x", "b.png")])
-    columns = {"query": ANCHOR, "chat": ColumnConfig(Role.positive, Modality.message)}
+    columns = {"query": ANCHOR, "chat": ColumnConfig(role=Role.positive, modality=Modality.message)}
     assert same(keys(path, columns)["chat"]) == [0, 1, 0]
     texts = ['[{"role": "user", "content": "x"}]', '[{"role":"user","content":"x"}]', '[{"role":"user","content":"y"}]']
     assert same(keys(parquet(query=["q"] * 3, chat=texts), columns)["chat"]) == [0, 0, 2]
@@ -99,7 +99,7 @@ def test_messages(parquet, keys, png, tmp_path):
 
 def test_templates(parquet, keys):
     message = [{"role": "user", "content": [{"text": "{title}: {body}"}]}]
-    columns = {"query": ANCHOR, "chat": ColumnConfig(Role.positive, message=message)}
+    columns = {"query": ANCHOR, "chat": ColumnConfig(role=Role.positive, message=message)}
     path = parquet(query=["q"] * 3, title=["a", "a: b", "a"], body=["b: c", "c", "x"])
     assert same(keys(path, columns)["chat"]) == [0, 0, 2]
 
@@ -107,7 +107,7 @@ def test_templates(parquet, keys):
 def test_entries_of_lists(parquet, keys):
     found = keys(
         parquet(query=["a", "b"], page=[["x", "y"], ["x"]], hard=[["u", "v"], ["v", "u"]]),
-        {"query": ANCHOR, "page": ColumnConfig(Role.positive), "hard": ColumnConfig(Role.negative)},
+        {"query": ANCHOR, "page": ColumnConfig(role=Role.positive), "hard": ColumnConfig(role=Role.negative)},
     )
     assert found["query"] == ["a", "a", "b"]
     assert found["page"] == ["x", "y", "x"]
@@ -130,7 +130,7 @@ def test_pages_of_documents(parquet, keys, tmp_path):
 def test_weighted_rows_keep_their_order(parquet, prepare):
     from dataclasses import replace
 
-    columns = {"query": ANCHOR, "page": ColumnConfig(Role.positive)}
+    columns = {"query": ANCHOR, "page": ColumnConfig(role=Role.positive)}
     rows = prepare(parquet(query=["a", "b"], page=[["x", "y"], ["z"]]), columns)
     chosen = replace(rows, rows=rows.rows.select([2, 0, 0]))
     assert row_keys(chosen)[:] == {"query": ["b", "a", "a"], "page": ["z", "x", "x"]}

@@ -9,16 +9,16 @@ from mmst_cli.config.schema import ColumnConfig, MediaConfig, Modality, Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.rows.row_preparation import prepare_rows
 
-ANCHOR = ColumnConfig(Role.anchor)
-TEXTS = {"query": ANCHOR, "page": ColumnConfig(Role.positive)}
+ANCHOR = ColumnConfig(role=Role.anchor)
+TEXTS = {"query": ANCHOR, "page": ColumnConfig(role=Role.positive)}
 
 
 def sounds():
-    return {"query": ANCHOR, "sound": ColumnConfig(Role.positive, Modality.audio)}
+    return {"query": ANCHOR, "sound": ColumnConfig(role=Role.positive, modality=Modality.audio)}
 
 
 def clips():
-    return {"query": ANCHOR, "clip": ColumnConfig(Role.positive, Modality.video)}
+    return {"query": ANCHOR, "clip": ColumnConfig(role=Role.positive, modality=Modality.video)}
 
 
 def second(rows):
@@ -207,6 +207,6 @@ def test_an_empty_cell_in_a_stream(lines, prepare):
 def test_lists_and_pages_in_a_stream(lines, prepare):
     with pytest.raises(DataError, match=r"columns\.page: the cells are lists of inputs"):
         prepare(lines({"query": "a", "page": ["b", "c"]}), TEXTS, streaming=True)
-    declared = {"query": ANCHOR, "page": ColumnConfig(Role.positive, Modality.image, pages="first")}
+    declared = {"query": ANCHOR, "page": ColumnConfig(role=Role.positive, modality=Modality.image, pages="first")}
     with pytest.raises(ConfigError, match=r"columns\.page\.pages: in a stream"):
         prepare(lines({"query": "a", "page": "a.pdf"}), declared, streaming=True)

@@ -8,19 +8,23 @@ from mmst_cli.config.schema import ColumnConfig, Modality, Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.retrieval.retrieval_set import RowRetrieval
 
-ANCHOR, PAGE = ColumnConfig(Role.anchor), ColumnConfig(Role.positive, Modality.image)
+ANCHOR, PAGE = ColumnConfig(role=Role.anchor), ColumnConfig(role=Role.positive, modality=Modality.image)
 
 
 def positive(**fields):
-    return {"query": ANCHOR, "answer": ColumnConfig(Role.positive, **fields)}
+    return {"query": ANCHOR, "answer": ColumnConfig(role=Role.positive, **fields)}
 
 
 def negative(**fields):
-    return {"query": ANCHOR, "page": ColumnConfig(Role.positive), "hard": ColumnConfig(Role.negative, **fields)}
+    return {
+        "query": ANCHOR,
+        "page": ColumnConfig(role=Role.positive),
+        "hard": ColumnConfig(role=Role.negative, **fields),
+    }
 
 
 def pages(wanted=None):
-    return {"query": ANCHOR, "page": ColumnConfig(Role.positive, Modality.image, pages=wanted)}
+    return {"query": ANCHOR, "page": ColumnConfig(role=Role.positive, modality=Modality.image, pages=wanted)}
 
 
 def read_all(rows):
@@ -73,7 +77,7 @@ def test_take_uses_the_first_so_many(parquet, prepare):
 
 
 def test_a_label_goes_with_every_row_of_its_list(parquet, prepare):
-    columns = positive() | {"score": ColumnConfig(Role.label)}
+    columns = positive() | {"score": ColumnConfig(role=Role.label)}
     rows = prepare(parquet(query=["a", "b"], answer=[["c", "d"], ["e"]], score=[0.5, 1.0]), columns)
     assert read_all(rows) == [("a", "c", 0.5), ("a", "d", 0.5), ("b", "e", 1.0)]
     assert list(rows.rows["score"]) == [0.5, 0.5, 1.0]
@@ -96,7 +100,10 @@ def test_an_image_with_several_captions_is_stored_once(tmp_path, prepare, png):
     )
     values = {"picture": [{"bytes": png("red"), "path": None}], "answer": [["a", "b", "c"]]}
     datasets.Dataset.from_dict(values, features=features).save_to_disk(tmp_path / "saved")
-    columns = {"picture": ColumnConfig(Role.anchor, Modality.image), "answer": ColumnConfig(Role.positive)}
+    columns = {
+        "picture": ColumnConfig(role=Role.anchor, modality=Modality.image),
+        "answer": ColumnConfig(role=Role.positive),
+    }
     rows = prepare(tmp_path / "saved", columns)
     assert [rows.read(row)["answer"] for row in rows.rows] == [{"text": text} for text in "abc"]
     assert all(rows.read(row)["picture"].getpixel((0, 0)) == (255, 0, 0) for row in rows.rows)
@@ -143,7 +150,7 @@ def test_a_broken_image_in_a_list_names_its_row(tmp_path, prepare, png):
 
 
 def test_two_lists_that_would_both_become_rows(fault):
-    columns = positive() | {"other": ColumnConfig(Role.positive)}
+    columns = positive() | {"other": ColumnConfig(role=Role.positive)}
     message = fault(columns, ConfigError, query=["a"], answer=[["b"]], other=[["c"]])
     assert message.startswith("datasets.train.columns: answer and other both hold lists or pages")
 
@@ -186,7 +193,7 @@ def test_an_empty_list_of_negatives(fault):
 
 
 def test_positives_and_negatives_in_lists(parquet, prepare):
-    columns = positive() | {"hard": ColumnConfig(Role.negative)}
+    columns = positive() | {"hard": ColumnConfig(role=Role.negative)}
     rows = prepare(parquet(query=["a", "b"], answer=[["c", "d"], ["e"]], hard=[["f", "g"], ["h", "i"]]), columns)
     assert read_all(rows) == [("a", "c", "f", "g"), ("a", "d", "f", "g"), ("b", "e", "h", "i")]
     assert [c.name for c in RowRetrieval(rows).documents] == ["answer", "hard_0", "hard_1"]
@@ -253,10 +260,13 @@ def test_a_document_that_is_no_pdf(fault, pdf, tmp_path):
 
 
 def test_an_anchor_is_one_page(fault, pdf, parquet, prepare):
-    columns = {"page": ColumnConfig(Role.anchor, Modality.image), "text": ColumnConfig(Role.positive)}
+    columns = {
+        "page": ColumnConfig(role=Role.anchor, modality=Modality.image),
+        "text": ColumnConfig(role=Role.positive),
+    }
     message = fault(columns, page=[pdf("m.pdf", 2)], text=["a"])
     assert message.startswith("datasets.train, row 0, column page: m.pdf has 2 pages, and an anchor is one input.")
-    columns["page"] = ColumnConfig(Role.anchor, Modality.image, pages="first")
+    columns["page"] = ColumnConfig(role=Role.anchor, modality=Modality.image, pages="first")
     assert widths(prepare(parquet(page=["m.pdf"], text=["a"]), columns), 0) == [1]
 
 

@@ -23,7 +23,7 @@ from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.training.train import run_training
 from mmst_cli.training.trainer import RunTrainer
 
-TEXTS = {"query": ColumnConfig(Role.anchor), "page": ColumnConfig(Role.positive)}
+TEXTS = {"query": ColumnConfig(role=Role.anchor), "page": ColumnConfig(role=Role.positive)}
 
 
 # Which batches the other rows are in

@@ -7,7 +7,7 @@ from mmst_cli.errors import ConfigError
 from mmst_cli.training.loss import MatryoshkaMeter, build_loss
 
 DIMS = [128, 32, 8]
-MATRYOSHKA = LossConfig("MatryoshkaLoss", {"matryoshka_dims": DIMS})
+MATRYOSHKA = LossConfig(type="MatryoshkaLoss", args={"matryoshka_dims": DIMS})
 
 
 def features(model):
@@ -18,7 +18,7 @@ def features(model):
 
 @pytest.mark.parametrize("inner", ["CachedMultipleNegativesRankingLoss", "MultipleNegativesRankingLoss"])
 def test_the_meter_adds_up_to_the_loss_and_changes_nothing(tiny_model, inner):
-    layers = [LossConfig(inner), MATRYOSHKA]
+    layers = [LossConfig(type=inner), MATRYOSHKA]
     bare = build_loss(layers, tiny_model)(features(tiny_model), None)
     loss = build_loss(layers, tiny_model)
     meter = MatryoshkaMeter(loss)
@@ -31,7 +31,7 @@ def test_the_meter_adds_up_to_the_loss_and_changes_nothing(tiny_model, inner):
 
 
 def test_an_evaluation_is_not_measured(tiny_model):
-    loss = build_loss([LossConfig("CachedMultipleNegativesRankingLoss"), MATRYOSHKA], tiny_model)
+    loss = build_loss([LossConfig(type="CachedMultipleNegativesRankingLoss"), MATRYOSHKA], tiny_model)
     meter = MatryoshkaMeter(loss)
     with torch.no_grad():
         loss(features(tiny_model), None)
@@ -39,12 +39,12 @@ def test_an_evaluation_is_not_measured(tiny_model):
 
 
 def test_layers_wrap_from_the_inside_out(tiny_model):
-    loss = build_loss([LossConfig("MultipleNegativesRankingLoss", {"scale": 5.0}), MATRYOSHKA], tiny_model)
+    loss = build_loss([LossConfig(type="MultipleNegativesRankingLoss", args={"scale": 5.0}), MATRYOSHKA], tiny_model)
     assert isinstance(loss, MatryoshkaLoss)
     assert loss.loss.scale == 5.0
 
 
 def test_a_refused_value_names_its_key(tiny_model):
-    layers = [LossConfig("CachedMultipleNegativesRankingLoss", {"mini_batch_num_tokens": -1})]
+    layers = [LossConfig(type="CachedMultipleNegativesRankingLoss", args={"mini_batch_num_tokens": -1})]
     with pytest.raises(ConfigError, match=r"loss\.0\.args: CachedMultipleNegativesRankingLoss: .*positive"):
         build_loss(layers, tiny_model)

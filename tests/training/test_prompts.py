@@ -2,14 +2,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmst_cli.config.schema import Config, DatasetConfig, Modality, ModelConfig, Role
+from mmst_cli.config.schema import Config, DatasetConfig, Modality, ModelConfig, Role, Use
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.training.prompts import column_prompts, prompt_warning
 
 
 @pytest.fixture
 def config():
-    return Config(model=ModelConfig("m"), datasets={"train": DatasetConfig(), "other": DatasetConfig()})
+    section = DatasetConfig(use=Use.train, path="rows", columns={})
+    return Config(model=ModelConfig(name_or_path="m"), datasets={"train": section, "other": section.model_copy()})
 
 
 def rows(key):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +79,7 @@ def write_clean(
     """
     number = next(place for place, one in enumerate(checked.sets) if one.name == name)
     dropped = _dropped(checked, number, [one for one in findings if one.dataset == name and one.kind in kinds])
-    section = replace(config.datasets[name], max_rows=None)
+    section = config.datasets[name].model_copy(update={"max_rows": None})
     rows = load_rows(name, section, int(config.training.get("seed", 42)))
     examined = sorted(set(checked.source_rows(number).tolist()))
     kept = [row for row in examined if row not in dropped]

@@ -9,7 +9,7 @@ import numpy as np
 
 from mmst_cli.checking.checked_sets import Numbers
 from mmst_cli.checking.findings import EXAMPLES, Checked, Example, Finding, counted, row_groups
-from mmst_cli.config.loss_stacks import loss_keys, loss_layers
+from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, Role
 
 BATCHES = 2000  # drawn to see how often one holds a false negative

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -92,7 +91,7 @@ def mine(
             from mmst_cli.mining.mining_job import MiningOptions
         config = found.config
         if found.path is None:  # as the model's run was trained, as `mmst encode` does it
-            config = replace(config, media=media_settings(config.model.name_or_path, {}))
+            config = config.model_copy(update={"media": media_settings(config.model.name_or_path, {})})
         options = MiningOptions(
             dataset=found.dataset,
             mine=found.mine,

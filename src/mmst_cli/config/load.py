@@ -1,21 +1,18 @@
-"""Read a config: YAML, overrides and interpolation by OmegaConf; every fault together; dataclasses out."""
+"""Read a config: YAML, overrides and interpolation by OmegaConf; every fault together; models out."""
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
-from mmst_cli.config.build import BROKEN, build, default_of, fill_defaults
-from mmst_cli.config.schema import Config
+from mmst_cli.config.schema import Config, Section
+from mmst_cli.config.validation import Keys, dotted, fill_defaults, validate
 from mmst_cli.errors import ConfigError, did_you_mean
 
 
@@ -47,11 +44,11 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Config
     tree = _read_yaml(Path(path))
     for override in overrides:
         faults += _apply_override(tree, override)
-    plain = _resolve(_to_node(fill_defaults(tree, Config), path), faults)
-    found: list[str] = []
-    config = build(plain, Config, "", found)
-    assert config is None or isinstance(config, Config)
-    return config, [*faults, *found]
+    broken: dict[Keys, str] = {}
+    unset: set[Keys] = set()
+    plain = _resolve(_to_node(fill_defaults(tree, Config), path), broken, unset)
+    config, found = validate(plain, broken, unset)
+    return config, [*faults, *broken.values(), *found]
 
 
 def config_to_yaml(config: Config) -> str:
@@ -59,7 +56,7 @@ def config_to_yaml(config: Config) -> str:
 
     Keys stand in the schema's order; fields left at None or at an empty default are left out.
     """
-    return OmegaConf.to_yaml(OmegaConf.create(_escape(_to_plain(config))))
+    return OmegaConf.to_yaml(OmegaConf.create(_to_plain(config)))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -145,24 +142,44 @@ def _broken_interpolation(error: GrammarParseError, path: Path | str) -> str:
     return f"{error.full_key or path}: a broken interpolation, {cause}. It is written ${{key.of.another}}."
 
 
-def _resolve(node: DictConfig | ListConfig, faults: list[str], key: str = "", inside: tuple[int, ...] = ()) -> Any:
-    """Return ``node`` as plain dicts and lists with every interpolation resolved, or BROKEN in its place."""
-    names = list(node) if isinstance(node, DictConfig) else list(range(len(node)))
-    values = []
-    for name in names:
-        full_key = f"{key}.{name}" if key else str(name)
+def _resolve(
+    node: DictConfig | ListConfig,
+    broken: dict[Keys, str],
+    unset: set[Keys],
+    above: Keys = (),
+    inside: tuple[int, ...] = (),
+) -> Any:
+    """Return ``node`` as plain dicts and lists with every interpolation resolved.
+
+    Where one refers to nothing, the entry is left out of a mapping and None in a list.
+
+    Args:
+        node: what is resolved.
+        broken: takes the keys of such entries, each with its fault.
+        unset: takes the keys of entries that are `???`.
+        above: the keys of ``node`` itself.
+        inside: identities of the nodes around it.
+    """
+    is_mapping = isinstance(node, DictConfig)
+    plain: dict[Any, Any] = {}
+    for name in list(node) if is_mapping else range(len(node)):
+        keys = (*above, name)
+        value: Any = None
         try:
-            value = MISSING if OmegaConf.is_missing(node, name) else node[name]
+            value = "???" if OmegaConf.is_missing(node, name) else node[name]
         except (OmegaConfBaseException, RecursionError) as error:
-            faults.append(_unresolved(node, name, full_key, error))
-            value = BROKEN
+            broken[keys] = _unresolved(node, name, dotted(keys), error)
         if id(value) in (*inside, id(node)):
-            faults.append(f"{full_key}: the interpolation refers to what it stands in.")
-            value = BROKEN
-        if OmegaConf.is_config(value):
-            value = _resolve(value, faults, full_key, (*inside, id(node)))
-        values.append(value)
-    return dict(zip(names, values, strict=True)) if isinstance(node, DictConfig) else values
+            broken[keys] = f"{dotted(keys)}: the interpolation refers to what it stands in."
+        if value == "???":
+            unset.add(keys)
+        if keys in broken:
+            value = None
+        elif OmegaConf.is_config(value):
+            value = _resolve(value, broken, unset, keys, (*inside, id(node)))
+        if not (is_mapping and keys in broken):
+            plain[name] = value
+    return plain if is_mapping else list(plain.values())
 
 
 def _unresolved(node: DictConfig | ListConfig, name: Any, full_key: str, error: Exception) -> str:
@@ -184,31 +201,17 @@ def _all_keys(tree: Any, key: str = "") -> Iterator[str]:
 
 
 def _to_plain(value: Any) -> Any:
-    if is_dataclass(value):
-        pairs = [(field, getattr(value, field.name)) for field in fields(value)]
-        kept = [(f.name, v) for f, v in pairs if not (_says_nothing(v) and _matches(v, default_of(f)))]
-        return {name: _to_plain(item) for name, item in kept}
-    if isinstance(value, StrEnum):
-        return value.value
+    """Return plain values without what says nothing, and with every literal ``${`` kept from being resolved."""
+    if isinstance(value, Section):
+        left_out = type(value).model_construct()
+        kept = {n: v for n, v in value if not (_says_nothing(v) and v == getattr(left_out, n, None))}
+        return {name: _to_plain(item) for name, item in kept.items()}
     if isinstance(value, Mapping):
         return {key: _to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_to_plain(item) for item in value]
-    return copy.copy(value)
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", str(value)) if isinstance(value, str) else value
 
 
 def _says_nothing(value: Any) -> bool:
-    return is_dataclass(value) or value in (None, [], {})
-
-
-def _matches(value: Any, default: Any) -> bool:
-    return bool((asdict(value) if is_dataclass(value) and not isinstance(value, type) else value) == default)
-
-
-def _escape(value: Any) -> Any:
-    """Keep a literal ``${`` from being read back as an interpolation."""
-    if isinstance(value, dict):
-        return {key: _escape(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_escape(item) for item in value]
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+    return isinstance(value, Section) or value in (None, [], {})

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmst_cli.config.load import read_config
-from mmst_cli.config.rules_data import (
+from mmst_cli.config.rules_datasets import (
     check_datasets,
+    check_mixing,
     check_training_datasets,
     warn_of_id_columns,
+    warn_of_weights,
 )
 from mmst_cli.config.rules_evaluators import check_evaluators
 from mmst_cli.config.rules_loss import check_dimensions, check_losses, warn_of_losses
 from mmst_cli.config.rules_mining import check_mining
-from mmst_cli.config.rules_mixing import check_mixing, warn_of_weights
-from mmst_cli.config.rules_model import check_media, check_model
-from mmst_cli.config.rules_prompts import check_prompts
+from mmst_cli.config.rules_model import check_media, check_model, check_prompts
 from mmst_cli.config.rules_training import (
     check_best_model,
     check_schedule,
@@ -65,8 +65,8 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
         *check_mixing(config),
         *check_mining(config),
         *check_prompts(config),
-        *check_losses(config),
-        *check_evaluators(config),
+        *check_losses(config, import_own=for_training),
+        *check_evaluators(config, import_own=not for_mining),
         *check_training_fields(config.training),
     ]
     if for_training:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from mmst_cli.config.loss_stacks import loss_datasets
-from mmst_cli.config.rules_arguments import check_arguments
-from mmst_cli.config.rules_loss import check_dimensions
+from mmst_cli.config.arguments import check_arguments
+from mmst_cli.config.rules_loss import check_dimensions, loss_datasets
 from mmst_cli.config.schema import Config, DatasetConfig, EvaluatorConfig, Layout, Role
 from mmst_cli.config.signatures import OWN_EVALUATOR, evaluator_names, evaluator_signature
-from mmst_cli.errors import did_you_mean
+from mmst_cli.config.user_classes import is_dotted
+from mmst_cli.errors import ConfigError, did_you_mean
 
-_RETRIEVAL = {Role.anchor: "exactly one", Role.positive: "at least one"}
-_PAIRS = {Role.anchor: "exactly one", Role.positive: "exactly one", Role.label: "exactly one"}
+_ANCHOR, _POSITIVE, _LABEL = ({role: "exactly one"} for role in (Role.anchor, Role.positive, Role.label))
+_NEGATIVES = {Role.negative: "at least one"}
+_RETRIEVAL = {**_ANCHOR, Role.positive: "at least one"}
 
 ROLES_NEEDED: dict[str, dict[Role, str]] = {
     OWN_EVALUATOR: _RETRIEVAL,
     "InformationRetrievalEvaluator": _RETRIEVAL,
-    "TripletEvaluator": {**_RETRIEVAL, Role.positive: "exactly one", Role.negative: "at least one"},
-    "RerankingEvaluator": {**_RETRIEVAL, Role.negative: "at least one"},
-    "EmbeddingSimilarityEvaluator": _PAIRS,
-    "BinaryClassificationEvaluator": _PAIRS,
+    "TripletEvaluator": {**_ANCHOR, **_POSITIVE, **_NEGATIVES},
+    "RerankingEvaluator": {**_RETRIEVAL, **_NEGATIVES},
+    "EmbeddingSimilarityEvaluator": {**_ANCHOR, **_POSITIVE, **_LABEL},
+    "BinaryClassificationEvaluator": {**_ANCHOR, **_POSITIVE, **_LABEL},
 }
 """The evaluators that can be built from columns, and the columns that each needs."""
+
+ARGUMENT_ROLES: dict[str, dict[Role, str]] = {
+    **dict.fromkeys(("queries", "corpus", "relevant_docs"), _RETRIEVAL),
+    **dict.fromkeys(("anchors", "sentences1"), _ANCHOR),
+    **dict.fromkeys(("positives", "sentences2"), _POSITIVE),
+    **dict.fromkeys(("labels", "scores"), _LABEL),
+    "negatives": _NEGATIVES,
+    "samples": {**_RETRIEVAL, **_NEGATIVES},
+}
+"""What an evaluator is given from the data, by the names of its arguments, and the columns that each is made of."""
 
 READ_JUDGEMENTS = (OWN_EVALUATOR, "InformationRetrievalEvaluator")
 """The evaluators that can be built from a corpus, queries and judgements."""
@@ -33,10 +45,7 @@ PRECISIONS = ("float32", "float16", "int8", "binary", "binary-rescored")
 MEAN = "mean"
 """The metric that is the mean of all evaluators' primary metrics, where there are several."""
 
-FILLED = (
-    *("queries", "corpus", "relevant_docs", "anchors", "positives", "negatives", "samples"),
-    *("sentences1", "sentences2", "labels", "scores", "name"),
-)
+FILLED = (*ARGUMENT_ROLES, "name")
 """Arguments of evaluators that are filled from the data and the evaluator's name."""
 
 _SIMILARITIES = ("cosine", "dot", "euclidean", "manhattan")
@@ -50,8 +59,13 @@ _CUTOFFS = {  # metric: the argument that holds its k, and the default
 }
 
 
-def check_evaluators(config: Config) -> list[str]:
-    """Return the faults of ``evaluators``: types, datasets, columns, dimensions, arguments."""
+def check_evaluators(config: Config, *, import_own: bool = True) -> list[str]:
+    """Return the faults of ``evaluators``: types, datasets, columns, dimensions, arguments.
+
+    Args:
+        config: the whole config.
+        import_own: whether a user's own classes are imported and checked; what evaluates nothing needs none.
+    """
     faults = []
     for name, evaluator in config.evaluators.items():
         key = f"evaluators.{name}"
@@ -61,9 +75,14 @@ def check_evaluators(config: Config) -> list[str]:
             faults.append(f"{key}: {MEAN} is the mean over evaluators. Give it another name.")
         if evaluator.dims != config.matryoshka_dims:  # else told at the top of the file
             faults += check_dimensions(evaluator.dims, f"{key}.dims")
-        faults += _check_type(evaluator, key)
         faults += _check_precisions(evaluator, f"{key}.precisions")
-        faults += _check_dataset(evaluator, config.datasets, key)
+        if is_dotted(evaluator.type) and not import_own:
+            continue
+        try:
+            faults += _check_type(evaluator, key)
+            faults += _check_dataset(evaluator, config.datasets, key)
+        except ConfigError as error:
+            faults.append(f"{key}.type: {error}")
     return faults
 
 
@@ -115,10 +134,10 @@ def _check_type(evaluator: EvaluatorConfig, key: str) -> list[str]:
     if not evaluator_names():
         return []
     buildable = ", ".join(ROLES_NEEDED)
-    if evaluator.type not in evaluator_names():
+    if evaluator.type not in evaluator_names() and not is_dotted(evaluator.type):
         suggestion = did_you_mean(evaluator.type, evaluator_names()) or f" There are {buildable}."
         return [f"{key}.type: there is no evaluator {evaluator.type}.{suggestion}"]
-    if evaluator.type not in ROLES_NEEDED:
+    if evaluator.type not in ROLES_NEEDED and not is_dotted(evaluator.type):
         return [f"{key}.type: {evaluator.type} can't be built from columns. These can: {buildable}."]
     faults = []
     signature = evaluator_signature(evaluator.type)
@@ -151,8 +170,8 @@ def _check_dataset(evaluator: EvaluatorConfig, datasets: dict[str, DatasetConfig
         known = did_you_mean(evaluator.dataset, datasets) or f" Declared: {', '.join(datasets)}."
         return [f"{key}.dataset: there is no dataset {evaluator.dataset} in `datasets`.{known}"]
     if dataset.layout is Layout.beir:
-        if evaluator.type in READ_JUDGEMENTS or evaluator.type not in ROLES_NEEDED:
-            return []  # its columns are checked with the dataset; the type has been told
+        if not _roles_needed(evaluator.type) or _roles_needed(evaluator.type) == _RETRIEVAL:
+            return []  # its columns are checked with the dataset; an unknown type has been told
         return [
             f"{key}.dataset: {evaluator.type} reads rows, and {evaluator.dataset} has layout beir."
             f" {' and '.join(READ_JUDGEMENTS)} read that."
@@ -161,6 +180,18 @@ def _check_dataset(evaluator: EvaluatorConfig, datasets: dict[str, DatasetConfig
     return [
         f"{key}.dataset: {evaluator.type} needs {wanted} {role} column, and {evaluator.dataset} has"
         f" {roles.count(role) or 'none'}. Set the roles under datasets.{evaluator.dataset}.columns."
-        for role, wanted in ROLES_NEEDED.get(evaluator.type, {}).items()
+        for role, wanted in _roles_needed(evaluator.type).items()
         if roles.count(role) < 1 or (wanted == "exactly one" and roles.count(role) > 1)
     ]
+
+
+def _roles_needed(type_name: str) -> Mapping[Role, str]:
+    """Return the columns that an evaluator can't do without; none for one that isn't known."""
+    signature = evaluator_signature(type_name) if is_dotted(type_name) else None
+    if signature is None:
+        return ROLES_NEEDED.get(type_name, {})
+    needed: dict[Role, str] = {}
+    for name in signature.required:
+        for role, wanted in ARGUMENT_ROLES.get(name, {}).items():
+            needed[role] = wanted if needed.get(role) != "exactly one" else "exactly one"
+    return needed

@@ -1,15 +1,15 @@
-"""Rules for the loss stack and for Matryoshka dimensions."""
+"""Which loss goes with which dataset, and rules for the loss stack and for Matryoshka dimensions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from mmst_cli.config.loss_stacks import loss_keys, loss_layers, training_datasets
-from mmst_cli.config.rules_arguments import check_arguments
-from mmst_cli.config.schema import Config, LossConfig
+from mmst_cli.config.arguments import check_arguments
+from mmst_cli.config.schema import Config, DatasetConfig, LossConfig, Use
 from mmst_cli.config.signatures import loss_names, loss_signature
-from mmst_cli.errors import did_you_mean
+from mmst_cli.config.user_classes import is_dotted
+from mmst_cli.errors import ConfigError, did_you_mean
 
 # What these learn from are the other rows of a batch; a row that is there twice is its own negative.
 _CONTRASTIVE = (
@@ -21,14 +21,50 @@ _CONTRASTIVE = (
 _DUPLICATE_FREE = ("no_duplicates", "no_duplicates_hashed")
 
 
-def check_losses(config: Config) -> list[str]:
-    """Return the faults of ``loss``, the file's and the datasets': types, places, arguments, dimensions."""
+def training_datasets(config: Config) -> dict[str, DatasetConfig]:
+    """Return the `use: train` datasets, in the order of the file."""
+    return {name: dataset for name, dataset in config.datasets.items() if dataset.use is Use.train}
+
+
+def loss_datasets(config: Config) -> dict[str, DatasetConfig]:
+    """Return the `use: eval` datasets that no evaluator reads: on those the loss is computed."""
+    read = {evaluator.dataset for evaluator in config.evaluators.values()}
+    return {n: d for n, d in config.datasets.items() if d.use is Use.eval and n not in read}
+
+
+def loss_keys(config: Config) -> dict[str, str]:
+    """Return dataset to the dotted key of its loss, for every dataset that a loss is computed on.
+
+    That is its own loss, else the one of the file, else, for an evaluation dataset, that of the first
+    training set. The key stays that of the file where there is none at all.
+    """
+    training = training_datasets(config)
+    keys = {name: f"datasets.{name}.loss" if dataset.loss else "loss" for name, dataset in training.items()}
+    fallback = "loss" if config.loss or not keys else next(iter(keys.values()))
+    for name, dataset in loss_datasets(config).items():
+        keys[name] = f"datasets.{name}.loss" if dataset.loss else fallback
+    return keys
+
+
+def loss_layers(config: Config, key: str) -> list[LossConfig]:
+    """Return the layers of a loss, innermost first, by a key of :func:`loss_keys`."""
+    return config.loss if key == "loss" else config.datasets[key.split(".", 1)[1].rpartition(".")[0]].loss
+
+
+def check_losses(config: Config, *, import_own: bool = True) -> list[str]:
+    """Return the faults of ``loss``, the file's and the datasets': types, places, arguments, dimensions.
+
+    Args:
+        config: the whole config.
+        import_own: whether a user's own classes are imported and checked; what computes no loss needs none.
+    """
     computed = loss_keys(config)
     stacks = {"loss": config.loss} | {f"datasets.{n}.loss": d.loss for n, d in config.datasets.items() if d.loss}
     faults = []
     for key, layers in stacks.items():
         for index, loss in enumerate(layers):
-            faults += _check_loss(loss, f"{key}.{index}", index, config.matryoshka_dims)
+            if import_own or not is_dotted(loss.type):
+                faults += _check_loss(loss, f"{key}.{index}", index, config.matryoshka_dims)
     for name, dataset in config.datasets.items():
         if dataset.loss and name not in computed:
             faults.append(
@@ -79,7 +115,10 @@ def warn_of_losses(config: Config) -> list[str]:
 def _check_loss(loss: LossConfig, key: str, index: int, dims: list[int]) -> list[str]:
     if not loss_names():
         return []
-    signature = loss_signature(loss.type)
+    try:
+        signature = loss_signature(loss.type)
+    except ConfigError as error:
+        return [f"{key}.type: {error}"]
     if signature is None:
         return [f"{key}.type: sentence-transformers has no loss {loss.type}.{_suggest(loss.type)}"]
     faults = _check_place(loss.type, "loss" in signature.parameters, key, index)

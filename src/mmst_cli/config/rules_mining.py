@@ -23,7 +23,7 @@ def check_mining(config: Config) -> list[str]:
 
 def mined_columns(dataset: DatasetConfig) -> list[ColumnConfig]:
     """Return the columns that mining adds to those that are declared, for the loss to count."""
-    return [ColumnConfig(Role.negative, take=1)] * dataset.mine.num_negatives if dataset.mine else []
+    return [ColumnConfig(role=Role.negative, take=1)] * dataset.mine.num_negatives if dataset.mine else []
 
 
 def negative_names(taken: Iterable[str], count: int) -> list[str]:

@@ -1,17 +1,37 @@
-"""Rules for the model, what it is put together from, and how media are read for it."""
+"""Rules for the model, what it is put together from, how media are read for it, and its prompts."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mmst_cli.config.routes import MODALITIES, SIDES, split_route
-from mmst_cli.config.schema import MediaConfig, ModelConfig
-from mmst_cli.config.values import describe
+from mmst_cli.config.arguments import describe
+from mmst_cli.config.schema import Config, DatasetConfig, MediaConfig, ModelConfig, Role, Use
 from mmst_cli.errors import did_you_mean
 
+SIDES = ("query", "document")
+MODALITIES = ("text", "image", "audio", "video")
 MIN_DPI, MAX_DPI = 10, 1200
+
+_PROMPTED = (Role.anchor, Role.positive, Role.negative)
+
+
+def split_route(route: str) -> tuple[str | None, str | None]:
+    """Return side and modality of a route: `query/text` is both, `image` and `document` are one.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    side, slash, modality = route.partition("/")
+    if slash:
+        if side in SIDES and modality in MODALITIES:
+            return side, modality
+    elif route in SIDES:
+        return route, None
+    elif route in MODALITIES:
+        return None, route
+    raise ValueError(f"{route}: not a route")
 
 
 def check_model(model: ModelConfig) -> list[str]:
@@ -103,4 +123,37 @@ def _check_bounds(processor: Mapping[str, Any], key: str) -> list[str]:
             f"{key}.min_pixels: {bounds['min_pixels']} is above max_pixels, {bounds['max_pixels']}."
             " Swap or change them."
         )
+    return faults
+
+
+def check_prompts(config: Config) -> list[str]:
+    """Return the faults of `prompts`, at the top of the file and in the datasets."""
+    faults = _check_roles(config.prompts, config.datasets.values(), "prompts", "no dataset has")
+    negative = config.prompts.get(Role.negative)
+    if negative is not None and negative != config.prompts.get(Role.positive):
+        faults.append(
+            "prompts.negative: positives and negatives are documents alike and take one prompt in evaluation."
+            " Leave it out: negatives have the prompt of positives."
+        )
+    for name, dataset in config.datasets.items():
+        key = f"datasets.{name}.prompts"
+        faults += _check_roles(dataset.prompts, [dataset], key, f"{name} doesn't have")
+        if dataset.prompts and dataset.use is not Use.train:
+            faults.append(f"{key}: these are for training; evaluation takes `prompts` at the top. Leave them out.")
+    if config.training.get("prompts") and (config.prompts or any(d.prompts for d in config.datasets.values())):
+        faults.append("training.prompts: `prompts` says this by role. Keep one of the two.")
+    return faults
+
+
+def _check_roles(prompts: Mapping[str, str], datasets: Iterable[DatasetConfig], key: str, nobody: str) -> list[str]:
+    there = {column.role for dataset in datasets for column in dataset.columns.values()}
+    if Role.positive in there or Role.negative in there:
+        there |= {Role.positive}  # the prompt of documents, negatives among them
+    faults = []
+    for role in prompts:
+        if role not in list(_PROMPTED):
+            suggestion = did_you_mean(str(role), _PROMPTED)
+            faults.append(f"{key}.{role}: prompts go by role: {', '.join(_PROMPTED)}.{suggestion}")
+        elif role not in there:
+            faults.append(f"{key}.{role}: {nobody} a column of the role {role}. Leave it out.")
     return faults

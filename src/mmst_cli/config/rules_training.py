@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmst_cli.config.loss_stacks import loss_datasets
+from mmst_cli.config.arguments import describe, wanted_type
 from mmst_cli.config.rules_evaluators import is_written, primary_metric
+from mmst_cli.config.rules_loss import loss_datasets
 from mmst_cli.config.schema import Config
 from mmst_cli.config.signatures import training_fields
-from mmst_cli.config.values import describe, wanted_type
 from mmst_cli.errors import did_you_mean
 
 _OURS = {

@@ -5,35 +5,53 @@ Nothing here imports torch: a mistake in a config is reported before any library
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import MISSING
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 
-class Use(StrEnum):
+class Choice(StrEnum):
+    """One of several words, which a file gives as text."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Take the text for the member, where a strict schema would take the member alone."""
+        return {**handler(source), "strict": False}  # type: ignore[return-value]
+
+
+class Section(BaseModel):
+    """A mapping of the file: no keys but its own, and no value of another type taken for the one that is meant."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Use(Choice):
     """What a dataset is for."""
 
     train = "train"
     eval = "eval"
 
 
-class Layout(StrEnum):
+class Layout(Choice):
     """How a dataset is laid out: rows, or a corpus, queries and judgements in three tables, as BEIR has them."""
 
     rows = "rows"
     beir = "beir"
 
 
-class OnBadRow(StrEnum):
+class OnBadRow(Choice):
     """What becomes of a row of which an input can't be read."""
 
     error = "error"
     skip = "skip"
 
 
-class Role(StrEnum):
+class Role(Choice):
     """What a column is to the loss; losses go by position: anchor, positive, negatives as listed, label."""
 
     anchor = "anchor"
@@ -42,7 +60,7 @@ class Role(StrEnum):
     label = "label"
 
 
-class Modality(StrEnum):
+class Modality(Choice):
     """What the values of a column are."""
 
     text = "text"
@@ -55,7 +73,7 @@ class Modality(StrEnum):
     """Several of the others in one input."""
 
 
-class Pooling(StrEnum):
+class Pooling(Choice):
     """How the vectors of tokens become one."""
 
     lasttoken = "lasttoken"
@@ -63,7 +81,7 @@ class Pooling(StrEnum):
     cls = "cls"
 
 
-class Dtype(StrEnum):
+class Dtype(Choice):
     """What the weights are held in."""
 
     auto = "auto"
@@ -72,21 +90,21 @@ class Dtype(StrEnum):
     float16 = "float16"
 
 
-class Sampling(StrEnum):
+class Sampling(Choice):
     """Which of the documents that may be negatives are taken."""
 
     top = "top"
     random = "random"
 
 
-class Index(StrEnum):
+class Index(Choice):
     """What finds the nearest documents."""
 
     exact = "exact"
     faiss = "faiss"
 
 
-class Attention(StrEnum):
+class Attention(Choice):
     """The attention implementations of transformers."""
 
     auto = "auto"
@@ -95,22 +113,20 @@ class Attention(StrEnum):
     eager = "eager"
 
 
-@dataclass
-class RouteConfig:
+class RouteConfig(Section):
     """The encoder of one route of a model that is put together from several."""
 
-    name_or_path: str = MISSING
+    name_or_path: str
     """A hub id, a model folder or a built-in model; a raw checkpoint or a finished embedding model."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
     pooling: Pooling | None = None
     """lasttoken, mean or cls; that of the model if left out, or mean for a raw checkpoint."""
-    processor: dict[str, Any] = field(default_factory=dict)
+    processor: dict[str, Any] = {}
     """Arguments of this encoder's processor."""
 
 
-@dataclass
-class ModelConfig:
+class ModelConfig(Section):
     """Which model, and how it is loaded or put together."""
 
     name_or_path: str = ""
@@ -121,7 +137,7 @@ class ModelConfig:
     """What the weights are held in; auto is the checkpoint's own on a GPU, float32 on a CPU and with routes."""
     attn_implementation: Attention = Attention.auto
     """auto takes flash_attention_2 where package, GPU and a half precision allow it, else sdpa."""
-    processor: dict[str, Any] = field(default_factory=dict)
+    processor: dict[str, Any] = {}
     """Arguments of the model's processor; `min_pixels` and `max_pixels` bound an image, in pixels."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model. Read that code first."""
@@ -129,16 +145,15 @@ class ModelConfig:
     """How a raw checkpoint's token vectors become one: lasttoken, mean or cls. A finished model has its own."""
     normalize: bool | None = None
     """End with vectors of length 1; true for models that are put together here, else as the model has it."""
-    routes: dict[str, RouteConfig] = field(default_factory=dict)
+    routes: dict[str, RouteConfig] = {}
     """One encoder per modality (text, image, audio, video) or side (query, document), instead of name_or_path."""
     dimension: int | None = None
     """With routes: the common size of the vectors; every route ends in a Dense projection to it."""
-    frozen: list[str] = field(default_factory=list)
+    frozen: list[str] = []
     """Parameters that are not trained: regular expressions searched in names, as `visual` or `sub_modules\\.text`."""
 
 
-@dataclass
-class MediaConfig:
+class MediaConfig(Section):
     """How images, sounds, clips and documents are read, in training, evaluation and encoding alike."""
 
     max_seconds: float | None = None
@@ -153,17 +168,16 @@ class MediaConfig:
     """Resolution at which the pages of a PDF are drawn, in dots per inch."""
 
 
-@dataclass
-class ColumnConfig:
+class ColumnConfig(Section):
     """One column of a dataset that the loss or an evaluator uses."""
 
-    role: Role = MISSING
+    role: Role
     """anchor, positive, negative or label."""
     modality: Modality = Modality.text
     """text, image, audio, video, message or mixed (cells that are mappings of these): checked on real rows."""
-    parts: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, str] = {}
     """One input made of several columns: modality to column, such as `{text: ocr, image: page}`."""
-    message: list[dict[str, Any]] = field(default_factory=list)
+    message: list[dict[str, Any]] = []
     """One chat made of columns: messages with `role` and `content`, in which `{name}` stands for a column's text."""
     pages: Any = None
     """For cells that name PDF files: all, first, or a list of page numbers from 1. `file.pdf#3` is always page 3."""
@@ -171,18 +185,16 @@ class ColumnConfig:
     """For cells that are lists: use so many entries of each, from the first; all if left out."""
 
 
-@dataclass
-class LossConfig:
+class LossConfig(Section):
     """One layer of the loss; each wraps the one above it in the list."""
 
-    type: str = MISSING
-    """A class of sentence_transformers.losses, such as CachedMultipleNegativesRankingLoss."""
-    args: dict[str, Any] = field(default_factory=dict)
+    type: str
+    """A class of sentence_transformers.losses, such as CoSENTLoss, or your own: `my_package.losses.MyLoss`."""
+    args: dict[str, Any] = {}
     """Its arguments, but for the model and the inner loss."""
 
 
-@dataclass
-class MineConfig:
+class MineConfig(Section):
     """How hard negatives are mined among the positives; names as in `mine_hard_negatives` of sentence-transformers."""
 
     model: str | None = None
@@ -213,13 +225,12 @@ class MineConfig:
     """Inputs per forward pass."""
 
 
-@dataclass
-class DatasetConfig:
+class DatasetConfig(Section):
     """One source of rows."""
 
-    use: Use = MISSING
+    use: Use
     """train, or eval: read by evaluators, and by the loss where no evaluator reads it."""
-    path: str = MISSING
+    path: str
     """A hub id, a folder, a .parquet, .jsonl, .csv or WebDataset .tar file, a glob, `s3://...`, or `builtin:pages`."""
     layout: Layout = Layout.rows
     """beir: `path` holds corpus, queries and qrels, as files or configurations, and `split` is that of qrels."""
@@ -237,9 +248,9 @@ class DatasetConfig:
     """A query over the table `rows`, run by DuckDB: `select query, page as image from rows where lang = 'en'`."""
     weight: float = 1.0
     """How often a row is seen in an epoch, beside those of other training sets: 2 is twice, 0.5 every second row."""
-    loss: list[LossConfig] = field(default_factory=list)
+    loss: list[LossConfig] = []
     """A loss of its own for this training set, innermost first; the `loss` of the file if left out."""
-    prompts: dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, str] = {}
     """Role to prompt for this dataset's columns, in training; the `prompts` of the file where left out."""
     allow_urls: bool = False
     """Fetch media that are given as http(s) addresses. Refused otherwise."""
@@ -249,49 +260,47 @@ class DatasetConfig:
     """With `on_bad_row: skip`: more broken rows than this are an error; 100 if left out."""
     mine: MineConfig | None = None
     """Mine hard negatives before training, kept in the cache until data, model or settings change; `{}` as it comes."""
-    columns: dict[str, ColumnConfig] = MISSING
+    columns: dict[str, ColumnConfig]
     """Column name to role and modality; others are dropped. beir: `queries/text` and `corpus/text` where names meet."""
 
 
-@dataclass
-class EvaluatorConfig:
+class EvaluatorConfig(Section):
     """One evaluator; its name in the file is the name in its metrics."""
 
-    type: str = MISSING
-    """MatryoshkaRetrievalEvaluator, or a class of sentence_transformers.evaluation."""
-    dataset: str = MISSING
+    type: str
+    """MatryoshkaRetrievalEvaluator, one of sentence_transformers.evaluation, or your own: `my_module.MyEvaluator`."""
+    dataset: str
     """Name of the dataset in `datasets` that it reads."""
-    dims: list[int] = field(default_factory=list)
+    dims: list[int] = []
     """Embedding dimensions at which MatryoshkaRetrievalEvaluator measures; the model's own if left out."""
-    precisions: list[str] = field(default_factory=list)
+    precisions: list[str] = []
     """Precisions at which it measures: float32, float16, int8, binary, binary-rescored; float32 if left out."""
     deduplicate: bool = True
     """Count identical documents as one, relevant to every query that names any of them."""
-    args: dict[str, Any] = field(default_factory=dict)
+    args: dict[str, Any] = {}
     """Further arguments of the evaluator, such as `batch_size` (inputs per forward pass)."""
 
 
-@dataclass
-class Config:
+class Config(Section):
     """A whole run."""
 
-    model: ModelConfig = MISSING
+    model: ModelConfig
     """The model to train or evaluate."""
-    datasets: dict[str, DatasetConfig] = MISSING
+    datasets: dict[str, DatasetConfig]
     """The datasets, by a name of your choice."""
     run_name: str = "run"
     """Name of the run; also the trainer's run name."""
     output_dir: str = "runs/${run_name}"
     """The run folder: checkpoints, the final model, its evaluations and the record of how it was made."""
-    matryoshka_dims: list[int] = field(default_factory=list)
+    matryoshka_dims: list[int] = []
     """Embedding dimensions to train and measure, for use elsewhere in the file as ${matryoshka_dims}."""
-    media: MediaConfig = field(default_factory=MediaConfig)
+    media: MediaConfig = MediaConfig()
     """How images, sounds, clips and documents are read."""
-    prompts: dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, str] = {}
     """Role (anchor, positive) to the prompt before its inputs: in training, evaluation and the saved model alike."""
-    loss: list[LossConfig] = field(default_factory=list)
+    loss: list[LossConfig] = []
     """The loss, innermost first. Needed for training, here or at every training set."""
-    evaluators: dict[str, EvaluatorConfig] = field(default_factory=dict)
+    evaluators: dict[str, EvaluatorConfig] = {}
     """The evaluators, by name."""
-    training: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = {}
     """Fields of SentenceTransformerTrainingArguments, under their own names."""

@@ -1,4 +1,4 @@
-"""What the classes of sentence-transformers take, read from their source without importing them.
+"""What losses and evaluators take: those of sentence-transformers, read from their source without importing them.
 
 Importing sentence-transformers costs seconds and loads torch; parsing the few files that a config names
 costs milliseconds. Where a package is not installed, names and signatures come back empty or None, and the
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+from mmst_cli.config.arguments import Parameter, Signature, needs_python_object
 from mmst_cli.config.library_source import body, exported_names, find_class, initializer, package_file
-from mmst_cli.config.values import needs_python_object
+from mmst_cli.config.user_classes import is_dotted, user_evaluator_signature, user_loss_signature
 
 OWN_EVALUATOR = "MatryoshkaRetrievalEvaluator"
 _OWN_FILLED = ("retrieval", "dims", "precisions", "deduplicate", "ranges", "name", "precision")  # not from `args`
@@ -30,31 +31,6 @@ _ARGUMENT_CLASSES = (
         "SentenceTransformerTrainingArguments",
     ),
 )
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One argument of a class: its annotation and default as source text, None where there is none."""
-
-    annotation: str | None
-    default: str | None
-
-    @property
-    def required(self) -> bool:
-        """Whether it must be given."""
-        return self.default is None
-
-
-@dataclass(frozen=True)
-class Signature:
-    """What a class is constructed with, by argument name, without `self`."""
-
-    parameters: Mapping[str, Parameter]
-
-    @property
-    def required(self) -> list[str]:
-        """The names that must be given."""
-        return [name for name, parameter in self.parameters.items() if parameter.required]
 
 
 @dataclass(frozen=True)
@@ -102,13 +78,25 @@ def evaluator_names() -> tuple[str, ...]:
 
 @cache
 def loss_signature(name: str) -> Signature | None:
-    """What the loss ``name`` is constructed with, or None if there is no such loss."""
+    """What the loss ``name`` is constructed with, or None if there is no such loss.
+
+    Raises:
+        ConfigError: it is the path of a user's own, and that can't be had.
+    """
+    if is_dotted(name):
+        return user_loss_signature(name)
     return _signature("losses", name) if name in loss_names() else None
 
 
 @cache
 def evaluator_signature(name: str) -> Signature | None:
-    """What the evaluator ``name`` is constructed with, or None if there is no such evaluator."""
+    """What the evaluator ``name`` is constructed with, or None if there is no such evaluator.
+
+    Raises:
+        ConfigError: it is the path of a user's own, and that can't be had.
+    """
+    if is_dotted(name):
+        return user_evaluator_signature(name)
     if name == OWN_EVALUATOR:
         return _own_signature()
     return _signature("evaluation", name) if name in evaluator_names() else None

@@ -97,7 +97,7 @@ def run_encode(
         rows_per_part=rows_per_part,
         precision=precision,
         ranges=ranges_digest(found[1]) if found else None,
-        media=asdict(reader.settings),
+        media=reader.settings.model_dump(),
         pages=parse_pages(pages),
     )
     check_output(output, asdict(job), resume=resume, overwrite=overwrite)

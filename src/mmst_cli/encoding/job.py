@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mmst_cli.config.load import load_config
@@ -14,7 +14,7 @@ from mmst_cli.errors import ConfigError
 from mmst_cli.model.load import find_model
 from mmst_cli.runs import run_of_model
 
-_SETTING = re.compile(rf"\bmedia\.({'|'.join(field.name for field in fields(MediaConfig))})\b")
+_SETTING = re.compile(rf"\bmedia\.({'|'.join(MediaConfig.model_fields)})\b")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def media_settings(model: str, given: Mapping[str, Any]) -> MediaConfig:
     """
     run = run_of_model(find_model(model))
     trained = load_config(run.config).media if run is not None else MediaConfig()
-    settings = replace(trained, **{name: value for name, value in given.items() if value is not None})
+    settings = trained.model_copy(update={name: value for name, value in given.items() if value is not None})
     if faults := check_media(settings):
         raise ConfigError(*map(in_options, faults))
     return settings

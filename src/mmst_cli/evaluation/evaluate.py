@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,9 @@ def _compare(
 def _measure_other(config: Config, options: EvaluationOptions, terminal: Terminal) -> dict[str, Evaluation]:
     name = str(options.compare)
     prepared = _prepare(
-        replace(config, model=replace(config.model, name_or_path=name, revision=None)), options, terminal
+        config.model_copy(update={"model": config.model.model_copy(update={"name_or_path": name, "revision": None})}),
+        options,
+        terminal,
     )
     with watched(prepared.suite, terminal, f"of {name}"):
         prepared.suite(prepared.model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmst_cli.config.rules import load_checked_config
@@ -60,11 +60,15 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
                 f"--config: missing. {target} is a model, not a run: add --config CONFIG to say what to evaluate it on."
             )
         config = load_checked_config(config_path, overrides, for_training=False)
-        return replace(config, model=replace(config.model, name_or_path=str(target), revision=None))
+        return config.model_copy(
+            update={"model": config.model.model_copy(update={"name_or_path": str(target), "revision": None})}
+        )
     if not (run.model / "modules.json").is_file():
         raise RunError(f"{run.path}: this run has no model yet. Finish it with `mmst train {run.config} --resume`.")
     config = load_checked_config(config_path or run.config, overrides, for_training=False)
-    return replace(config, model=replace(config.model, name_or_path=str(run.model), revision=None))
+    return config.model_copy(
+        update={"model": config.model.model_copy(update={"name_or_path": str(run.model), "revision": None})}
+    )
 
 
 def report_path(config: Config, output: Path | None) -> Path:
@@ -101,14 +105,15 @@ def with_grid(config: Config, options: EvaluationOptions) -> Config:
     if precisions and not any(evaluator.type == OWN_EVALUATOR for evaluator in config.evaluators.values()):
         raise ConfigError(f"--precisions: no evaluator of this config is a {OWN_EVALUATOR}.")
     changed = {
-        name: replace(
-            evaluator,
-            dims=list(dims) or evaluator.dims,
-            precisions=list(precisions) or evaluator.precisions if evaluator.type == OWN_EVALUATOR else [],
+        name: evaluator.model_copy(
+            update={
+                "dims": list(dims) or evaluator.dims,
+                "precisions": list(precisions) or evaluator.precisions if evaluator.type == OWN_EVALUATOR else [],
+            }
         )
         for name, evaluator in config.evaluators.items()
     }
-    return replace(config, evaluators=changed)
+    return config.model_copy(update={"evaluators": changed})
 
 
 def refuse_if_written(config: Config, options: EvaluationOptions) -> None:

@@ -1,8 +1,8 @@
-"""Sentence-transformers' own evaluators, fed from columns and run at several dimensions on one encoding pass."""
+"""Sentence-transformers' evaluators and the user's own, fed from columns and run at several dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,8 @@ from sentence_transformers.sentence_transformer import evaluation as library
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.schema import Role
+from mmst_cli.config.signatures import evaluator_signature
+from mmst_cli.config.user_classes import is_dotted, user_evaluator
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
 from mmst_cli.rows.columns import Column, RowSet, as_input
@@ -20,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class LibraryEvaluator(BaseEvaluator):  # type: ignore[misc]
-    """An evaluator of sentence-transformers, at each of several dimensions.
+    """An evaluator of sentence-transformers or of the user's own, at each of several dimensions.
 
     Args:
-        kind: its class name.
+        kind: its class name, or the path of the user's class.
         rows: the dataset it reads.
         dims: embedding dimensions; the model's own if empty.
         name: name in metrics, as for MatryoshkaRetrievalEvaluator.
@@ -35,10 +37,18 @@ class LibraryEvaluator(BaseEvaluator):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.name, self.several = name, bool(dims)
-        data = _INPUTS[kind](rows)
-        build = getattr(library, kind)
+        self.is_own = is_dotted(kind)
+        build = user_evaluator(kind) if self.is_own else getattr(library, kind)
+        signature = evaluator_signature(kind)
+        names = set(signature.parameters if signature else ())
+        data = _inputs_by_name(names, rows)
         sizes: list[int | None] = [*sorted(dims, reverse=True)] or [arguments.pop("truncate_dim", None)]
-        self.at_dim = {dim: build(**data, truncate_dim=dim, name="", **arguments) for dim in sizes}
+        if "name" in names:
+            arguments["name"] = ""
+        self.at_dim = {
+            dim: build(**data, **({"truncate_dim": dim} if "truncate_dim" in names else {}), **arguments)
+            for dim in sizes
+        }
         self.queries, self.corpus = (len(data.get(part, ())) for part in ("queries", "corpus"))
         self.evaluation: Evaluation | None = None
 
@@ -46,16 +56,19 @@ class LibraryEvaluator(BaseEvaluator):  # type: ignore[misc]
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """Measure at every dimension, and return all metrics under this evaluator's name."""
-        once = EncodeOnce(model)
+        once: Any = model if self.is_own else EncodeOnce(model)  # of a user's there is no telling how it embeds
         cells: list[Cell] = []
         named: dict[str, float] = {}
         for dim, evaluator in self.at_dim.items():
-            found = {key: float(value) for key, value in evaluator(once, None, epoch, steps).items()}
+            scores = evaluator(once, None, epoch, steps)
+            scores = scores if isinstance(scores, Mapping) else {"score": scores}
+            found = {key: float(value) for key, value in scores.items()}
             size = dim or model.get_embedding_dimension() or 0
             cells.append(Cell(size, "float32", bytes_per_vector(size, "float32"), found))
             named |= found if len(cells) == 1 else {}
             named |= {f"dim_{size}_{key}": value for key, value in found.items()} if self.several else {}
-        primary = str(next(iter(self.at_dim.values())).primary_metric)
+        declared = getattr(next(iter(self.at_dim.values())), "primary_metric", None)
+        primary = declared if declared in cells[0].metrics else next(iter(cells[0].metrics), "score")
         self.evaluation = Evaluation(EvaluationResult(self.name, "", self.queries, self.corpus, primary, cells))
         self.primary_metric = primary
         return self.prefix_name_to_metrics(named, self.name)  # type: ignore[no-any-return]
@@ -120,18 +133,29 @@ def _information_retrieval(rows: RowSet | RetrievalSet) -> dict[str, Any]:
     }
 
 
-def _triplets(rows: RowSet) -> dict[str, Any]:
-    roles = {"anchors": Role.anchor, "positives": Role.positive, "negatives": Role.negative}
-    return {argument: _inputs(rows, rows.with_role(role)[0]) for argument, role in roles.items()}
+_COLUMN_OF = {
+    **dict.fromkeys(("anchors", "sentences1"), Role.anchor),
+    **dict.fromkeys(("positives", "sentences2"), Role.positive),
+    "negatives": Role.negative,
+    **dict.fromkeys(("labels", "scores"), Role.label),
+}
+"""The arguments of evaluators that are one column, and its role; of several columns it is the first."""
 
 
-def _pairs(rows: RowSet, labels: str) -> dict[str, Any]:
-    anchor, positive = rows.with_role(Role.anchor)[0], rows.with_role(Role.positive)[0]
-    return {
-        "sentences1": _inputs(rows, anchor),
-        "sentences2": _inputs(rows, positive),
-        labels: _labels(rows),
-    }
+def _inputs_by_name(names: Collection[str], rows: RowSet | RetrievalSet) -> dict[str, Any]:
+    """Return those of the arguments ``names`` that the data have, from columns or from judgements."""
+    if not isinstance(rows, RowSet):
+        return {name: value for name, value in _information_retrieval(rows).items() if name in names}
+    columns = {name: rows.with_role(role) for name, role in _COLUMN_OF.items() if name in names}
+    data: dict[str, Any] = {}
+    for name, found in columns.items():
+        if found:
+            data[name] = _labels(rows) if _COLUMN_OF[name] is Role.label else _inputs(rows, found[0])
+    if {"queries", "corpus", "relevant_docs"} & set(names) and all(map(rows.with_role, (Role.anchor, Role.positive))):
+        data |= {name: value for name, value in _information_retrieval(rows).items() if name in names}
+    if "samples" in names and all(map(rows.with_role, (Role.anchor, Role.positive, Role.negative))):
+        data |= _reranking(rows)
+    return data
 
 
 def _reranking(rows: RowSet) -> dict[str, Any]:
@@ -140,12 +164,3 @@ def _reranking(rows: RowSet) -> dict[str, Any]:
     negatives = list(zip(*(_inputs(rows, c) for c in rows.with_role(Role.negative)), strict=True))
     samples = zip(anchor, positives, negatives, strict=True)
     return {"samples": [{"query": q, "positive": list(p), "negative": list(n)} for q, p, n in samples]}
-
-
-_INPUTS: dict[str, Callable[[Any], dict[str, Any]]] = {
-    "InformationRetrievalEvaluator": _information_retrieval,
-    "TripletEvaluator": _triplets,
-    "EmbeddingSimilarityEvaluator": lambda rows: _pairs(rows, "scores"),
-    "BinaryClassificationEvaluator": lambda rows: _pairs(rows, "labels"),
-    "RerankingEvaluator": _reranking,
-}

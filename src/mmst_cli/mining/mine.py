@@ -77,7 +77,7 @@ def run_mining(
     quiet_libraries(terminal)
     bad_rows = BadRows.of({options.dataset: section}, terminal)
     rows = prepare_rows(options.dataset, section, options.seed, config.media, bad_rows, drop=True)
-    source = load_rows(options.dataset, replace(section, max_rows=None), options.seed)
+    source = load_rows(options.dataset, section.model_copy(update={"max_rows": None}), options.seed)
     added = new_columns(source.column_names, rows.with_role(Role.positive)[0], options.mine.num_negatives)
     sentence = next_step(section, added) if next_step else ""
     job = describe_job(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,9 @@ def describe_job(
         rows: what names the rows by content.
         models: what names the model, and the second one, by content.
     """
-    settings = {name: value for name, value in asdict(options.mine).items() if name not in ("model", "second_model")}
+    settings = {
+        name: value for name, value in options.mine.model_dump().items() if name not in ("model", "second_model")
+    }
     job = {
         "rows": rows,
         **models,
@@ -90,9 +92,9 @@ def describe_job(
         "seed": options.seed,
         "embed_media": options.embed_media,
         "rows_per_part": options.rows_per_part,
-        "media": asdict(config.media),
+        "media": config.media.model_dump(),
         "prompts": dict(config.prompts),
-        "columns": {name: asdict(column) for name, column in section.columns.items()},
+        "columns": {name: column.model_dump() for name, column in section.columns.items()},
         "precision": {name: config.training.get(name) for name in ("bf16", "fp16")},
     }
     return dict(json.loads(json.dumps(job, default=str)))

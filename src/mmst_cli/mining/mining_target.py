@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmst_cli.config.loss_stacks import training_datasets
 from mmst_cli.config.rules import check_config, load_checked_config
+from mmst_cli.config.rules_loss import training_datasets
 from mmst_cli.config.rules_mining import check_minable, check_settings
 from mmst_cli.config.schema import (
     ColumnConfig,
@@ -115,7 +115,7 @@ def _config_of_data(target: str, data: Mapping[str, str | None], model: str, rev
     columns = {}
     for role in (Role.anchor, Role.positive):
         name, modality = _split_column(str(data[str(role)]))
-        columns[name] = ColumnConfig(role, modality)
+        columns[name] = ColumnConfig(role=role, modality=modality)
     if len(columns) < 2:
         raise ConfigError(f"--positive {data['positive']}: that is the column of anchors. Name another one.")
     section = DatasetConfig(
@@ -126,7 +126,7 @@ def _config_of_data(target: str, data: Mapping[str, str | None], model: str, rev
         split=data["split"] or "train",
         sql=data.get("sql"),
     )
-    config = Config(ModelConfig(name_or_path=model, revision=revision), {DATA: section})
+    config = Config(model=ModelConfig(name_or_path=model, revision=revision), datasets={DATA: section})
     check_config(config, for_training=False, for_mining=True)
     return config
 
@@ -155,7 +155,7 @@ def merge_settings(base: MineConfig, given: Mapping[str, Any]) -> MineConfig:
         raise ConfigError(*faults)
     if "model" in changes and "revision" not in changes:
         changes["revision"] = None  # that of the file is of another model
-    mine = replace(base, **changes)
+    mine = base.model_copy(update=changes)
     if faults := check_settings(mine, option):
         raise ConfigError(*faults)
     return mine
@@ -168,4 +168,4 @@ def option(setting: str) -> str:
 
 def given_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings among the arguments of the command."""
-    return {field.name: values.get(field.name) for field in fields(MineConfig)}
+    return {name: values.get(name) for name in MineConfig.model_fields}

@@ -89,9 +89,9 @@ def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:
         "version": VERSION,
         "rows": rows_identity(rows),
         **models_identity(config, mine, seed),
-        "settings": asdict(mine),
+        "settings": mine.model_dump(),
         "seed": seed,
-        "media": asdict(config.media),
+        "media": config.media.model_dump(),
         "prompts": config.prompts,
         "precision": [config.training.get(name) for name in ("bf16", "fp16")],
     }

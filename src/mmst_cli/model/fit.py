@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from mmst_cli.config.loss_stacks import loss_keys, loss_layers
+from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, Modality, Role
 from mmst_cli.model.checks import check_dims, check_modalities, check_pixel_bounds
 from mmst_cli.retrieval.data_card import Rows

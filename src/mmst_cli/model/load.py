@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,14 +118,15 @@ def _sections(config: ModelConfig) -> dict[str, ModelConfig]:
             f"model.dtype: {dtype}: a model with routes and dimension is held in float32. Write model.dtype=float32,"
             " and training.bf16=true for mixed precision."
         )
-    shared = replace(config, routes={}, dimension=None, normalize=False, dtype=dtype)
+    shared = config.model_copy(update={"routes": {}, "dimension": None, "normalize": False, "dtype": dtype})
     return {
-        f"model.routes.{route}": replace(
-            shared,
-            name_or_path=section.name_or_path,
-            revision=section.revision,
-            pooling=section.pooling,
-            processor=section.processor,
+        f"model.routes.{route}": shared.model_copy(
+            update={
+                "name_or_path": section.name_or_path,
+                "revision": section.revision,
+                "pooling": section.pooling,
+                "processor": section.processor,
+            }
         )
         for route, section in config.routes.items()
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def model_identity(config: ModelConfig, seed: int) -> dict[str, Any]:
     sources = {"model": (config.name_or_path, config.revision)} if config.name_or_path else {}
     sources |= {route: (section.name_or_path, section.revision) for route, section in config.routes.items()}
     return {
-        "section": asdict(config),
+        "section": config.model_dump(),
         "seed": seed if config.routes else None,
         "content": {name: _content(find_model(source), revision) for name, (source, revision) in sources.items()},
     }

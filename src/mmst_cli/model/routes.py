@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mmst_cli.config.routes import SIDES, split_route
+from mmst_cli.config.rules_model import SIDES, split_route
 from mmst_cli.errors import ModelError
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import json
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -59,7 +58,7 @@ def load_without_weights(config: ModelConfig) -> SentenceTransformer:
     device = torch.device("meta")
     check_loadable(config, torch.device("cpu"))  # a built-in model is built here, where it can have weights
     with _no_weights():
-        return load_model(replace(config, attn_implementation=Attention.auto), device)[0]
+        return load_model(config.model_copy(update={"attn_implementation": Attention.auto}), device)[0]
 
 
 @contextmanager

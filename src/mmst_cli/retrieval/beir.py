@@ -6,7 +6,7 @@ The layout is that of BEIR (https://github.com/beir-cellar/beir) and of its copi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def load_tables(key: str, section: DatasetConfig) -> Tables:
         DataError: one isn't there or can't be read, or qrels have no such split.
     """
     path = expand_home(section.path)
-    section = replace(section, max_rows=None)
+    section = section.model_copy(update={"max_rows": None})
     if path.is_file() or (not path.is_dir() and names_a_local_path(section.path)):
         found = "a file" if path.is_file() else "nothing there"
         raise DataError(f"datasets.{key}.path: {section.path}: layout beir reads a folder or a hub id, found {found}.")
@@ -56,7 +56,7 @@ def _load_file(key: str, section: DatasetConfig, folder: Path, name: str) -> Tab
     files = _files(folder, name)
     if not files:
         raise DataError(f"datasets.{key}.path: {section.path} has corpus files, but no {name}.jsonl, .parquet or .csv.")
-    rows = load_rows(key, replace(section, path=str(files[0].absolute()), split="train"))
+    rows = load_rows(key, section.model_copy(update={"path": str(files[0].absolute()), "split": "train"}))
     if files[0].suffix == ".csv":  # read as numbers; but as ids, 7 and 007 are two
         names = [name for name in (*OWN_IDS, *QUERY_IDS, *CORPUS_IDS) if name in rows.column_names]
         as_text = _read_as_text(key, files[0], files[0].name, ",", names)
@@ -79,7 +79,7 @@ def _load_qrels_file(key: str, section: DatasetConfig, folder: Path) -> Table:
         raise DataError(f"datasets.{key}.split: {section.split}: qrels has {there}.{did_you_mean(split, known)}")
     name, separator = f"qrels/{files[0].name}", _SEPARATORS.get(files[0].suffix)
     if separator is None:
-        rows = load_rows(key, replace(section, path=str(files[0].absolute()), split="train"))
+        rows = load_rows(key, section.model_copy(update={"path": str(files[0].absolute()), "split": "train"}))
     else:
         rows = Dataset(_read_as_text(key, files[0], name, separator))
     return Table(name, slice_splits(f"datasets.{key}.split", section.split, {split: rows}), folder.absolute())
@@ -106,7 +106,7 @@ def _read_as_text(key: str, file: Path, name: str, separator: str, only: Sequenc
 def _load_configurations(key: str, section: DatasetConfig) -> Tables:
     try:
         queries, corpus = (
-            _load_configuration(key, section, name, _split_of(key, replace(section, name=name)))
+            _load_configuration(key, section, name, _split_of(key, section.model_copy(update={"name": name})))
             for name in ("queries", "corpus")
         )
     except NoConfigurationError as error:
@@ -130,11 +130,13 @@ def _load_qrels_configuration(key: str, section: DatasetConfig) -> Table:
             f" its configurations are {', '.join(known)}."
         )
     beside = f"{section.path}-qrels"  # where BEIR's own copies on the hub have them
-    return Table(beside, load_rows(key, replace(section, path=beside, revision=None)), media_folder(section))
+    return Table(
+        beside, load_rows(key, section.model_copy(update={"path": beside, "revision": None})), media_folder(section)
+    )
 
 
 def _load_configuration(key: str, section: DatasetConfig, name: str, split: str) -> Table:
-    rows = load_rows(key, replace(section, name=name, split=split))
+    rows = load_rows(key, section.model_copy(update={"name": name, "split": split}))
     return Table(f"configuration {name}", rows, media_folder(section))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mmst_cli.config.rules_data import TABLE_OF
+from mmst_cli.config.rules_datasets import TABLE_OF
 from mmst_cli.config.schema import DatasetConfig, MediaConfig, Modality, Role
 from mmst_cli.errors import ConfigError, did_you_mean
 from mmst_cli.media.reading import Reader

@@ -67,7 +67,7 @@ def reader_of(config: DatasetConfig, media: MediaConfig | None = None) -> Reader
 
 def open_rows(key: str, config: DatasetConfig, seed: int = 0, media: MediaConfig | None = None) -> RowSet:
     """Do what :func:`prepare_rows` does, but look at no input: any of them may be missing or broken."""
-    rows = number_rows(key, load_rows(key, replace(config, max_rows=None), seed))
+    rows = number_rows(key, load_rows(key, config.model_copy(update={"max_rows": None}), seed))
     columns = declare_columns(key, config.columns, rows.column_names)
     rows = choose_rows(rows, config.max_rows, seed)
     row_set = keep_columns(key, rows, columns, reader_of(config, media), lists=True)

@@ -1,4 +1,4 @@
-"""The losses of the config, out of sentence-transformers' own classes."""
+"""The losses of the config, out of sentence-transformers' own classes and the user's."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from torch import nn
 
-from mmst_cli.config.loss_stacks import loss_keys, loss_layers
+from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, LossConfig
+from mmst_cli.config.user_classes import is_dotted, user_loss
 from mmst_cli.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def build_loss(layers: Sequence[LossConfig], model: SentenceTransformer, key: st
     for index, layer in enumerate(layers):
         inner = {} if loss is None else {"loss": loss}
         try:
-            loss = getattr(losses, layer.type)(model, **inner, **layer.args)
+            kind = user_loss(layer.type) if is_dotted(layer.type) else getattr(losses, layer.type)
+            loss = kind(model, **inner, **layer.args)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{key}.{index}.args: {layer.type}: {error}") from error
     if loss is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mmst_cli.config.loss_stacks import loss_keys, loss_layers, training_datasets
+from mmst_cli.config.rules_columns import check_inputs
+from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
 from mmst_cli.config.rules_mining import mined_columns
-from mmst_cli.config.rules_roles import check_inputs
 from mmst_cli.config.schema import Config, DatasetConfig, Role
 from mmst_cli.errors import ConfigError
 from mmst_cli.rows.columns import RowSet

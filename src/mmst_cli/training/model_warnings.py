@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mmst_cli.config.loss_stacks import loss_keys, loss_layers, training_datasets
+from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
 from mmst_cli.config.schema import Config
 from mmst_cli.model.checks import batch_norm_warning, half_precision_warning
 from mmst_cli.training.prompts import prompt_warning

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from mmst_cli.config.load import config_to_yaml
-from mmst_cli.config.loss_stacks import training_datasets
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import MEAN
+from mmst_cli.config.rules_loss import training_datasets
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.evaluation.comparison import verdict

@@ -1,12 +1,14 @@
-"""Say what a value from a config is, and whether it fits a type annotation given as source text."""
+"""What a class takes, and whether values from a config fit it: types as source text, told in words."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mmst_cli.config.library_source import enum_values
+from mmst_cli.errors import did_you_mean
 
 # Types that a library builds in Python and that no YAML value can be.
 PYTHON_OBJECTS = {"Callable", "Module", "nn.Module", "SentenceTransformer", "Tensor", "DataLoader"}
@@ -19,6 +21,33 @@ _SIMPLE: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 _LISTS = {"list", "List", "tuple", "Tuple", "Sequence", "set", "Iterable"}
 _MAPPINGS = {"dict", "Dict", "Mapping"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of a class: its annotation and default as source text, None where there is none."""
+
+    annotation: str | None
+    default: str | None
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is None
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a class is constructed with, by argument name, without `self`."""
+
+    parameters: Mapping[str, Parameter]
+    is_open: bool = False
+    """Whether any other argument is taken as well."""
+
+    @property
+    def required(self) -> list[str]:
+        """The names that must be given."""
+        return [name for name, parameter in self.parameters.items() if parameter.required]
 
 
 def describe(value: Any) -> str:
@@ -55,7 +84,7 @@ def is_literal(source: str) -> bool:
     """Say whether ``source`` is a plain value, such as a number or a list of texts."""
     try:
         ast.literal_eval(source)
-    except ValueError:
+    except (ValueError, SyntaxError):
         return False
     return True
 
@@ -138,3 +167,56 @@ def _is_none(node: ast.expr) -> bool:
 
 def _is_ellipsis(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is ...
+
+
+def check_arguments(
+    type_name: str, args: Mapping[str, Any], signature: Signature, given: Collection[str], key: str
+) -> list[str]:
+    """Return the faults of ``args``, those in the file for the class ``type_name``.
+
+    Args:
+        type_name: the class, as the file names it.
+        args: its arguments in the file.
+        signature: what the class takes.
+        given: arguments that mmst itself gives, and a file may not.
+        key: dotted key of ``args`` in the file.
+    """
+    free = {name: p for name, p in signature.parameters.items() if name not in given}
+    faults = []
+    for name, value in args.items():
+        if name in given:
+            faults.append(f"{key}.{name}: mmst gives {type_name} its {name}. Leave it out.")
+        elif name not in free and signature.is_open:
+            continue
+        elif name not in free:
+            known = f" It takes {', '.join(free)}." if free else " It takes none."
+            faults.append(f"{key}.{name}: {type_name} has no such argument.{did_you_mean(name, free) or known}")
+        elif fault := _check_value(type_name, value, free[name]):
+            faults.append(f"{key}.{name}: {fault}")
+    for name in signature.required:
+        if name in free and name not in args:
+            faults.append(f"{key}.{name}: missing. {type_name} needs it{_object_note(free[name])}.")
+    return faults
+
+
+def _check_value(type_name: str, value: Any, parameter: Parameter) -> str | None:
+    if value is not None and _is_object(parameter):
+        return (
+            f"found {describe(value)}, but {type_name} wants a Python object here, which a config can't hold."
+            " Leave it out to take the default."
+        )
+    wanted = wanted_type(value, parameter.annotation) if parameter.annotation else None
+    return f"found {describe(value)}, but {type_name} takes {wanted}." if wanted else None
+
+
+def _is_object(parameter: Parameter) -> bool:
+    if parameter.annotation is not None:
+        return needs_python_object(parameter.annotation)
+    # Not annotated: a default such as `cos_sim` or `SiameseDistanceMetric.COSINE_DISTANCE` is a function.
+    return parameter.default is not None and not is_literal(parameter.default)
+
+
+def _object_note(parameter: Parameter) -> str:
+    if not _is_object(parameter):
+        return ""
+    return f", and it is a Python object ({parameter.annotation}), which a config can't hold. Take another type"
