@@ -67,8 +67,9 @@ def _decode(content: Path | bytes, max_seconds: float | None) -> Sound:
     with open_stream(content, "audio") as (container, stream):
         import av  # is there, or the stream would not be open
 
-        if max_seconds is None:
-            check_seconds(_expected_seconds(container, stream))
+        # By the header, or by its bytes where a sound written to a pipe has a placeholder of hours for its length.
+        if max_seconds is None and container.duration is not None:
+            check_seconds(container.duration / av.time_base)
         # Only the sample format is changed here, not the rate nor the channels.
         to_planes = av.AudioResampler(format="fltp")
         blocks: list[Any] = []
@@ -84,20 +85,6 @@ def _decode(content: Path | bytes, max_seconds: float | None) -> Sound:
                 check_seconds(count / rate)
     samples = numpy.concatenate(blocks).astype(numpy.float32) if blocks else numpy.zeros(0, dtype=numpy.float32)
     return Sound(samples if max_seconds is None else samples[: round(max_seconds * rate)], rate)
-
-
-def _expected_seconds(container: Any, stream: Any) -> float:
-    """Return the length by the header, but no more than the bytes are enough for.
-
-    What was written to a pipe has a placeholder of hours in its header, for its length wasn't known then.
-    """
-    import av
-
-    seconds = (container.duration or 0) / av.time_base
-    codec = stream.codec_context
-    if codec.bit_rate and codec.name.startswith(("pcm_", "adpcm_")):
-        return float(min(seconds, container.size * 8 / codec.bit_rate))
-    return float(seconds)
 
 
 def _from_values(source: Any, max_seconds: float | None) -> Sound:
