@@ -63,6 +63,24 @@ def page_rows():
 
 
 @pytest.fixture(scope="session")
+def pages():
+    """Six generated pages."""
+    from mmst_cli.builtin.page_drawing import draw_page
+    from mmst_cli.builtin.pages import PAGES
+
+    rng = random.Random(0)
+    return [draw_page(PAGES.sample(rng), noise) for noise in range(6)]
+
+
+@pytest.fixture(scope="session")
+def queries():
+    """Seven queries about pages."""
+    from mmst_cli.builtin.pages import sample_queries
+
+    return list(sample_queries(7))
+
+
+@pytest.fixture(scope="session")
 def encoded():
     """A function giving an image's file content."""
 

@@ -1,13 +1,10 @@
 import io
 import json
-import random
 
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from mmst_cli.builtin.page_drawing import draw_page
-from mmst_cli.builtin.pages import PAGES, sample_queries
 from mmst_cli.builtin.tiny_clap import build_tiny_clap
 from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.encoding.encode import run_encode
@@ -36,17 +33,6 @@ def clap(clap_folder):
     from sentence_transformers import SentenceTransformer
 
     return SentenceTransformer(clap_folder, device="cpu")
-
-
-@pytest.fixture(scope="session")
-def pages():
-    rng = random.Random(0)
-    return [draw_page(PAGES.sample(rng), noise) for noise in range(6)]
-
-
-@pytest.fixture(scope="session")
-def queries():
-    return list(sample_queries(7))
 
 
 @pytest.fixture

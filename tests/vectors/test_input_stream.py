@@ -24,16 +24,16 @@ def inputs(pages, queries):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
-def test_vectors_of_mixed_batches_stand_in_the_order_of_the_inputs(batch_size, inputs, model):
-    vectors = torch.cat(list(encode_stream(model, inputs, batch_size=batch_size)))
-    alone = torch.cat([model.encode([value], convert_to_tensor=True) for value in inputs])
+def test_vectors_of_mixed_batches_stand_in_the_order_of_the_inputs(batch_size, inputs, tiny_model):
+    vectors = torch.cat(list(encode_stream(tiny_model, inputs, batch_size=batch_size)))
+    alone = torch.cat([tiny_model.encode([value], convert_to_tensor=True) for value in inputs])
     torch.testing.assert_close(vectors, alone, atol=1e-6, rtol=0)
 
 
-def test_a_text_embeds_the_same_whatever_stands_beside_it(model, pages, queries):
+def test_a_text_embeds_the_same_whatever_stands_beside_it(tiny_model, pages, queries):
     text = {"text": queries[0]}
-    (alone,) = encode_stream(model, [text], batch_size=4)
-    (beside,) = encode_stream(model, [pages[0], text, {"text": "", "image": pages[1]}], batch_size=4)
+    (alone,) = encode_stream(tiny_model, [text], batch_size=4)
+    (beside,) = encode_stream(tiny_model, [pages[0], text, {"text": "", "image": pages[1]}], batch_size=4)
     assert torch.equal(beside[1], alone[0])
 
 
