@@ -86,6 +86,18 @@ def test_the_log_and_the_card_have_the_table(finished):
     assert "train.parquet" in card and "name_or_path: builtin:tiny-qwen3-vl" in card
 
 
+def test_the_hub_reads_the_card(finished):
+    from huggingface_hub import ModelCard
+
+    folder, result = finished
+    data = ModelCard.load(folder / "run" / "model" / "README.md").data
+    assert (data.library_name, data.pipeline_tag) == ("sentence-transformers", "sentence-similarity")
+    assert "mmst" in data.tags and data.base_model is None
+    found = [entry.metric_value for entry in data.eval_results]
+    evaluations = [evaluation.result for evaluation in result.after.values()]
+    assert found == [pytest.approx(one.primary(cell)) for one in evaluations for cell in one.cells]
+
+
 def test_the_saved_results_are_those_returned(finished):
     folder, result = finished
     for name, found in (("pages", result.after["pages"]), ("pages.before", result.before["pages"])):

@@ -29,7 +29,7 @@ from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
 from mmst_cli.model.fit import check_fit
-from mmst_cli.model.media import fit_media
+from mmst_cli.model.model_media import fit_media
 from mmst_cli.retrieval.data_card import Rows, readers_of
 from mmst_cli.sources.tables import choose_indices
 from mmst_cli.storage import digest

@@ -14,10 +14,10 @@ from mmst_cli.encoding.items import Item, Modalities, Source
 from mmst_cli.encoding.job import EncodeJob, in_options
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
 from mmst_cli.errors import DataError, ModelError, did_you_mean
-from mmst_cli.model.load import load_model
-from mmst_cli.model.media import fit_media
+from mmst_cli.model.load_model import load_model
+from mmst_cli.model.model_media import fit_media
+from mmst_cli.model.model_parts import takes
 from mmst_cli.model.precision import default_device
-from mmst_cli.model.routes import takes
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.input_stream import Task, chunk_inputs, encode_stream, kind_of
 from mmst_cli.vectors.quantise import VectorFormat

@@ -24,7 +24,7 @@ from mmst_cli.evaluation.evaluator_suite import watched
 from mmst_cli.evaluation.prepare import Prepared, prepare
 from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
-from mmst_cli.model.load import find_model
+from mmst_cli.model.load_model import find_model
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.runs import run_of_model
 from mmst_cli.terminal import Terminal, quiet_libraries

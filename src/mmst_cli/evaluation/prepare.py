@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from mmst_cli.config.schema import Config, Layout, Modality
 from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite, build_evaluator
 from mmst_cli.model.fit import check_fit
-from mmst_cli.model.freezing import freeze
-from mmst_cli.model.load import check_loadable, load_model, model_label
-from mmst_cli.model.media import fit_media, random_crop_warning
+from mmst_cli.model.load_model import check_loadable, load_model, model_label
+from mmst_cli.model.model_changes import freeze
+from mmst_cli.model.model_media import fit_media, random_crop_warning
 from mmst_cli.model.precision import check_precision, declared_precision, default_device
 from mmst_cli.model.prompts import set_prompts
 from mmst_cli.retrieval.data_card import Rows, data_card, held_modalities, readers_of

@@ -33,8 +33,8 @@ from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, advice, fa
 from mmst_cli.mining.negative_search import Search, mine_rows
 from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.fit import check_columns
-from mmst_cli.model.load import check_loadable, load_model, model_label
-from mmst_cli.model.media import fit_media
+from mmst_cli.model.load_model import check_loadable, load_model, model_label
+from mmst_cli.model.model_media import fit_media
 from mmst_cli.model.precision import check_precision, declared_precision, default_device
 from mmst_cli.model.prompts import set_prompts
 from mmst_cli.rows.bad_rows import BadRows

@@ -15,8 +15,8 @@ from mmst_cli.mining.mining_embedding import Embedder, embed_again
 from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Side, inner_products, to_similarity, write_array
 from mmst_cli.model.checkpoint import read_checkpoint_config
 from mmst_cli.model.fit import check_columns
-from mmst_cli.model.load import find_model, load_model
-from mmst_cli.model.media import fit_media
+from mmst_cli.model.load_model import find_model, load_model
+from mmst_cli.model.model_media import fit_media
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import Column, RowSet, as_input
 from mmst_cli.work import part_path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, Modality, Role
-from mmst_cli.model.checks import check_dims, check_modalities, check_pixel_bounds
+from mmst_cli.model.model_checks import check_dims, check_modalities, check_pixel_bounds
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.rows.columns import Column
 

@@ -25,21 +25,19 @@ from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
 from mmst_cli.model.precision import check_precision, default_device
+from mmst_cli.model.prompts import column_prompts
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
-from mmst_cli.training.arguments import build_arguments
-from mmst_cli.training.card import model_card, write_card
-from mmst_cli.training.dry_run import no_batch, try_batches
 from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
+from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
-from mmst_cli.training.progress import RunReporter
-from mmst_cli.training.prompts import column_prompts
-from mmst_cli.training.starting import find_start, take_up
-from mmst_cli.training.summary import TrainingResult, next_command, show_result
-from mmst_cli.training.trainer import RunTrainer
+from mmst_cli.training.trainer import RunTrainer, no_batch, try_batches
+from mmst_cli.training.training_progress import RunReporter
+from mmst_cli.training.training_start import build_arguments, find_start, take_up
+from mmst_cli.training.training_summary import TrainingResult, next_command, show_result
 
 BEFORE = ".before"  # suffix of the untrained model's results
 

@@ -1,7 +1,8 @@
-"""Video processors that leave the choice of frames to whoever read the clip, and proof that they do."""
+"""What a model's processors make of sounds and clips, and the readers of its inputs told of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ import numpy as np
 
 from mmst_cli.config.schema import MediaConfig
 from mmst_cli.errors import ModelError
-from mmst_cli.model.parts import encoders_of, processor_part
+from mmst_cli.media.reading import Reader
+from mmst_cli.model.model_parts import encoders_of, processor_part
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -18,6 +20,74 @@ if TYPE_CHECKING:
 FRAMES, MAX_FRAMES = 8, 64  # of the probe clips
 SIDE = 64  # pixels of a probe frame, both ways, where only frames are counted
 FPS = 4.0
+
+
+def fit_media(model: SentenceTransformer, readers: Iterable[Reader]) -> None:
+    """Have sounds read at the rate the model wants, and clips taken with the frames that the settings choose.
+
+    Raises:
+        ModelError: the model's processor makes more, or other, frames of a clip than the settings say.
+    """
+    rate, least = sampling_rate(model), least_frames(model)
+    checked: list[MediaConfig] = []
+    for reader in readers:
+        reader.sampling_rate, reader.least_frames = rate, least
+        settings = reader.settings
+        if settings in checked:
+            continue
+        checked.append(settings)
+        if settings.fps is not None or settings.max_frames is not None:
+            take_frames_as_given(model)
+        check_video_bounds(model, settings)
+
+
+def random_crop_warning(model: SentenceTransformer, media: MediaConfig, setting: str) -> str | None:
+    """Return a warning if the model hears a random piece of longer sounds, so that no two runs agree, else None.
+
+    Args:
+        model: the model.
+        media: how sounds are read.
+        setting: what ``max_seconds`` is called where it can be set.
+    """
+    for encoder in encoders_of(model, "audio"):
+        extractor = processor_part(encoder, "audio")
+        seconds = getattr(extractor, "max_length_s", None)
+        is_random = getattr(extractor, "truncation", None) == "rand_trunc"
+        if is_random and seconds and (media.max_seconds is None or media.max_seconds > seconds):
+            return (
+                f"of sounds of over {seconds:g} s the model takes {seconds:g} s at random, so that their vectors "
+                f"differ from run to run; {setting} {seconds:g} takes the beginning."
+            )
+    return None
+
+
+def sampling_rate(model: SentenceTransformer) -> int | None:
+    """Return the rate of the sounds that the model wants, in Hz; None if it takes no audio.
+
+    Raises:
+        ModelError: two routes of it want different rates.
+    """
+    rates = {int(processor_part(encoder, "audio").sampling_rate) for encoder in encoders_of(model, "audio")}
+    if len(rates) > 1:
+        found = " and ".join(f"{rate} Hz" for rate in sorted(rates))
+        raise ModelError(
+            f"model.routes: the encoders of audio want different sampling rates, {found}, and a dataset is read at"
+            " one. Name encoders of one rate."
+        )
+    return rates.pop() if rates else None
+
+
+def keep_whole_sounds(model: SentenceTransformer) -> None:
+    """Say in so many words how much of a sound a CLAP hears: what its feature extractor takes by itself.
+
+    A tokenizer that has truncated a text is saved with the length it truncated to. transformers hands that length
+    to every part of a processor that is loaded again, and a CLAP then hears the first few samples of each sound. What
+    is said here is saved with the model, so that it holds in plain sentence-transformers as well.
+    """
+    for encoder in encoders_of(model, "audio"):
+        samples = getattr(processor_part(encoder, "audio"), "nb_max_samples", None)
+        if samples:
+            encoder.processing_kwargs.setdefault("audio", {}).setdefault("max_length", int(samples))
 
 
 @dataclass(frozen=True)
