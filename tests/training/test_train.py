@@ -124,11 +124,11 @@ torch.save([queries, pages], {str(folder / "vectors.pt")!r})
     queries, pages = torch.load(folder / "vectors.pt")
     seen = run_evaluation(find_config(str(folder / "run"), None, [])).evaluations["pages"]
     assert measured(seen) == measured(result.after["pages"])
-    from mmst_cli.evaluation.prepare import prepare
+    from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
     from mmst_cli.retrieval.retrieval_set import RowRetrieval
     from mmst_cli.terminal import Terminal
 
-    prepared = prepare(find_config(str(folder / "run"), None, []), Terminal(), ["eval"])
+    prepared = prepare_evaluation(find_config(str(folder / "run"), None, []), Terminal(), ["eval"])
     evaluator = prepared.suite.evaluators["pages"]
     retrieval = RowRetrieval(prepared.rows["eval"])
     assert torch.equal(evaluator._encode(prepared.model, retrieval.queries(), "query", {}), queries)

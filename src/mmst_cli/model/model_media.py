@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,18 @@ SIDE = 64  # pixels of a probe frame, both ways, where only frames are counted
 FPS = 4.0
 
 
-def fit_media(model: SentenceTransformer, readers: Iterable[Reader]) -> None:
+def media_key(setting: str) -> str:
+    """Return what a setting of ``media`` is called in a config."""
+    return f"media.{setting}"
+
+
+def fit_media(model: SentenceTransformer, readers: Iterable[Reader], key_of: Callable[[str], str] = media_key) -> None:
     """Have sounds read at the rate the model wants, and clips taken with the frames that the settings choose.
+
+    Args:
+        model: the model; changed in place.
+        readers: of its inputs; changed in place.
+        key_of: what a setting of ``media`` is called in messages.
 
     Raises:
         ModelError: the model's processor makes more, or other, frames of a clip than the settings say.
@@ -38,7 +48,7 @@ def fit_media(model: SentenceTransformer, readers: Iterable[Reader]) -> None:
         checked.append(settings)
         if settings.fps is not None or settings.max_frames is not None:
             take_frames_as_given(model)
-        check_video_bounds(model, settings)
+        check_video_bounds(model, settings, key_of)
 
 
 def random_crop_warning(model: SentenceTransformer, media: MediaConfig, setting: str) -> str | None:
@@ -113,7 +123,9 @@ def take_frames_as_given(model: SentenceTransformer) -> None:
         processor_part(encoder, "video").do_sample_frames = False
 
 
-def check_video_bounds(model: SentenceTransformer, media: MediaConfig) -> None:
+def check_video_bounds(
+    model: SentenceTransformer, media: MediaConfig, key_of: Callable[[str], str] = media_key
+) -> None:
     """Check on probe clips that the model sees what ``fps``, ``max_frames`` and ``max_pixels`` say.
 
     A clip is cut to these when it is read; a processor that samples frames again or scales them up undoes it.
@@ -123,34 +135,35 @@ def check_video_bounds(model: SentenceTransformer, media: MediaConfig) -> None:
     """
     for encoder in encoders_of(model, "video"):
         if media.fps is not None or media.max_frames is not None:
-            _check_frames(encoder, media)
+            _check_frames(encoder, media, key_of)
         if media.max_pixels is not None:
-            _check_pixels(encoder, media.max_pixels)
+            _check_pixels(encoder, media.max_pixels, key_of)
 
 
-def _check_frames(encoder: Any, media: MediaConfig) -> None:
+def _check_frames(encoder: Any, media: MediaConfig, key_of: Callable[[str], str]) -> None:
     least = _temporal_patch(encoder)
     if media.max_frames is not None and media.max_frames < least:
         raise ModelError(
-            f"media.max_frames: {media.max_frames}: the model takes {least} frames at a time. Write {least} or more."
+            f"{key_of('max_frames')}: {media.max_frames}: the model takes {least} frames at a time."
+            f" Write {least} or more."
         )
     frames = max(least, min(media.max_frames or FRAMES, MAX_FRAMES))
     seen = see_clip(encoder, frames, SIDE, SIDE, media.fps or FPS)
     if not frames <= seen.frames < frames + least:
         key, value = ("max_frames", media.max_frames) if media.max_frames is not None else ("fps", media.fps)
         raise ModelError(
-            f"media.{key}: {value}: of a clip of {frames} frames the processor took {seen.frames}. It chooses frames"
+            f"{key_of(key)}: {value}: of a clip of {frames} frames the processor took {seen.frames}. It chooses frames"
             " itself; leave fps and max_frames out, or choose a model whose processor takes them as they are."
         )
 
 
-def _check_pixels(encoder: Any, max_pixels: int) -> None:
+def _check_pixels(encoder: Any, max_pixels: int, key_of: Callable[[str], str]) -> None:
     side = isqrt(max_pixels)
     seen = see_clip(encoder, _temporal_patch(encoder), side, side, FPS)
     if seen.pixels > max_pixels:
         raise ModelError(
-            f"media.max_pixels: {max_pixels}: the processor made {seen.pixels} pixels of a {side}x{side} frame. It"
-            f" scales frames up; write {seen.pixels} or more."
+            f"{key_of('max_pixels')}: {max_pixels}: the processor made {seen.pixels} pixels of a {side}x{side} frame."
+            f" It scales frames up; write {seen.pixels} or more."
         )
 
 

@@ -19,12 +19,11 @@ from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.evaluation.comparison import verdict
 from mmst_cli.evaluation.evaluation_output import save_evaluation_files
 from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
-from mmst_cli.evaluation.evaluator_suite import watched
-from mmst_cli.evaluation.prepare import Prepared, prepare
+from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
 from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
-from mmst_cli.model.precision import check_precision, default_device
+from mmst_cli.model.precision import choose_runtime
 from mmst_cli.model.prompts import column_prompts
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
@@ -72,13 +71,13 @@ def run_training(
     checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     quiet_libraries(terminal)
     # What the arguments and this machine refuse is reported before anything is loaded.
-    check_precision(config.training, default_device(config.training))
+    choose_runtime(config.training)
     check_minings(config)
     build_arguments(config, run.path)
     bad_rows = BadRows.of(config.datasets, terminal)
     if checkpoint is not None:
         bad_rows.read_back(run.skipped_rows)
-    prepared = prepare(config, terminal, list(config.datasets), bad_rows)
+    prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows)
     job = _Job(config, run, prepared, terminal)
     job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
     if dry_run:
@@ -97,7 +96,7 @@ def run_training(
 class _Job:
     """The parts of one training run, checked and ready."""
 
-    def __init__(self, config: Config, run: RunFolder, prepared: Prepared, terminal: Terminal) -> None:
+    def __init__(self, config: Config, run: RunFolder, prepared: PreparedEvaluation, terminal: Terminal) -> None:
         self.config, self.run, self.terminal = config, run, terminal
         self.model, self.rows, self.suite = prepared.model, prepared.rows, prepared.suite
         self.bad_rows = prepared.bad_rows
@@ -275,7 +274,7 @@ class _Job:
         )
 
 
-def _devices(prepared: Prepared) -> list[str]:
+def _devices(prepared: PreparedEvaluation) -> list[str]:
     if not torch.cuda.is_available() or prepared.model.device.type == "cpu":
         return [f"cpu, {torch.get_num_threads()} threads"]
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
-from mmst_cli.model.precision import check_precision, default_device
+from mmst_cli.model.precision import choose_runtime
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.terminal import Terminal
@@ -46,7 +46,7 @@ def check_trainable(config: Config, rows: Mapping[str, Rows]) -> None:
         ConfigError: the arguments or the columns are refused.
         ModelError: this machine lacks the precision that is declared.
     """
-    check_precision(config.training, default_device(config.training))
+    choose_runtime(config.training)
     build_arguments(config, Path(config.output_dir))
     loss_rows(config, rows)
 
