@@ -241,6 +241,9 @@ def test_no_weight_is_read(name, folders, tmp_path, monkeypatch):
 def test_static_embeddings_have_their_size_in_the_weights_header(tmp_path):
     facts = run_inspection(str(static(tmp_path / "static")))
     assert (taken(facts), facts.dimension, facts.parameters) == (["text"], 8, 32)
+    (tmp_path / "static" / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ModelError, match=r"model\.safetensors: not a safetensors file: "):
+        run_inspection(str(tmp_path / "static"))
     (tmp_path / "static" / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="its weights aren't there"):
         run_inspection(str(tmp_path / "static"))
