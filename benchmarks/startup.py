@@ -17,7 +17,7 @@ from pathlib import Path
 from reporting import report, row
 
 from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
-from mmst_cli.model.inspect import run_inspection
+from mmst_cli.model.inspect_model import run_inspection
 
 ROOT = Path(__file__).parent.parent
 HEADER = 8  # bytes that say how long a safetensors header is

@@ -17,6 +17,7 @@ FLOORS = [
     ["training"],
     COMMANDS,
     ["encoding"],
+    ["preparing"],
     ["similarity", "html"],
     ["vectors"],
     ["model"],

@@ -4,7 +4,7 @@ import torch
 from mmst_cli.builtin.registry import BUILTIN_MODELS
 from mmst_cli.config.schema import ModelConfig
 from mmst_cli.errors import ModelError
-from mmst_cli.model.load import find_model, load_model
+from mmst_cli.model.load_model import find_model, load_model
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from mmst_cli.builtin.sound_synthesis import RATE, synthesise
 from mmst_cli.builtin.sounds import SOUNDS, sample_queries
 from mmst_cli.builtin.tiny_clap import build_tiny_clap
-from mmst_cli.model.inspect import run_inspection
+from mmst_cli.model.inspect_model import run_inspection
 
 
 @pytest.fixture(scope="module")

@@ -226,7 +226,7 @@ def test_mistakes_are_named_and_nothing_is_written(inputs, options, words, folde
 
 @pytest.mark.parametrize("inputs", [["gone.png"], ["note.md"]])
 def test_inputs_are_checked_before_the_model_is_loaded(inputs, folder, encode, monkeypatch):
-    monkeypatch.setattr("mmst_cli.encoding.encoder.load_model", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr("mmst_cli.encoding.encoder.prepare_model", lambda *_, **__: pytest.fail("loaded"))
     (folder / "note.md").touch()
     with pytest.raises(MmstError):
         encode(inputs, folder / "out")

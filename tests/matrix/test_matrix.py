@@ -13,8 +13,8 @@ from table import CHECKED, markdown
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, Modality, ModelConfig, Role, Use
 from mmst_cli.encoding.encode import run_encode
-from mmst_cli.model.load import find_model, load_model
-from mmst_cli.model.media import fit_media
+from mmst_cli.model.load_model import find_model, load_model
+from mmst_cli.model.model_media import fit_media
 from mmst_cli.retrieval.retrieval_set import RowRetrieval
 from mmst_cli.rows.columns import as_input
 from mmst_cli.rows.row_preparation import prepare_rows

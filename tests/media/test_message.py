@@ -113,7 +113,7 @@ def test_sounds_and_clips_stand_in_a_chat_as_arrays(tmp_path):
 def test_a_chat_gives_the_vector_of_the_same_content(tmp_path):
     import torch
 
-    from mmst_cli.model.load import load_model
+    from mmst_cli.model.load_model import load_model
 
     model = load_model(ModelConfig(name_or_path="builtin:tiny-qwen3-vl"), torch.device("cpu"))[0]
     reader = Reader(MediaConfig(), tmp_path)

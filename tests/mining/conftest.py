@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, MineConfig, Modality, Role, Use
 from mmst_cli.mining.negative_search import Search, mine_rows
-from mmst_cli.model.media import fit_media
+from mmst_cli.model.model_media import fit_media
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.row_preparation import prepare_rows
 

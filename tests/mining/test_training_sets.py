@@ -73,11 +73,11 @@ def test_the_loss_counts_mined_negatives(config_of, quiet):
 
 
 def test_a_row_reads_the_positive_of_another_one(config_of, quiet, tmp_path):
-    from mmst_cli.evaluation.prepare import prepare
+    from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
     from mmst_cli.rows.row_keys import row_keys
 
     config = config_of({"num_negatives": 1})
-    prepared = prepare(config, quiet, ["train"])
+    prepared = prepare_evaluation(config, quiet, ["train"])
     rows = prepared.rows["train"]
     mined = training_sets.mine_training_sets(config, prepared.rows, prepared.model, quiet)["train"]
     folder = next((tmp_path / "cache").glob("mined-*"))

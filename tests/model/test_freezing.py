@@ -3,7 +3,7 @@ import copy
 import pytest
 
 from mmst_cli.errors import ModelError
-from mmst_cli.model.freezing import describe_frozen, freeze
+from mmst_cli.model.model_changes import freeze
 
 
 @pytest.fixture
@@ -46,11 +46,3 @@ def test_a_step_changes_what_is_not_frozen(model):
     optimizer.step()
     changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert changed and not any("visual" in name for name in changed)
-
-
-@pytest.mark.parametrize(
-    ("counts", "words"),
-    [((370_000, 720_000), "0.37M of 0.72M"), ((1_200_000, 2_100_000_000), "1.20M of 2,100M")],
-)
-def test_the_sentence(counts, words):
-    assert describe_frozen(*counts) == f"frozen: {words} parameters"

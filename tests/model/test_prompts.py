@@ -5,7 +5,7 @@ import torch
 
 from mmst_cli.config.schema import ModelConfig
 from mmst_cli.errors import ConfigError
-from mmst_cli.model.load import load_model
+from mmst_cli.model.load_model import load_model
 from mmst_cli.model.prompts import set_prompts
 
 PROMPTS = {"anchor": "Find the page: ", "positive": "A page: ", "negative": "A page: "}

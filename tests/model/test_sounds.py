@@ -6,7 +6,7 @@ from sentence_transformers.sentence_transformer.modules import Transformer
 
 from mmst_cli.builtin.tiny_clap import RATE, build_tiny_clap
 from mmst_cli.config.schema import ModelConfig
-from mmst_cli.model.load import load_model
+from mmst_cli.model.load_model import load_model
 
 SOUND = {"array": np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32), "sampling_rate": RATE}
 

@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import pytest
 
 from mmst_cli.config.schema import Config, DatasetConfig, Modality, ModelConfig, Role, Use
+from mmst_cli.model.prompts import column_prompts, prompt_warning
 from mmst_cli.rows.columns import Column, RowSet
-from mmst_cli.training.prompts import column_prompts, prompt_warning
 
 
 @pytest.fixture

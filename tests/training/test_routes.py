@@ -52,7 +52,7 @@ def plain_losses(config, folder):
     from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
-    from mmst_cli.model.load import load_model
+    from mmst_cli.model.load_model import load_model
     from mmst_cli.model.precision import Precision
 
     model, _ = load_model(config.model, torch.device("cpu"), Precision(), seed=42)

@@ -86,6 +86,18 @@ def test_the_log_and_the_card_have_the_table(finished):
     assert "train.parquet" in card and "name_or_path: builtin:tiny-qwen3-vl" in card
 
 
+def test_the_hub_reads_the_card(finished):
+    from huggingface_hub import ModelCard
+
+    folder, result = finished
+    data = ModelCard.load(folder / "run" / "model" / "README.md").data
+    assert (data.library_name, data.pipeline_tag) == ("sentence-transformers", "sentence-similarity")
+    assert "mmst" in data.tags and data.base_model is None
+    found = [entry.metric_value for entry in data.eval_results]
+    evaluations = [evaluation.result for evaluation in result.after.values()]
+    assert found == [pytest.approx(one.primary(cell)) for one in evaluations for cell in one.cells]
+
+
 def test_the_saved_results_are_those_returned(finished):
     folder, result = finished
     for name, found in (("pages", result.after["pages"]), ("pages.before", result.before["pages"])):
@@ -112,11 +124,11 @@ torch.save([queries, pages], {str(folder / "vectors.pt")!r})
     queries, pages = torch.load(folder / "vectors.pt")
     seen = run_evaluation(find_config(str(folder / "run"), None, [])).evaluations["pages"]
     assert measured(seen) == measured(result.after["pages"])
-    from mmst_cli.evaluation.prepare import prepare
+    from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
     from mmst_cli.retrieval.retrieval_set import RowRetrieval
     from mmst_cli.terminal import Terminal
 
-    prepared = prepare(find_config(str(folder / "run"), None, []), Terminal(), ["eval"])
+    prepared = prepare_evaluation(find_config(str(folder / "run"), None, []), Terminal(), ["eval"])
     evaluator = prepared.suite.evaluators["pages"]
     retrieval = RowRetrieval(prepared.rows["eval"])
     assert torch.equal(evaluator._encode(prepared.model, retrieval.queries(), "query", {}), queries)

@@ -28,9 +28,7 @@ from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
-from mmst_cli.model.fit import check_fit
-from mmst_cli.model.media import fit_media
-from mmst_cli.retrieval.data_card import Rows, readers_of
+from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.sources.tables import choose_indices
 from mmst_cli.storage import digest
 from mmst_cli.terminal import Terminal, quiet_libraries
@@ -145,19 +143,16 @@ def check_options(config: Config, options: CheckOptions) -> None:
 
 
 def _load(config: Config, rows: Mapping[str, Rows]) -> Any:
-    from mmst_cli.model.weightless import load_without_weights
+    from mmst_cli.preparing.prepared_model import declared_dims, prepare_model
 
-    model = load_without_weights(config.model)
-    fit_media(model, [reader for data in rows.values() for reader in readers_of(data)])
-    check_fit(config, model, rows)
-    return model
+    return prepare_model(config.model, None, rows, prompts=config.prompts, dims=declared_dims(config)).model
 
 
 def _examine(
     config: Config, options: CheckOptions, sets: list[CheckedSet], output: Path, terminal: Terminal
 ) -> Checked:
     """Examine the chosen rows, part by part, and compare what they hold."""
-    seed = int(config.training.get("seed", 42))
+    seed = config.seed
     rows = [np.array(choose_indices(len(one.rows), options.sample, seed), dtype=np.int64) for one in sets]
     say_what_is_examined(sets, rows, terminal)
     with terminal.waiting("reading what is stored"):

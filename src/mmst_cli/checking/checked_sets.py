@@ -63,7 +63,7 @@ def open_sets(config: Config, *, stream_rows: int | None) -> tuple[dict[str, Row
     """
     found: dict[str, Rows] = {}
     sets: list[CheckedSet] = []
-    seed = int(config.training.get("seed", 42))
+    seed = config.seed
     for key, section in config.datasets.items():
         if section.layout is Layout.beir:
             judged = prepare_judgements(key, section, seed, config.media, look=False)

@@ -80,7 +80,7 @@ def write_clean(
     number = next(place for place, one in enumerate(checked.sets) if one.name == name)
     dropped = _dropped(checked, number, [one for one in findings if one.dataset == name and one.kind in kinds])
     section = config.datasets[name].model_copy(update={"max_rows": None})
-    rows = load_rows(name, section, int(config.training.get("seed", 42)))
+    rows = load_rows(name, section, config.seed)
     examined = sorted(set(checked.source_rows(number).tolist()))
     kept = [row for row in examined if row not in dropped]
     _write(rows.select(kept), checked, number, target)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from mmst_cli.checking.checked_sets import Numbers
 from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
 from mmst_cli.config.schema import Modality
-from mmst_cli.model.checks import pixels_of
-from mmst_cli.model.parts import encoders_of
+from mmst_cli.model.model_checks import pixels_of
+from mmst_cli.model.model_parts import encoders_of
 from mmst_cli.rows.columns import Column, as_input
 from mmst_cli.sources.tables import choose_indices
 

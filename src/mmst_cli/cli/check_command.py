@@ -52,7 +52,7 @@ def check(
         with terminal.waiting(LOADING):
             from mmst_cli.checking.check import CheckOptions, run_check
             from mmst_cli.checking.findings import DROPPED
-            from mmst_cli.training.trainable import check_trainable
+            from mmst_cli.training.training_start import check_trainable
         options = CheckOptions(
             sample=None if all_rows else sample,
             output=output,

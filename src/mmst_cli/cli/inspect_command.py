@@ -26,8 +26,7 @@ def inspect_modalities(
 
         terminal = Terminal()
         with terminal.waiting(LOADING):
-            from mmst_cli.model.facts_table import facts_table
-            from mmst_cli.model.inspect import run_inspection
+            from mmst_cli.model.inspect_model import facts_table, run_inspection
 
             quiet_libraries(terminal)
         facts = run_inspection(model, revision=revision, trust_remote_code=trust_remote_code)

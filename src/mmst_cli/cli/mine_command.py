@@ -96,7 +96,7 @@ def mine(
             dataset=found.dataset,
             mine=found.mine,
             output=output,
-            seed=int(config.training.get("seed", 42)) if seed is None else seed,
+            seed=config.seed if seed is None else seed,
             embed_media=embed_media,
             resume=resume,
             overwrite=overwrite,

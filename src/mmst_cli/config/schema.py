@@ -304,3 +304,8 @@ class Config(Section):
     """The evaluators, by name."""
     training: dict[str, Any] = {}
     """Fields of SentenceTransformerTrainingArguments, under their own names."""
+
+    @property
+    def seed(self) -> int:
+        """Of every draw that a run makes: `training.seed`, else the trainer's own."""
+        return int(self.training.get("seed", 42))

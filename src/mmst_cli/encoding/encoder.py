@@ -14,10 +14,9 @@ from mmst_cli.encoding.items import Item, Modalities, Source
 from mmst_cli.encoding.job import EncodeJob, in_options
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
 from mmst_cli.errors import DataError, ModelError, did_you_mean
-from mmst_cli.model.load import load_model
-from mmst_cli.model.media import fit_media
-from mmst_cli.model.precision import default_device
-from mmst_cli.model.routes import takes
+from mmst_cli.model.model_parts import takes
+from mmst_cli.model.precision import choose_runtime
+from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.input_stream import Task, chunk_inputs, encode_stream, kind_of
 from mmst_cli.vectors.quantise import VectorFormat
@@ -39,11 +38,9 @@ def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source], ran
     Raises:
         ModelError: it can't.
     """
-    model, _ = load_model(config, default_device({}))
-    try:
-        fit_media(model, [source.reader for source in sources])
-    except ModelError as error:
-        raise ModelError(in_options(str(error))) from error
+    readers = [source.reader for source in sources]
+    prepared = prepare_model(config, choose_runtime({}), readers=readers, key_of=lambda key: in_options(f"media.{key}"))
+    model = prepared.model
     encoder = Encoder(model, job, ranges)
     for source in sources:
         if not any(encoder.takes(kind) for kind in source.kinds):

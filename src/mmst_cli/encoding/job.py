@@ -11,7 +11,7 @@ from mmst_cli.config.load import load_config
 from mmst_cli.config.rules_model import check_media
 from mmst_cli.config.schema import MediaConfig
 from mmst_cli.errors import ConfigError
-from mmst_cli.model.load import find_model
+from mmst_cli.model.load_model import find_model
 from mmst_cli.runs import run_of_model
 
 _SETTING = re.compile(rf"\bmedia\.({'|'.join(MediaConfig.model_fields)})\b")

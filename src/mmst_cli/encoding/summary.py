@@ -10,7 +10,7 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.encoding.encoder import Encoder
 from mmst_cli.encoding.items import Source
 from mmst_cli.encoding.shards import ERRORS, PartRecord
-from mmst_cli.model.media import random_crop_warning
+from mmst_cli.model.model_media import random_crop_warning
 from mmst_cli.terminal import Terminal
 
 

@@ -20,11 +20,10 @@ from mmst_cli.evaluation.evaluation_output import (
 )
 from mmst_cli.evaluation.evaluation_request import EvaluationOptions, refuse_if_written, with_grid
 from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
-from mmst_cli.evaluation.evaluator_suite import watched
-from mmst_cli.evaluation.prepare import Prepared, prepare
+from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
 from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
-from mmst_cli.model.load import find_model
+from mmst_cli.model.load_model import find_model
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.runs import run_of_model
 from mmst_cli.terminal import Terminal, quiet_libraries
@@ -80,9 +79,9 @@ def run_evaluation(
     return EvaluationOutcome(evaluations, comparisons)
 
 
-def _prepare(config: Config, options: EvaluationOptions, terminal: Terminal) -> Prepared:
+def _prepare(config: Config, options: EvaluationOptions, terminal: Terminal) -> PreparedEvaluation:
     needed = list(dict.fromkeys(evaluator.dataset for evaluator in config.evaluators.values()))
-    prepared = prepare(config, terminal, needed)
+    prepared = prepare_evaluation(config, terminal, needed)
     if options.calibration is None:
         return prepared
     full = prepared.model.get_embedding_dimension()
@@ -96,7 +95,7 @@ def _prepare(config: Config, options: EvaluationOptions, terminal: Terminal) -> 
 def _save(
     config: Config,
     options: EvaluationOptions,
-    prepared: Prepared,
+    prepared: PreparedEvaluation,
     evaluations: dict[str, Evaluation],
     terminal: Terminal,
 ) -> None:
@@ -113,7 +112,7 @@ def _save(
             terminal.say(f"saved: {len(paths) - 1} run files and {paths[-1]}")
 
 
-def _write_report(path: Path, config: Config, prepared: Prepared, evaluations: dict[str, Evaluation]) -> Path:
+def _write_report(path: Path, config: Config, prepared: PreparedEvaluation, evaluations: dict[str, Evaluation]) -> Path:
     """Write the page; that of a run tells of its training as well."""
     run = run_of_model(config.model.name_or_path)
     saved = {name: run.evaluations / f"{name}.before.json" for name in evaluations} if run else {}
@@ -151,7 +150,7 @@ def _compare(
     options: EvaluationOptions,
     evaluations: dict[str, Evaluation],
     others: dict[str, Evaluation] | None,
-    prepared: Prepared,
+    prepared: PreparedEvaluation,
     terminal: Terminal,
 ) -> dict[str, Comparison]:
     """Compare with what ``--compare`` names: saved results as they are, a model after measuring it likewise."""

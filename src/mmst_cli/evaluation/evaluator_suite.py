@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.rules_evaluators import MEAN
-from mmst_cli.config.schema import EvaluatorConfig
+from mmst_cli.config.schema import Config, EvaluatorConfig
 from mmst_cli.errors import ConfigError
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.library_evaluators import LibraryEvaluator
 from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
+from mmst_cli.model.load_model import model_label
 from mmst_cli.model.precision import Precision
+from mmst_cli.preparing.prepared_config import Prepared, prepare_config
 from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
+from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
 
@@ -126,3 +129,28 @@ def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[No
     for name, result in results.items():
         if result.duplicates:
             terminal.say(f"{name}: {result.duplicates:,} documents are identical to others and count once")
+
+
+@dataclass(frozen=True)
+class PreparedEvaluation(Prepared):
+    """A config's data and model, and its evaluators."""
+
+    suite: EvaluatorSuite
+
+
+def prepare_evaluation(
+    config: Config, terminal: Terminal, datasets: Sequence[str], bad_rows: BadRows | None = None
+) -> PreparedEvaluation:
+    """Prepare data and model as :func:`prepare_config` does, and the evaluators.
+
+    Raises:
+        MmstError: the first thing that doesn't fit.
+    """
+    prepared = prepare_config(config, terminal, datasets, bad_rows)
+    precision = prepared.runtime.precision
+    evaluators = {
+        name: build_evaluator(name, section, prepared.rows[section.dataset], precision)
+        for name, section in config.evaluators.items()
+    }
+    suite = EvaluatorSuite(evaluators, precision, model_label(config.model))
+    return PreparedEvaluation(prepared.model, prepared.runtime, prepared.rows, prepared.bad_rows, suite)

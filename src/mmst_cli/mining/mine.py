@@ -14,7 +14,6 @@ import torch
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
 from mmst_cli.errors import WorkError
-from mmst_cli.media.reading import Reader
 from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.mined_columns import new_columns
 from mmst_cli.mining.mined_output import Output
@@ -32,11 +31,9 @@ from mmst_cli.mining.mining_job import (
 from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, advice, facts_of, say_result
 from mmst_cli.mining.negative_search import Search, mine_rows
 from mmst_cli.mining.second_model import check_second, load_second
-from mmst_cli.model.fit import check_columns
-from mmst_cli.model.load import check_loadable, load_model, model_label
-from mmst_cli.model.media import fit_media
-from mmst_cli.model.precision import check_precision, declared_precision, default_device
-from mmst_cli.model.prompts import set_prompts
+from mmst_cli.model.load_model import check_loadable, model_label
+from mmst_cli.model.precision import choose_runtime
+from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_preparation import prepare_rows
@@ -70,10 +67,9 @@ def run_mining(
     places, section = Places(options.output), config.datasets[options.dataset]
     check_output(places, section, resume=options.resume, overwrite=options.overwrite)
     check_index(str(options.mine.index))
-    device = default_device(config.training)
-    check_precision(config.training, device)
+    runtime = choose_runtime(config.training)
     model_config = mining_model(config, options.mine)
-    check_loadable(model_config, device, declared_precision(config.training))
+    check_loadable(model_config, runtime.device, runtime.precision)
     quiet_libraries(terminal)
     bad_rows = BadRows.of({options.dataset: section}, terminal)
     rows = prepare_rows(options.dataset, section, options.seed, config.media, bad_rows, drop=True)
@@ -162,20 +158,18 @@ def open_search(
     Raises:
         ModelError: a model can't be loaded, or doesn't take the rows.
     """
-    device, precision = default_device(config.training), declared_precision(config.training)
-    if model is None:
-        model, _ = load_model(model_config, device, precision, seed=seed)
-        set_prompts(model, config.prompts)
-        rows = replace(rows, reader=Reader(rows.reader.settings, rows.reader.folder, rows.reader.allow_urls))
-        fit_media(model, [rows.reader])
+    runtime = choose_runtime(config.training)
     columns = rows.with_role(Role.anchor, Role.positive)
-    check_columns(model, rows.key, columns)
+    if model is None:
+        rows = with_own_reader(rows)
+        asked = {rows.key: replace(rows, columns=tuple(columns))}
+        model = prepare_model(model_config, runtime, asked, prompts=config.prompts, seed=seed).model
     second = None
     if mine.second_model is not None:
-        second = load_second(mine.second_model, device, precision)
+        second = load_second(mine.second_model, runtime.device, runtime.precision)
         check_second(second, rows.key, *columns)
     label = model_label(model_config)
     checked = f", checked by {mine.second_model}" if second else ""
     each = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
     terminal.say(f"mining {each} for each of {len(rows):,} rows of {rows.key} with {label} on {model.device}{checked}")
-    return Search(rows, model, mine, folder, precision, seed, second, label=label)
+    return Search(rows, model, mine, folder, runtime.precision, seed, second, label=label)

@@ -13,7 +13,7 @@ from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfi
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.mining.mining_summary import MiningFacts
 from mmst_cli.model.checkpoint import read_checkpoint_config
-from mmst_cli.model.load import find_model
+from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import model_identity
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys

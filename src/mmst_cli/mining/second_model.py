@@ -10,14 +10,13 @@ import numpy as np
 
 from mmst_cli.config.schema import ModelConfig, Role
 from mmst_cli.errors import ModelError
-from mmst_cli.media.reading import Reader
 from mmst_cli.mining.mining_embedding import Embedder, embed_again
 from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Side, inner_products, to_similarity, write_array
 from mmst_cli.model.checkpoint import read_checkpoint_config
-from mmst_cli.model.fit import check_columns
-from mmst_cli.model.load import find_model, load_model
-from mmst_cli.model.media import fit_media
-from mmst_cli.model.precision import Precision
+from mmst_cli.model.load_model import find_model
+from mmst_cli.model.model_media import fit_media
+from mmst_cli.model.precision import Precision, Runtime
+from mmst_cli.preparing.prepared_model import check_columns, prepare_model, with_own_reader
 from mmst_cli.rows.columns import Column, RowSet, as_input
 from mmst_cli.work import part_path
 
@@ -79,8 +78,8 @@ def load_second(name: str, device: torch.device, precision: Precision) -> Second
         ModelError: it can't be loaded.
     """
     if not is_cross_encoder(name):
-        model, _ = load_model(ModelConfig(name_or_path=name), device, precision)
-        return SecondModel(name, precision, embedding=model)
+        prepared = prepare_model(ModelConfig(name_or_path=name), Runtime(device, precision))
+        return SecondModel(name, precision, embedding=prepared.model)
     from sentence_transformers import CrossEncoder
 
     try:
@@ -124,9 +123,8 @@ def check_second(second: SecondModel, key: str, anchor: Column, positive: Column
 
 def _of_embedding(second: SecondModel, asked: Rescoring, terminal: Terminal) -> tuple[FloatArray, FloatArray]:
     similarity = to_similarity(str(second.embedding.similarity_fn_name))
-    reader = Reader(asked.rows.reader.settings, asked.rows.reader.folder, asked.rows.reader.allow_urls)
-    fit_media(second.embedding, [reader])
-    rows, (anchor, document) = replace(asked.rows, reader=reader), asked.columns
+    rows, (anchor, document) = with_own_reader(asked.rows), asked.columns
+    fit_media(second.embedding, [rows.reader])
     anchors, documents = asked.anchors.first_row, asked.documents.first_row
     embedder = replace(asked.embedder, model=second.embedding, precision=second.precision)
     with terminal.progress("embedding again", len(anchors) + len(documents), unit="inputs") as progress:

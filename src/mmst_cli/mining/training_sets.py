@@ -84,7 +84,7 @@ def _mine_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTra
 
 
 def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:
-    seed = int(config.training.get("seed", 42))
+    seed = config.seed
     return {
         "version": VERSION,
         "rows": rows_identity(rows),
@@ -102,7 +102,7 @@ def _build(
 ) -> None:
     work = target / "work"
     work.mkdir()
-    seed = int(config.training.get("seed", 42))
+    seed = config.seed
     loaded = model if mine.model is None else None
     found = mine_rows(
         open_search(config, mine, mining_model(config, mine), rows, work, seed, terminal, loaded), terminal

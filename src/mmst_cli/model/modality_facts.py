@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmst_cli.model.parts import PARTS, encoders_of, processor_part
-from mmst_cli.model.pooling import pooling_of
-from mmst_cli.model.routes import router_of, routes_for, takes
+from mmst_cli.model.model_changes import pooling_of
+from mmst_cli.model.model_parts import PARTS, encoders_of, processor_part, router_of, routes_for, takes
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

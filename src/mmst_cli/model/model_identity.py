@@ -10,7 +10,7 @@ import xxhash
 
 from mmst_cli.config.schema import ModelConfig
 from mmst_cli.model.checkpoint import checkpoint_commit
-from mmst_cli.model.load import find_model
+from mmst_cli.model.load_model import find_model
 from mmst_cli.storage import digest
 
 ENDS = 65_536  # bytes of an end of a large file: enough to tell a retrained model

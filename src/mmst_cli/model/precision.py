@@ -26,6 +26,25 @@ class Precision:
         return autocast
 
 
+@dataclass(frozen=True)
+class Runtime:
+    """Where forward passes run, and in which precision."""
+
+    device: torch.device
+    precision: Precision
+
+
+def choose_runtime(training: Mapping[str, Any]) -> Runtime:
+    """Return the device and the precision that ``training`` asks for, seen to go together.
+
+    Raises:
+        ConfigError: the device can't do the precision.
+    """
+    device = default_device(training)
+    check_precision(training, device)
+    return Runtime(device, declared_precision(training))
+
+
 def declared_precision(training: Mapping[str, Any]) -> Precision:
     """Return what ``training.bf16`` and ``training.fp16`` ask for."""
     if training.get("bf16"):

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from mmst_cli.config.schema import Attention, ModelConfig
 from mmst_cli.errors import ModelError
-from mmst_cli.model.load import check_loadable, load_model
+from mmst_cli.model.load_model import check_loadable, load_model
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-MAX_HEADER_BYTES = 100 * 2**20  # of a safetensors file; the format's own limit
 
 
 def build_without_weights(
@@ -50,7 +46,7 @@ def build_without_weights(
 
 
 def load_without_weights(config: ModelConfig) -> SentenceTransformer:
-    """Load a model as :func:`mmst_cli.model.load.load_model` does, routes and processors included, but no weight.
+    """Load a model as :func:`mmst_cli.model.load_model.load_model` does, routes and processors included, but no weight.
 
     Raises:
         ModelError: it isn't there, can't be read, or doesn't fit together.
@@ -63,15 +59,25 @@ def load_without_weights(config: ModelConfig) -> SentenceTransformer:
 
 @contextmanager
 def _no_weights() -> Iterator[None]:
-    """Replace the two places through which sentence-transformers reads weights."""
+    """Replace the two places through which sentence-transformers reads weights: it has no setting for this.
+
+    Sizes of layers come from configs, so that everything but the values is what loading would give.
+    """
     from sentence_transformers.base.modules import Module
     from transformers import PreTrainedModel
 
-    with (
-        patch.object(PreTrainedModel, "from_pretrained", classmethod(_from_config)),
-        patch.object(Module, "load_torch_weights", classmethod(_skip_weights)),
-    ):
+    replaced: list[tuple[Any, str, Any]] = [
+        (PreTrainedModel, "from_pretrained", _from_config),
+        (Module, "load_torch_weights", _skip_weights),
+    ]
+    originals = [vars(owner)[name] for owner, name, _ in replaced]
+    for owner, name, stand_in in replaced:
+        setattr(owner, name, classmethod(stand_in))
+    try:
         yield
+    finally:
+        for (owner, name, _), original in zip(replaced, originals, strict=True):
+            setattr(owner, name, original)
 
 
 def _from_config(cls: type[Any], /, _name: str, *_args: Any, config: Any, **_kwargs: Any) -> Any:
@@ -92,23 +98,18 @@ def _skip_weights(cls: type[Any], /, model_name_or_path: str, model: Any = None,
         raise ModelError(
             f"{model_name_or_path}: {cls.__name__} has no config of its own, and its weights aren't there."
         )
-    return {
-        name: torch.empty(tensor["shape"], device="meta")
-        for name, tensor in read_header(Path(path)).items()
-        if name != "__metadata__"
-    }
+    return {name: torch.empty(shape, device="meta") for name, (shape, _) in stored_tensors(Path(path)).items()}
 
 
-def read_header(path: Path) -> dict[str, Any]:
-    """Return names, dtypes and shapes of the tensors in a safetensors file, from its first kilobytes.
+def stored_tensors(path: Path) -> dict[str, tuple[list[int], str]]:
+    """Return name to shape and dtype (`F32`, `BF16`) of the tensors in a safetensors file, by its header alone.
 
     Raises:
-        ValueError: it is no safetensors file.
+        ModelError: it is no safetensors file.
     """
-    with path.open("rb") as file:
-        prefix = file.read(8)
-        size = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-        if not 0 < size <= MAX_HEADER_BYTES:
-            raise ValueError(f"{path}: not a safetensors file")
-        header: dict[str, Any] = json.loads(file.read(size))
-    return header
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+            return {name: (list(found.get_shape()), str(found.get_dtype())) for name, found in slices.items()}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: not a safetensors file: {error}") from error

@@ -29,7 +29,7 @@ def loss_rows(config: Config, rows: Mapping[str, object]) -> dict[str, RowSet]:
         faults += check_inputs(roles, layers[0].type if layers else None, f"datasets.{name}.columns")
     if faults:
         raise ConfigError(*faults)
-    seed = int(config.training.get("seed", 42))
+    seed = config.seed
     return {n: weigh_rows(d, training[n].weight, seed) if n in training else d for n, d in found.items()}
 
 

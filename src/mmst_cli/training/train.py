@@ -19,27 +19,24 @@ from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.evaluation.comparison import verdict
 from mmst_cli.evaluation.evaluation_output import save_evaluation_files
 from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
-from mmst_cli.evaluation.evaluator_suite import watched
-from mmst_cli.evaluation.prepare import Prepared, prepare
+from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
 from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
-from mmst_cli.model.precision import check_precision, default_device
+from mmst_cli.model.precision import choose_runtime
+from mmst_cli.model.prompts import column_prompts
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
-from mmst_cli.training.arguments import build_arguments
-from mmst_cli.training.card import model_card, write_card
-from mmst_cli.training.dry_run import no_batch, try_batches
 from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
+from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
-from mmst_cli.training.progress import RunReporter
-from mmst_cli.training.prompts import column_prompts
-from mmst_cli.training.starting import find_start, take_up
-from mmst_cli.training.summary import TrainingResult, next_command, show_result
-from mmst_cli.training.trainer import RunTrainer
+from mmst_cli.training.trainer import RunTrainer, no_batch, try_batches
+from mmst_cli.training.training_progress import RunReporter
+from mmst_cli.training.training_start import build_arguments, find_start, take_up
+from mmst_cli.training.training_summary import TrainingResult, next_command, show_result
 
 BEFORE = ".before"  # suffix of the untrained model's results
 
@@ -74,13 +71,13 @@ def run_training(
     checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     quiet_libraries(terminal)
     # What the arguments and this machine refuse is reported before anything is loaded.
-    check_precision(config.training, default_device(config.training))
+    choose_runtime(config.training)
     check_minings(config)
     build_arguments(config, run.path)
     bad_rows = BadRows.of(config.datasets, terminal)
     if checkpoint is not None:
         bad_rows.read_back(run.skipped_rows)
-    prepared = prepare(config, terminal, list(config.datasets), bad_rows)
+    prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows)
     job = _Job(config, run, prepared, terminal)
     job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
     if dry_run:
@@ -99,7 +96,7 @@ def run_training(
 class _Job:
     """The parts of one training run, checked and ready."""
 
-    def __init__(self, config: Config, run: RunFolder, prepared: Prepared, terminal: Terminal) -> None:
+    def __init__(self, config: Config, run: RunFolder, prepared: PreparedEvaluation, terminal: Terminal) -> None:
         self.config, self.run, self.terminal = config, run, terminal
         self.model, self.rows, self.suite = prepared.model, prepared.rows, prepared.suite
         self.bad_rows = prepared.bad_rows
@@ -277,7 +274,7 @@ class _Job:
         )
 
 
-def _devices(prepared: Prepared) -> list[str]:
+def _devices(prepared: PreparedEvaluation) -> list[str]:
     if not torch.cuda.is_available() or prepared.model.device.type == "cpu":
         return [f"cpu, {torch.get_num_threads()} threads"]
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmst_cli.model.checks import sampling_rate
-from mmst_cli.model.load import find_model
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from mmst_cli.model.load_model import find_model
 from mmst_cli.model.modality_facts import (
     ModalityFact,
     RouteFact,
@@ -19,10 +22,10 @@ from mmst_cli.model.modality_facts import (
     modality_facts,
     route_facts,
 )
-from mmst_cli.model.parts import encoders_of
-from mmst_cli.model.pooling import pooling_of
-from mmst_cli.model.routes import router_of
-from mmst_cli.model.weightless import build_without_weights, read_header
+from mmst_cli.model.model_changes import pooling_of
+from mmst_cli.model.model_media import sampling_rate
+from mmst_cli.model.model_parts import encoders_of, router_of
+from mmst_cli.model.weightless import build_without_weights, stored_tensors
 from mmst_cli.runs import run_of_model
 
 if TYPE_CHECKING:
@@ -169,10 +172,8 @@ def _dtype(source: str, config: Any) -> str | None:
         return str(declared).removeprefix("torch.")
     counts: dict[str, int] = {}
     for path in sorted(Path(source).glob("*.safetensors")):
-        for name, tensor in read_header(path).items():
-            if name != "__metadata__":
-                start, end = tensor["data_offsets"]
-                counts[tensor["dtype"]] = counts.get(tensor["dtype"], 0) + end - start
+        for shape, dtype in stored_tensors(path).values():
+            counts[dtype] = counts.get(dtype, 0) + prod(shape)
     most = max(counts, key=lambda dtype: counts[dtype], default=None)
     return SAFETENSORS_DTYPES.get(most, most.lower()) if most else None
 
@@ -188,3 +189,58 @@ def _bytes_on_disk(source: str, revision: str | None) -> int | None:
     except (OSError, ValueError):  # offline, with the configs in the cache
         return None
     return sum(file.size or 0 for file in files) or None
+
+
+def facts_table(facts: ModelFacts) -> RenderableType:
+    """Return two tables: the modalities, and everything else."""
+    columns = ["modality", "taken", *(["route"] if facts.routes else []), "through", "by"]
+    modalities = Table(*columns, title_justify="left", title=facts.model)
+    for fact in facts.modalities:
+        through = " ".join(filter(None, [(fact.part or "").replace("_", " "), fact.part_class])) or "-"
+        taken = "yes" if fact.supported else "no"
+        route = [fact.route or "-"] if facts.routes else []
+        modalities.add_row(fact.modality, taken, *route, through, fact.method or "-")
+    rest = Table(show_header=False)
+    rest.add_column(no_wrap=True)
+    rest.add_column(overflow="fold")
+    for name, value in _lines(facts).items():
+        rest.add_row(name, value)
+    return Group(modalities, rest)
+
+
+def _lines(facts: ModelFacts) -> dict[str, str]:
+    dims = ", ".join(str(dim) for dim in facts.matryoshka_dims or [])
+    size = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in (facts.image_size or {}).items())
+    prompts = "\n".join(f"{name}: {text!r}" for name, text in facts.prompts.items() if text)
+    routes = "\n".join(
+        f"{route.route}: {route.architecture}, {route.pooling or 'no'} pooling, {route.encoder_dimension} dimensions"
+        + (f" projected to {route.dimension}" if route.projected else "")
+        for route in facts.routes
+    )
+    return {
+        **({"routes": routes} if routes else {}),
+        "architecture": facts.architecture,
+        "parameters": f"{facts.parameters:,}",
+        "dtype": facts.dtype or "not recorded",
+        "size on disk": _in_units(facts.bytes_on_disk),
+        "dimension": str(facts.dimension or "not recorded"),
+        "Matryoshka dims": dims or "not recorded",
+        "pooling": facts.pooling or "none",
+        "normalised": "yes" if facts.normalised else "no",
+        "similarity": facts.similarity or "not recorded",
+        "message format": facts.message_format or "none",
+        "maximum length": f"{facts.max_length:,} tokens" if facts.max_length else "not recorded",
+        "image size": size or "none",
+        "sampling rate": f"{facts.sampling_rate:,} Hz" if facts.sampling_rate else "none",
+        "prompts": prompts or "none",
+        "default prompt": facts.default_prompt or "none",
+    }
+
+
+def _in_units(size: int | None) -> str:
+    if size is None:
+        return "not known"
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} bytes"

@@ -7,7 +7,7 @@ import torch
 from mmst_cli.builtin import tiny_qwen3vl
 from mmst_cli.config.schema import Attention, Dtype, ModelConfig
 from mmst_cli.errors import ModelError
-from mmst_cli.model.load import check_loadable, find_model, load_model, resolve_dtype
+from mmst_cli.model.load_model import check_loadable, find_model, load_model, resolve_dtype
 from mmst_cli.model.precision import Precision
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -92,7 +92,7 @@ def test_auto_is_float32_on_a_cpu_and_left_to_the_checkpoint_elsewhere():
 
 
 def test_loading_with_dtype_attention_and_processor(tiny_model_path):
-    from mmst_cli.model.checks import produced_pixels
+    from mmst_cli.model.model_checks import produced_pixels
 
     config = ModelConfig(
         name_or_path=str(tiny_model_path),
@@ -134,7 +134,7 @@ def test_what_can_be_known_without_loading(tiny_model_path):
 @pytest.mark.parametrize(("held", "chosen"), [("bfloat16", "flash_attention_2"), ("float32", "sdpa")])
 def test_auto_on_a_gpu_goes_by_the_dtype_of_the_checkpoint(held, chosen, tmp_path, monkeypatch):
     from mmst_cli.model import attention
-    from mmst_cli.model.load import _choose_attention
+    from mmst_cli.model.load_model import _choose_attention
 
     monkeypatch.setattr(attention, "flash_attention_installed", lambda: True)
     (tmp_path / "modules.json").write_text("[]")

@@ -13,11 +13,11 @@ from mmst_cli.config.schema import Attention, Dtype, ModelConfig
 from mmst_cli.errors import ModelError
 from mmst_cli.model.attention import AttentionChoice, choose_attention
 from mmst_cli.model.checkpoint import is_raw, lacks_attention, load_checkpoint, read_checkpoint_config
-from mmst_cli.model.checks import check_pixel_bounds
-from mmst_cli.model.pooling import set_normalisation, set_pooling
+from mmst_cli.model.model_changes import set_normalisation, set_pooling
+from mmst_cli.model.model_checks import check_pixel_bounds
+from mmst_cli.model.model_media import keep_whole_sounds
+from mmst_cli.model.model_parts import build_router, router_of
 from mmst_cli.model.precision import Precision
-from mmst_cli.model.routes import build_router, router_of
-from mmst_cli.model.sounds import keep_whole_sounds
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -7,8 +7,8 @@ from sentence_transformers import SentenceTransformer
 
 from mmst_cli.config.schema import Dtype, ModelConfig, Pooling, RouteConfig
 from mmst_cli.errors import ModelError
-from mmst_cli.model.load import check_loadable, load_model, model_label
-from mmst_cli.model.routes import routes_for, takes
+from mmst_cli.model.load_model import check_loadable, load_model, model_label
+from mmst_cli.model.model_parts import routes_for, takes
 
 CPU = torch.device("cpu")
 PAGE = Image.new("RGB", (96, 128), "red")

@@ -5,7 +5,7 @@ from PIL import Image
 from mmst_cli.builtin.tiny_text import build_tiny_text
 from mmst_cli.config.schema import ModelConfig, Pooling
 from mmst_cli.errors import ModelError
-from mmst_cli.model.load import load_model
+from mmst_cli.model.load_model import load_model
 
 
 def load(path, **fields):

@@ -9,8 +9,7 @@ from rich.console import Console
 
 from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.errors import ModelError
-from mmst_cli.model.facts_table import facts_table
-from mmst_cli.model.inspect import run_inspection
+from mmst_cli.model.inspect_model import facts_table, run_inspection
 
 
 def tokenizer():
@@ -70,7 +69,7 @@ def static(folder):
 
 def routed(folder):
     from mmst_cli.config.schema import ModelConfig, RouteConfig
-    from mmst_cli.model.load import load_model
+    from mmst_cli.model.load_model import load_model
 
     routes = {
         "text": RouteConfig(name_or_path="builtin:tiny-text"),
@@ -185,7 +184,7 @@ def test_a_routed_model(folders):
 
 def test_a_routed_model_by_sides(tmp_path):
     from mmst_cli.config.schema import ModelConfig, RouteConfig
-    from mmst_cli.model.load import load_model
+    from mmst_cli.model.load_model import load_model
 
     routes = {
         "query": RouteConfig(name_or_path="builtin:tiny-text"),
@@ -200,7 +199,7 @@ def test_a_routed_model_by_sides(tmp_path):
 
 def test_prompts_are_shown(tmp_path):
     from mmst_cli.config.schema import ModelConfig
-    from mmst_cli.model.load import load_model
+    from mmst_cli.model.load_model import load_model
     from mmst_cli.model.prompts import set_prompts
 
     model, _ = load_model(ModelConfig(name_or_path="builtin:tiny-text"), torch.device("cpu"))
@@ -242,6 +241,9 @@ def test_no_weight_is_read(name, folders, tmp_path, monkeypatch):
 def test_static_embeddings_have_their_size_in_the_weights_header(tmp_path):
     facts = run_inspection(str(static(tmp_path / "static")))
     assert (taken(facts), facts.dimension, facts.parameters) == (["text"], 8, 32)
+    (tmp_path / "static" / "model.safetensors").write_bytes(b"cut off")
+    with pytest.raises(ModelError, match=r"model\.safetensors: not a safetensors file: "):
+        run_inspection(str(tmp_path / "static"))
     (tmp_path / "static" / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="its weights aren't there"):
         run_inspection(str(tmp_path / "static"))

@@ -3,7 +3,7 @@ import pytest
 
 from mmst_cli.evaluation.comparison import verdict
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
-from mmst_cli.training.summary import comparison_rows
+from mmst_cli.training.training_summary import comparison_rows
 
 
 def result(scores, per_query=()):

@@ -1,12 +1,13 @@
-"""How token vectors become one, and whether it has length 1: given to a raw checkpoint, checked on a finished model."""
+"""What a config changes in a loaded model: how it pools and normalises, and what training leaves as it is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import Pooling
-from mmst_cli.errors import ModelError
+from mmst_cli.errors import ModelError, did_you_mean
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -69,3 +70,38 @@ def set_normalisation(model: SentenceTransformer, normalise: bool) -> None:
 
 def _architecture(model: SentenceTransformer) -> str:
     return type(getattr(model[0], "model", model[0])).__name__
+
+
+def freeze(model: SentenceTransformer, patterns: Sequence[str]) -> tuple[int, int]:
+    """Keep the parameters from being trained whose names match any of ``patterns``.
+
+    Only their values stay: dropout in a frozen part still drops, and BatchNorm still normalises by the batch and
+    moves its running statistics while training.
+
+    Args:
+        model: the model; changed in place.
+        patterns: regular expressions, searched in names such as ``0.model.visual.patch_embed.proj.weight``.
+
+    Returns:
+        How many values are frozen, and how many there are.
+
+    Raises:
+        ModelError: a pattern matches no parameter, or nothing is left to train.
+    """
+    named = dict(model.named_parameters())
+    for index, pattern in enumerate(patterns):
+        matched = [name for name in named if re.search(pattern, name)]
+        if not matched:
+            raise ModelError(f"model.frozen.{index}: {pattern}: no parameter matches.{_hint(pattern, list(named))}")
+        for name in matched:
+            named[name].requires_grad_(False)
+    frozen = sum(parameter.numel() for parameter in named.values() if not parameter.requires_grad)
+    if patterns and all(not parameter.requires_grad for parameter in named.values()):
+        raise ModelError(f"model.frozen: {', '.join(patterns)}: this leaves nothing to train. Freeze less.")
+    return frozen, sum(parameter.numel() for parameter in named.values())
+
+
+def _hint(pattern: str, names: list[str]) -> str:
+    some = names[:: max(1, len(names) // 3)][:3]
+    pieces = dict.fromkeys(piece for name in names for piece in name.split("."))
+    return f"{did_you_mean(pattern, pieces)} Names are such as {', '.join(some)}."

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from mmst_cli import __version__
 from mmst_cli.config.schema import Config, Modality, Role
+from mmst_cli.config.signatures import OWN_EVALUATOR
 from mmst_cli.evaluation.evaluation_results import Evaluation
-from mmst_cli.model.load import model_label
+from mmst_cli.model.load_model import model_label
 from mmst_cli.retrieval.data_card import Rows, data_card
 from mmst_cli.rows.columns import Column
 from mmst_cli.storage import write_text
-from mmst_cli.training.summary import comparison_rows
+from mmst_cli.training.training_summary import comparison_rows
 
 
 def model_card(
@@ -28,12 +29,8 @@ def model_card(
     Nothing of the data is opened or embedded to write it; only names, roles and counts are shown.
     """
     base = model_label(config.model)
-    front = ["library_name: sentence-transformers", "pipeline_tag: sentence-similarity", "tags:"]
-    front += ["- sentence-transformers", "- feature-extraction", "- multimodal", "- mmst"]
-    if not config.model.routes and not base.startswith(("builtin:", "/", ".", "~")):
-        front.append(f"base_model: {base}")
     parts = [
-        "---\n" + "\n".join(front) + "\n---",
+        f"---\n{_front_matter(config, base, after)}\n---",
         f"# {config.run_name}",
         f"An embedding model finetuned from `{base}` with mmst {__version__} and sentence-transformers.",
         _usage(config, rows),
@@ -42,6 +39,34 @@ def model_card(
         f"## Configuration\n\n```yaml\n{config_yaml.strip()}\n```",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front_matter(config: Config, base: str, after: Mapping[str, Evaluation]) -> str:
+    """Return what the hub reads of a card: kind, tags, base model, and the primary metric at each size."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    on_hub = not config.model.routes and not base.startswith(("builtin:", "/", ".", "~"))
+    found = [
+        EvalResult(
+            task_type="retrieval" if config.evaluators[name].type == OWN_EVALUATOR else "sentence-similarity",
+            dataset_type=config.datasets[config.evaluators[name].dataset].path,
+            dataset_name=name,
+            metric_type=evaluation.result.primary_metric,
+            metric_name=f"{evaluation.result.primary_metric}, {cell.dim} dimensions, {cell.precision}",
+            metric_value=evaluation.result.primary(cell),
+        )
+        for name, evaluation in after.items()
+        for cell in evaluation.result.cells
+    ]
+    data = ModelCardData(
+        library_name="sentence-transformers",
+        pipeline_tag="sentence-similarity",
+        tags=["sentence-transformers", "feature-extraction", "multimodal", "mmst"],
+        base_model=base if on_hub else None,
+        model_name=config.run_name if found else None,
+        eval_results=found or None,
+    )
+    return data.to_yaml()
 
 
 def write_card(folder: Path, text: str) -> None:

@@ -6,16 +6,10 @@ from PIL import Image
 
 from mmst_cli.config.schema import LossConfig, ModelConfig, RouteConfig
 from mmst_cli.errors import ModelError
-from mmst_cli.model.checks import (
-    batch_norm_warning,
-    check_dims,
-    check_modalities,
-    check_pixel_bounds,
-    half_precision_warning,
-    produced_pixels,
-    sampling_rate,
-)
-from mmst_cli.model.load import load_model
+from mmst_cli.model.load_model import load_model
+from mmst_cli.model.model_checks import check_dims, check_modalities, check_pixel_bounds, produced_pixels
+from mmst_cli.model.model_media import sampling_rate
+from mmst_cli.training.model_warnings import batch_norm_warning, half_precision_warning
 
 
 def load(path, **processor):

@@ -1,17 +1,54 @@
-"""Where a run starts: in an empty folder, over an old run, or at the last whole checkpoint of one."""
+"""What stands before training: arguments that are taken, rows for the losses, and where a run starts."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
+from mmst_cli.model.precision import choose_runtime
+from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.terminal import Terminal
+from mmst_cli.training.mixing import loss_rows
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+
+def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrainingArguments:
+    """Build SentenceTransformerTrainingArguments; nothing is written.
+
+    Raises:
+        ConfigError: the class refuses a value.
+    """
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+    given = dict(config.training)
+    if any(dataset.streaming for dataset in config.datasets.values()):
+        # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
+        given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
+    try:
+        return SentenceTransformerTrainingArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
+    except (ValueError, TypeError, ImportError) as error:
+        raise ConfigError(f"training: {' '.join(str(error).split())}") from error
+
+
+def check_trainable(config: Config, rows: Mapping[str, Rows]) -> None:
+    """Check the trainer's arguments on this machine, and the columns as loaded against the losses.
+
+    Raises:
+        ConfigError: the arguments or the columns are refused.
+        ModelError: this machine lacks the precision that is declared.
+    """
+    choose_runtime(config.training)
+    build_arguments(config, Path(config.output_dir))
+    loss_rows(config, rows)
 
 
 def find_start(

@@ -5,9 +5,8 @@ import torch
 from mmst_cli.config.schema import MediaConfig, Modality, ModelConfig
 from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
-from mmst_cli.model.frames import check_video_bounds, least_frames, see_clip, take_frames_as_given
-from mmst_cli.model.load import load_model
-from mmst_cli.model.media import fit_media
+from mmst_cli.model.load_model import load_model
+from mmst_cli.model.model_media import check_video_bounds, fit_media, least_frames, see_clip, take_frames_as_given
 
 
 def load(path):

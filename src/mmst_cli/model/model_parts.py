@@ -1,4 +1,4 @@
-"""One encoder per modality or side, put together with sentence-transformers' Router."""
+"""What a model is made of: one encoder, or several behind a router, and the parts of their processors."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
     Modality = str | tuple[str, ...]
     Mappings = dict[tuple[str | None, Modality | None], str]
+
+# The processor's part that takes each modality; a chat template joins them into messages.
+PARTS = {
+    "text": "tokenizer",
+    "image": "image_processor",
+    "audio": "feature_extractor",
+    "video": "video_processor",
+    "message": "chat_template",
+}
 
 
 def build_router(
@@ -138,3 +147,27 @@ def _takes(modalities: list[Any], wanted: Modality) -> bool:
     if wanted in modalities:
         return True
     return isinstance(wanted, tuple) and "message" in modalities and all(part in modalities for part in wanted)
+
+
+def encoders_of(model: SentenceTransformer, modality: str) -> list[Any]:
+    """Return the input modules that take ``modality``: of a routed model, those of the routes for it; else the first.
+
+    Empty where the model doesn't take it. An encoder that several routes share comes once.
+    """
+    router = router_of(model)
+    if router is None:
+        return [model[0]] if modality in model.modalities else []
+    modules = (router.sub_modules[route][0] for route in routes_for(model, modality))
+    return list({id(module): module for module in modules}.values())
+
+
+def processor_part(encoder: Any, modality: str) -> Any:
+    """Return the part of an encoder's processor that takes ``modality``; None where it has none.
+
+    An encoder of one modality may have that part alone instead of a processor of parts.
+    """
+    processor = getattr(encoder, "processor", None)
+    part = getattr(processor, PARTS[modality], None)
+    if part is None and list(getattr(encoder, "modalities", ())) == [modality]:
+        return processor
+    return part

@@ -1,0 +1,91 @@
+"""A config's data and model, loaded and checked against one another, with a word on each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mmst_cli.config.schema import Config, Layout, Modality
+from mmst_cli.model.load_model import check_loadable, model_label
+from mmst_cli.model.model_media import media_key, random_crop_warning
+from mmst_cli.model.precision import Runtime, choose_runtime
+from mmst_cli.preparing.prepared_model import PreparedModel, declared_dims, prepare_model
+from mmst_cli.retrieval.data_card import Rows, data_card, held_modalities
+from mmst_cli.retrieval.judgements import prepare_judgements
+from mmst_cli.retrieval.retrieval_set import RetrievalSet
+from mmst_cli.rows.bad_rows import BadRows
+from mmst_cli.rows.row_preparation import prepare_rows
+from mmst_cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that stands before work begins."""
+
+    model: SentenceTransformer
+    runtime: Runtime
+    rows: dict[str, Rows]
+    bad_rows: BadRows
+
+
+def prepare_config(
+    config: Config, terminal: Terminal, datasets: Sequence[str], bad_rows: BadRows | None = None
+) -> Prepared:
+    """Load and check data and model. Nothing is written.
+
+    Args:
+        config: a config that the rules passed.
+        terminal: where to say what was chosen.
+        datasets: names of the datasets to load.
+        bad_rows: takes the rows that are left out because they can't be read.
+
+    Raises:
+        MmstError: the first thing that doesn't fit.
+    """
+    bad_rows = bad_rows or BadRows.of(config.datasets, terminal)
+    runtime = choose_runtime(config.training)
+    check_loadable(config.model, runtime.device, runtime.precision)
+    rows = {key: _prepare_data(config, key, bad_rows) for key in datasets}
+    _say_data(config, rows, terminal)
+    prepared = prepare_model(
+        config.model, runtime, rows, prompts=config.prompts, dims=declared_dims(config), seed=config.seed
+    )
+    warning = random_crop_warning(prepared.model, config.media, f"{media_key('max_seconds')}:")
+    if warning and Modality.audio in held_modalities(rows.values()):
+        terminal.warn(warning)
+    _say_model(config, prepared, terminal)
+    return Prepared(prepared.model, runtime, rows, bad_rows)
+
+
+def _prepare_data(config: Config, key: str, bad_rows: BadRows) -> Rows:
+    section = config.datasets[key]
+    if section.layout is Layout.beir:
+        return prepare_judgements(key, section, config.seed, config.media)
+    # A batch of a training set can do without a row. Evaluators and mining take all rows there are.
+    drop = section.mine is not None or any(evaluator.dataset == key for evaluator in config.evaluators.values())
+    return prepare_rows(key, section, config.seed, config.media, bad_rows, drop=drop)
+
+
+def _say_data(config: Config, rows: dict[str, Rows], terminal: Terminal) -> None:
+    for entry in data_card(config, rows):
+        terminal.say(f"data: {entry['name']}: {entry['rows']} from {entry['source']}: {entry['columns']}")
+    for key, data in rows.items():
+        for note in data.notes if isinstance(data, RetrievalSet) else ():
+            terminal.say(f"data: {key}: {note}")
+
+
+def _say_model(config: Config, prepared: PreparedModel, terminal: Terminal) -> None:
+    model = prepared.model
+    frozen, parameters = prepared.frozen
+    terminal.say(
+        f"model: {model_label(config.model)}: {parameters / 1e6:.2f}M parameters in "
+        f"{str(model.dtype).removeprefix('torch.')} on {model.device}, {model.get_embedding_dimension()} dimensions"
+    )
+    if config.model.frozen:
+        terminal.say(f"model: frozen: {frozen / 1e6:.2f}M of {parameters / 1e6:.2f}M parameters")
+    if prepared.attention is not None:
+        terminal.say(f"attention: {prepared.attention.implementation}: {prepared.attention.reason}")

@@ -1,0 +1,115 @@
+"""A model loaded, or built without weights, the readers of its inputs told what it wants, and all of it checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from mmst_cli.config.rules_loss import loss_keys, loss_layers
+from mmst_cli.config.schema import Config, Modality, ModelConfig, Role
+from mmst_cli.media.reading import Reader
+from mmst_cli.model.attention import AttentionChoice
+from mmst_cli.model.load_model import load_model
+from mmst_cli.model.model_changes import freeze
+from mmst_cli.model.model_checks import check_dims, check_modalities, check_pixel_bounds
+from mmst_cli.model.model_media import fit_media, media_key
+from mmst_cli.model.precision import Runtime
+from mmst_cli.model.prompts import set_prompts
+from mmst_cli.model.weightless import load_without_weights
+from mmst_cli.retrieval.data_card import Rows, readers_of
+from mmst_cli.rows.columns import Column, RowSet
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True)
+class PreparedModel:
+    """A model that was seen to fit what it is asked for."""
+
+    model: SentenceTransformer
+    attention: AttentionChoice | None
+    """None without weights."""
+    frozen: tuple[int, int]
+    """How many parameters training leaves as they are, and how many there are."""
+
+
+def prepare_model(
+    config: ModelConfig,
+    runtime: Runtime | None,
+    rows: Mapping[str, Rows] | None = None,
+    *,
+    readers: Iterable[Reader] = (),
+    prompts: Mapping[str, str] | None = None,
+    dims: Mapping[str, Iterable[int]] | None = None,
+    seed: int = 42,
+    key_of: Callable[[str], str] = media_key,
+) -> PreparedModel:
+    """Load a model, tell the readers of its inputs what it wants, and check that it can do what is asked.
+
+    Args:
+        config: the ``model`` section.
+        runtime: where it will run, and in which precision; None builds it without reading a weight.
+        rows: dataset to the rows it will be given; their readers are told what the model wants.
+        readers: of inputs that are no rows of a dataset; told likewise.
+        prompts: role to prompt.
+        dims: dotted key to the embedding dimensions it names.
+        seed: of weights that no checkpoint has.
+        key_of: what a setting of ``media`` is called in messages.
+
+    Raises:
+        ConfigError: a role that has no prompt.
+        ModelError: the model isn't there, doesn't fit together, or doesn't have or take what is declared; the message
+            begins with the key.
+    """
+    rows, attention = rows or {}, None
+    if runtime is None:
+        model = load_without_weights(config)
+    else:
+        model, attention = load_model(config, runtime.device, runtime.precision, seed=seed)
+    set_prompts(model, prompts or {})
+    fit_media(model, [*readers, *(reader for data in rows.values() for reader in readers_of(data))], key_of)
+    check_dims(model, dims or {})
+    for key, data in rows.items():
+        check_columns(model, key, data.columns)
+    check_pixel_bounds(model, config.processor)
+    return PreparedModel(model, attention, freeze(model, config.frozen))
+
+
+def declared_dims(config: Config) -> dict[str, list[int]]:
+    """Return dotted key to the embedding dimensions it names, of a whole config."""
+    dims: dict[str, list[int]] = {"matryoshka_dims": config.matryoshka_dims}
+    for key in {"loss": None, **dict.fromkeys(loss_keys(config).values())}:
+        for index, layer in enumerate(loss_layers(config, key)):
+            dims[f"{key}.{index}.args.matryoshka_dims"] = layer.args.get("matryoshka_dims", [])
+    for name, evaluator in config.evaluators.items():
+        dims[f"evaluators.{name}.dims"] = evaluator.dims
+    return dims
+
+
+def check_columns(model: SentenceTransformer, key: str, columns: Iterable[Column]) -> None:
+    """Check that the model takes what columns of a dataset are declared to hold.
+
+    Of cells that are mappings of several modalities only reading tells what is in them.
+
+    Raises:
+        ModelError: it doesn't; the message begins with the key.
+    """
+    told = [c for c in columns if c.role is not Role.label and (c.parts or c.modality is not Modality.mixed)]
+    check_modalities(model, {_key_of_column(key, column): _kind(column) for column in told})
+
+
+def with_own_reader(rows: RowSet) -> RowSet:
+    """Return rows with a reader of their own, for a model that may want other sounds than the one they are read for."""
+    return replace(rows, reader=copy(rows.reader))
+
+
+def _key_of_column(key: str, column: Column) -> str:
+    kind = "parts" if column.parts else "message" if column.message else "modality"
+    return f"datasets.{key}.columns.{column.name}.{kind}"
+
+
+def _kind(column: Column) -> str | tuple[str, ...]:
+    return tuple(map(str, column.modalities)) if column.parts else str(column.modality)
