@@ -11,12 +11,11 @@ import pytest
 import mmst_cli
 
 SOURCE = Path(mmst_cli.__file__).parent
-COMMANDS = ["evaluation", "checking", "mining"]
+COMMANDS = ["evaluation", "checking", "mining", "encoding"]
 FLOORS = [
     ["cli", "__main__"],
     ["training"],
     COMMANDS,
-    ["encoding"],
     ["preparing"],
     ["similarity", "html"],
     ["vectors"],
@@ -43,19 +42,12 @@ MODULES = {module_name(path): path for path in sorted(SOURCE.rglob("*.py"))}
 LIGHT += sorted(name.removeprefix("mmst_cli.") for name in MODULES if name.startswith("mmst_cli.config."))
 
 
-def is_type_checking(node):
-    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-
-
-def imports_of(module, *, typing=True):
-    """Return the names of the modules that a module imports anywhere in it."""
+def imports_of(module):
+    """Return the names of the modules that a module imports anywhere in it, those for types included."""
     found, waiting = set(), [ast.parse(MODULES[module].read_text(encoding="utf-8"))]
     while waiting:
         node = waiting.pop()
-        children = list(ast.iter_child_nodes(node))
-        if is_type_checking(node) and not typing:
-            children = node.orelse
-        waiting += children
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -95,7 +87,7 @@ def test_the_rooms_of_commands_use_nothing_of_each_other(name):
 
 
 def test_there_is_no_circle():
-    waiting = {module: set(own(imports_of(module, typing=False))) for module in MODULES}
+    waiting = {module: set(own(imports_of(module))) for module in MODULES}
     while free := [module for module, imported in waiting.items() if not imported]:
         for module in free:
             del waiting[module]
