@@ -12,7 +12,7 @@ from pathlib import Path
 from tarfile import BLOCKSIZE, NUL, ReadError
 from typing import Any
 
-from datasets import Audio, DatasetBuilder, Features, Image, Value, Video
+from datasets import Audio, Features, Image, Value, Video
 from datasets.packaged_modules.webdataset.webdataset import WebDataset
 
 _ENCODED = {"bytes": Value("binary"), "path": Value("string")}
@@ -61,22 +61,6 @@ class Archive(WebDataset):  # type: ignore[misc]
     def as_streaming_dataset(self, *arguments: Any, **keywords: Any) -> Any:
         """Return the rows as a stream, with the same features."""
         return _declare_media(super().as_streaming_dataset(*arguments, **keywords))
-
-
-def leave_undecoded(builder: DatasetBuilder) -> DatasetBuilder:
-    """Return an :class:`Archive` for the library's own reader of archives, and any other builder as it is."""
-    if not isinstance(builder, WebDataset):
-        return builder
-    return Archive(
-        config_name=builder.config.name,
-        dataset_name="archive",
-        data_files=builder.config.data_files,
-        base_path=builder.base_path,
-        repo_id=builder.repo_id,
-        token=builder.token,
-        storage_options=builder.storage_options,
-        hash="undecoded-1",  # in the path of the cache
-    )
 
 
 def media_feature(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -60,14 +61,21 @@ def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
     return pa.unify_schemas(schemas, promote_options="permissive").field("value").type
 
 
+@dataclass
+class KnownParquetConfig(ParquetConfig):  # type: ignore[misc]
+    """How the files are read."""
+
+    declared: tuple[str, ...] = ()
+    """Columns that are used, and so must have a type."""
+
+
 class KnownParquet(Parquet):  # type: ignore[misc]
     """Parquet files whose columns may be of any type, and need not be the same in all files.
 
     A column that has no type in `datasets`, or none that its files have in common, is left out unless it is declared.
     """
 
-    BUILDER_CONFIG_CLASS = ParquetConfig
-    declared: frozenset[str] = frozenset()
+    BUILDER_CONFIG_CLASS = KnownParquetConfig
 
     def _split_generators(self, dl_manager: Any) -> Any:
         files = [file for listed in dl_manager.download(self.config.data_files).values() for file in listed]
@@ -87,7 +95,7 @@ class KnownParquet(Parquet):  # type: ignore[misc]
                 try:
                     found = common_type(before, found)
                 except pa.ArrowException:
-                    if field.name in self.declared:
+                    if field.name in self.config.declared:
                         raise ValueError(
                             f"column {field.name} holds {before} in one file and {found} in another"
                         ) from None
@@ -109,22 +117,3 @@ class KnownParquet(Parquet):  # type: ignore[misc]
 def _schema_of(file: str) -> pa.Schema:
     with xopen(file, "rb") as opened:
         return pq.read_schema(opened)
-
-
-def know_types(builder: Any, declared: Iterable[str]) -> Any:
-    """Return a :class:`KnownParquet` for the library's own reader of such files, and any other builder as it is."""
-    config = builder.config
-    if type(builder) is not Parquet or config.features is not None or config.columns is not None:
-        return builder
-    known = KnownParquet(
-        config_name=config.name,
-        dataset_name="parquet",
-        data_files=config.data_files,
-        base_path=builder.base_path,
-        repo_id=builder.repo_id,
-        token=builder.token,
-        storage_options=builder.storage_options,
-        hash="known-1",  # in the path of the cache
-    )
-    known.declared = frozenset(declared)
-    return known

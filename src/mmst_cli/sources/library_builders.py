@@ -82,12 +82,44 @@ def _reading_of(config: DatasetConfig) -> dict[str, Any]:
 def _make_builder(name: str, arguments: dict[str, Any], reading: dict[str, Any]) -> DatasetBuilder:
     from datasets import load_dataset_builder
 
-    from mmst_cli.sources.archives import leave_undecoded
-    from mmst_cli.sources.arrow_types import know_types
-    from mmst_cli.sources.text_tables import keep_texts
+    builder = load_dataset_builder(name, **arguments)
+    if (ours := _choose_reader(builder, reading)) is None:
+        return builder
+    kind, settings = ours
+    return kind(
+        config_name=builder.config.name,
+        data_files=builder.config.data_files,
+        base_path=builder.base_path,
+        repo_id=builder.repo_id,
+        token=builder.token,
+        storage_options=builder.storage_options,
+        **settings,
+    )
 
-    builder = leave_undecoded(load_dataset_builder(name, **arguments))
-    return know_types(keep_texts(builder, **reading), (*reading["texts"], *reading["labels"]))
+
+def _choose_reader(
+    builder: DatasetBuilder, reading: dict[str, Any]
+) -> tuple[type[DatasetBuilder], dict[str, Any]] | None:
+    """Return what reads files in place of the library's own reader, and its settings; None where that is right.
+
+    The hashes are in the path of the cache: they tell what another version of a reader made of the same files.
+    """
+    from datasets.packaged_modules.parquet.parquet import Parquet
+    from datasets.packaged_modules.webdataset.webdataset import WebDataset
+
+    from mmst_cli.sources.archives import Archive
+    from mmst_cli.sources.arrow_types import KnownParquet
+    from mmst_cli.sources.text_tables import TextTable, delimiter_of
+
+    config = builder.config
+    if isinstance(builder, WebDataset):
+        return Archive, {"dataset_name": "archive", "hash": "undecoded-1"}
+    if type(builder) is Parquet and config.features is None and config.columns is None:
+        declared = (*reading["texts"], *reading["labels"])
+        return KnownParquet, {"dataset_name": "parquet", "hash": "known-1", "declared": declared}
+    if (delimiter := delimiter_of(builder)) is not None:
+        return TextTable, {"dataset_name": "texts", "hash": "texts-1", "delimiter": delimiter, **reading}
+    return None
 
 
 @contextmanager

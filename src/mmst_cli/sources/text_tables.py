@@ -35,8 +35,8 @@ Rows = Iterator[dict[str, Any]]
 class TextTableConfig(BuilderConfig):  # type: ignore[misc]
     """How the files are read."""
 
-    delimiter: str | None = None
-    """Between values; None for JSON."""
+    delimiter: str = ""
+    """Between values; nothing for JSON."""
     texts: tuple[str, ...] = ()
     """Columns of separated values whose numbers are texts, too."""
     labels: tuple[str, ...] = ()
@@ -165,32 +165,16 @@ def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
     return pa.ExtensionArray.from_storage(kind, pa.array(texts, pa.string()))
 
 
-def keep_texts(builder: DatasetBuilder, **reading: Any) -> DatasetBuilder:
-    """Return a :class:`TextTable` for the library's own reader of such files, and any other builder as it is.
+def delimiter_of(builder: DatasetBuilder) -> str | None:
+    """Return what separates values in the files of a library's own reader; nothing ("") for lines of JSON.
 
-    Args:
-        builder: a builder of `datasets`; one with settings of its own, as a hub dataset may have, is left alone.
-        reading: fields of :class:`TextTableConfig`, but for the delimiter.
+    None where that is another reader, or has settings of its own, as a hub dataset may have.
     """
     config = builder.config
-    if type(builder) is Csv:
-        usual = CsvConfig(name=config.name, data_files=config.data_files, sep=config.sep)
-        if config.pd_read_csv_kwargs != usual.pd_read_csv_kwargs or len(config.sep) != 1:
-            return builder
-        delimiter = config.sep
-    elif type(builder) is Json and config.features is None and config.field is None:
-        delimiter = None
-    else:
-        return builder
-    return TextTable(
-        config_name=config.name,
-        dataset_name="texts",
-        data_files=config.data_files,
-        base_path=builder.base_path,
-        repo_id=builder.repo_id,
-        token=builder.token,
-        storage_options=builder.storage_options,
-        hash="texts-1",  # in the path of the cache
-        delimiter=delimiter,
-        **reading,
-    )
+    if type(builder) is Json:
+        return "" if config.features is None and config.field is None else None
+    if type(builder) is not Csv:
+        return None
+    usual = CsvConfig(name=config.name, data_files=config.data_files, sep=config.sep)
+    plain = config.pd_read_csv_kwargs == usual.pd_read_csv_kwargs and len(config.sep) == 1
+    return str(config.sep) if plain else None
