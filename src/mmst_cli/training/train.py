@@ -24,6 +24,7 @@ from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
 from mmst_cli.model.precision import choose_runtime
+from mmst_cli.model.precision_of_run import with_environment
 from mmst_cli.model.prompts import column_prompts
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
@@ -65,6 +66,7 @@ def run_training(
         WorkError: training failed on the way.
     """
     terminal = terminal or Terminal()
+    config = with_environment(config, terminal)
     for warning in check_config(config):
         terminal.warn(warning)
     run = RunFolder(Path(config.output_dir))
