@@ -149,7 +149,7 @@ def test_the_declared_precision_is_used_for_every_evaluator(tiny_model, rows):
         "theirs": build_evaluator("theirs", theirs, rows, precision),
     }
     seen = []
-    handle = tiny_model.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    handle = tiny_model[0].register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
     try:
         metrics = EvaluatorSuite(evaluators, precision, "tiny")(tiny_model)
         EvaluatorSuite({"ours": build_evaluator("ours", section, rows, Precision())}, Precision(), "t")(tiny_model)

@@ -27,7 +27,9 @@ from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning,
 from mmst_cli.encoding.table_inputs import TableOptions
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.reading import Reader
+from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import weights_identity
+from mmst_cli.model.precision_of_run import encoding_runtime, name_of
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
@@ -68,7 +70,7 @@ def run_encode(
         resume: keep the whole parts of the same job and go on behind them.
         overwrite: replace what an earlier job wrote.
         revision: branch, tag or commit of a hub id.
-        dtype: what the weights are held in.
+        dtype: what the weights are held in; auto is as a run has it, else the checkpoint's own on a GPU.
         rows_per_part: inputs a part covers.
         precision: what the vectors are stored in: float32, float16, int8 or binary.
         ranges: for int8, a file of ranges or of float32 vectors; those saved in the run folder if left out.
@@ -85,6 +87,7 @@ def run_encode(
     found = find_ranges(model, ranges, dim) if precision == "int8" else None
     reader = Reader(media_settings(model, media or {}), Path())
     table = table or TableOptions()
+    runtime, dtype = encoding_runtime(find_model(model), dtype, terminal)
     sources = open_sources(inputs, columns, reader, parse_pages(pages), table)
     job = EncodeJob(
         *(model, revision, str(dtype), weights_identity(model), dim, prompt_name),
@@ -99,12 +102,13 @@ def run_encode(
         ranges=ranges_digest(found[1]) if found else None,
         media=reader.settings.model_dump(),
         pages=parse_pages(pages),
+        mixed_precision=None if runtime.precision.autocast is None else name_of(runtime.precision),
     )
     check_output(output, asdict(job), resume=resume, overwrite=overwrite)
     items, kept = _begin_items(sources, output, resume=resume)
     quiet_libraries(terminal)
     config = ModelConfig(name_or_path=model, revision=revision, dtype=dtype)
-    encoder = load_encoder(job, config, sources, found[1] if found else None)
+    encoder = load_encoder(job, config, runtime, sources, found[1] if found else None)
     say_beginning(sources, kept, encoder, output, terminal)
     done = sum(record.items for record in kept)
     progress = terminal.progress("encoding", count_inputs(sources), done=done, unit="inputs")

@@ -15,7 +15,7 @@ from mmst_cli.encoding.job import EncodeJob, in_options
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
 from mmst_cli.errors import DataError, ModelError, did_you_mean
 from mmst_cli.model.model_parts import takes
-from mmst_cli.model.precision import choose_runtime
+from mmst_cli.model.precision import Precision, Runtime
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.input_stream import Task, chunk_inputs, encode_stream, kind_of
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
-def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source], ranges: Ranges | None = None) -> Encoder:
+def load_encoder(
+    job: EncodeJob, config: ModelConfig, runtime: Runtime, sources: list[Source], ranges: Ranges | None = None
+) -> Encoder:
     """Load the model and check that it can do the job.
 
     Args:
         job: what is asked for.
         config: the model.
+        runtime: where it will run, and in which precision.
         sources: the inputs; their readers are told what the model wants.
         ranges: for int8, those of the dimension that is written.
 
@@ -39,9 +42,9 @@ def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source], ran
         ModelError: it can't.
     """
     readers = [source.reader for source in sources]
-    prepared = prepare_model(config, choose_runtime({}), readers=readers, key_of=lambda key: in_options(f"media.{key}"))
+    prepared = prepare_model(config, runtime, readers=readers, key_of=lambda key: in_options(f"media.{key}"))
     model = prepared.model
-    encoder = Encoder(model, job, ranges)
+    encoder = Encoder(model, job, ranges, runtime.precision)
     for source in sources:
         if not any(encoder.takes(kind) for kind in source.kinds):
             found = " and ".join(" with ".join(kind) for kind in source.kinds)
@@ -70,8 +73,14 @@ def load_encoder(job: EncodeJob, config: ModelConfig, sources: list[Source], ran
 class Encoder:
     """A loaded model with what a job asks of it."""
 
-    def __init__(self, model: SentenceTransformer, job: EncodeJob, ranges: Ranges | None = None) -> None:
-        self.model, self.job = model, job
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        job: EncodeJob,
+        ranges: Ranges | None = None,
+        precision: Precision | None = None,
+    ) -> None:
+        self.model, self.job, self.precision = model, job, precision
         model.truncate_dim = model.truncate_dim if job.dim is None else None
         self.dimension = self.model_dimension = int(model.get_embedding_dimension() or 0)
         if job.dim is not None:
@@ -175,7 +184,14 @@ class Encoder:
             return torch.empty(0, self.dimension)
         job = self.job
         task, prompt_name = how_to_encode(job.prompt_name)
-        stream = encode_stream(self.model, chunk, batch_size=job.batch_size, task=task, prompt_name=prompt_name)
+        stream = encode_stream(
+            self.model,
+            chunk,
+            batch_size=job.batch_size,
+            task=task,
+            prompt_name=prompt_name,
+            precision=self.precision,
+        )
         vectors = torch.cat(list(stream))
         return vectors if job.dim is None else torch.nn.functional.normalize(vectors, p=2, dim=1)
 

@@ -45,6 +45,8 @@ class EncodeJob:
     """Split of a table, if another than train."""
     sql: str | None = None
     """Query over a table."""
+    mixed_precision: str | None = None
+    """What forward passes run in, if another than the dtype of the weights: bf16 or fp16."""
 
 
 def media_settings(model: str, given: Mapping[str, Any]) -> MediaConfig:

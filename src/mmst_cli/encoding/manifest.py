@@ -41,6 +41,7 @@ def write_manifest(
         "model_dimension": encoder.model_dimension,
         "normalised": is_unit if rows and is_float else None,
         "precision": job.precision,
+        "mixed_precision": job.mixed_precision,
         "bytes_per_vector": encoder.format.bytes_per_vector,
         "packing": PACKING if job.precision == "binary" else None,
         "ranges": _describe_ranges(*ranges, job.ranges) if ranges else None,

@@ -24,6 +24,7 @@ from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_eval
 from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.model.load_model import find_model
+from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.runs import run_of_model
 from mmst_cli.terminal import Terminal, quiet_libraries
@@ -60,7 +61,7 @@ def run_evaluation(
         MmstError: a mistake in options, config, data or model.
     """
     options, terminal = options or EvaluationOptions(), terminal or Terminal()
-    config = with_grid(config, options)
+    config = as_recorded(with_grid(config, options), terminal)
     check_config(config, for_training=False)
     refuse_if_written(config, options)
     compared = _find_compared(config, options)

@@ -54,7 +54,7 @@ def build_evaluator(name: str, config: EvaluatorConfig, rows: RowSet | Retrieval
 
 
 class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
-    """All evaluators of a config, run under the precision that the run declares.
+    """All evaluators of a config, the model's forward passes in the precision of the run and the rest in float32.
 
     The trainer calls it like any evaluator; :attr:`evaluations` keeps what each found.
     """
@@ -78,7 +78,7 @@ class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
         for name, evaluator in self.evaluators.items():
             if self.before_evaluator:
                 self.before_evaluator(name, evaluator)
-            with self.precision.context(model.device):
+            with self.precision.forward_of(model):
                 metrics |= evaluator(model, None, epoch, steps)
         self.last_step = steps
         found = [evaluation.result for evaluation in self.evaluations.values()]

@@ -33,6 +33,7 @@ from mmst_cli.mining.negative_search import Search, mine_rows
 from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.precision import choose_runtime
+from mmst_cli.model.precision_of_run import with_environment
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
@@ -64,6 +65,7 @@ def run_mining(
         WorkError: an input can't be read; what was done so far is kept for --resume.
     """
     started = time.monotonic()
+    config = with_environment(config, terminal)
     places, section = Places(options.output), config.datasets[options.dataset]
     check_output(places, section, resume=options.resume, overwrite=options.overwrite)
     check_index(str(options.mine.index))

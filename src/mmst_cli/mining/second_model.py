@@ -177,7 +177,7 @@ class _Asker:
             (_value(rows, anchor, first), _value(rows, document, second))
             for first, second in zip(one.tolist(), other.tolist(), strict=True)
         ]
-        with self.second.precision.context(self.second.cross.device):
+        with self.second.precision.forward_of(self.second.cross):
             found = self.second.cross.predict(pairs, batch_size=self.asked.embedder.batch_size, show_progress_bar=False)
         return np.asarray(found, dtype=np.float32).reshape(-1)
 

@@ -8,8 +8,7 @@ import torch
 
 from mmst_cli.config.schema import Attention
 from mmst_cli.errors import ModelError
-
-HALF = (torch.bfloat16, torch.float16)
+from mmst_cli.model.precision import HALF
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,10 @@ from mmst_cli.model.model_changes import set_normalisation, set_pooling
 from mmst_cli.model.model_checks import check_pixel_bounds
 from mmst_cli.model.model_media import keep_whole_sounds
 from mmst_cli.model.model_parts import build_router, router_of
-from mmst_cli.model.precision import Precision
+from mmst_cli.model.precision import HALF, Precision
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-HALF = (torch.bfloat16, torch.float16)
 
 
 def find_model(name_or_path: str) -> str:

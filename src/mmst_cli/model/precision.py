@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from mmst_cli.errors import ConfigError
+
+HALF = (torch.bfloat16, torch.float16)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,37 @@ class Precision:
             return nullcontext()
         autocast: AbstractContextManager[Any] = torch.autocast(device.type, dtype=self.autocast)
         return autocast
+
+    @contextmanager
+    def forward_of(self, model: Any) -> Iterator[None]:
+        """Run the forward passes of a model in this precision, and nothing else, for as long as the context lasts.
+
+        What they return is float32, as accelerate has it in training: what is made of it, similarities above all,
+        would have a handful of distinct values in half precision.
+
+        Args:
+            model: a SentenceTransformer or CrossEncoder.
+        """
+        if self.autocast is None and model.dtype not in HALF:
+            yield
+            return
+        from accelerate.utils import convert_to_fp32
+
+        forward, own = model.forward, vars(model).get("forward")  # accelerate puts one of its own on a prepared model
+
+        def run(*inputs: Any, **options: Any) -> Any:
+            with self.context(model.device):
+                outputs = forward(*inputs, **options)
+            return convert_to_fp32(outputs)
+
+        model.forward = run
+        try:
+            yield
+        finally:
+            if own is None:
+                del model.forward
+            else:
+                model.forward = own
 
 
 @dataclass(frozen=True)

@@ -24,16 +24,18 @@ from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
 from mmst_cli.model.precision import choose_runtime
+from mmst_cli.model.precision_of_run import with_environment
 from mmst_cli.model.prompts import column_prompts
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.training.dry_run import try_batches
 from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
-from mmst_cli.training.trainer import RunTrainer, no_batch, try_batches
+from mmst_cli.training.trainer import RunTrainer, no_batch
 from mmst_cli.training.training_progress import RunReporter
 from mmst_cli.training.training_start import build_arguments, find_start, take_up
 from mmst_cli.training.training_summary import TrainingResult, next_command, show_result
@@ -57,7 +59,7 @@ def run_training(
         overrides: the KEY=VALUE arguments it was loaded with, for the record.
         resume: go on from the last whole checkpoint of the run folder.
         overwrite: replace the run that is in the folder.
-        dry_run: build and check everything, push one batch through loss and backward, write nothing.
+        dry_run: build and check everything, take one step of the training loop, write nothing.
         terminal: where to show progress; stderr if left out.
 
     Raises:
@@ -65,6 +67,7 @@ def run_training(
         WorkError: training failed on the way.
     """
     terminal = terminal or Terminal()
+    config = with_environment(config, terminal)
     for warning in check_config(config):
         terminal.warn(warning)
     run = RunFolder(Path(config.output_dir))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.sampler import BatchSamplers
 from torch import nn
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import has_length
 
 from mmst_cli.config.schema import Role
-from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
@@ -117,6 +118,16 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         finally:
             self.data_seconds += time.perf_counter() - begun
 
+    def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
+        """Return what the trainer counts by: steps, epochs, examples.
+
+        Raises:
+            WorkError: there is no batch to count.
+        """
+        if has_length(dataloader) and not len(dataloader):
+            raise WorkError(no_batch(self))
+        return super().set_initial_training_values(args, dataloader)
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **keywords: Any) -> Any:
         """Compute the loss of a batch after taking down what was left out of it: in training, evaluation, a dry run.
 
@@ -146,35 +157,6 @@ def _together(sets: Sequence[tuple[Any, RowSet]]) -> Any:
     if len(sets) < 2:
         return sets[0][0] if sets else None
     return DatasetDict({rows.key: drawn for drawn, rows in sets})
-
-
-def try_batches(trainer: RunTrainer) -> str:
-    """Compute the loss of a batch and its gradients, set by set, and return what came of it in a sentence."""
-    sets = trainer.train_dataset
-    if not isinstance(sets, DatasetDict):
-        found = f"{_try_batch(trainer, trainer.get_train_dataloader()):.4f}"
-    else:
-        size = trainer.args.train_batch_size
-        losses = {
-            name: _try_batch(trainer, trainer._build_dataloader(rows, size, dataset_kind="train"))
-            for name, rows in sets.items()
-        }
-        found = ", ".join(f"{loss:.4f} on {name}" for name, loss in losses.items())
-    return (
-        f"Dry run: everything fits together, and one batch of {trainer.args.train_batch_size} "
-        f"gives a loss of {found}. Nothing was written."
-    )
-
-
-def _try_batch(trainer: RunTrainer, loader: Iterable[Any]) -> float:
-    drawn = next(iter(loader), None)
-    if drawn is None:
-        raise ConfigError(no_batch(trainer))
-    batch = trainer._prepare_inputs(drawn)
-    with trainer.compute_loss_context_manager():
-        loss = trainer.compute_loss(trainer.model, batch)
-    loss.backward()
-    return float(loss.item())
 
 
 def no_batch(trainer: RunTrainer) -> str:

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
-from mmst_cli.model.precision import choose_runtime
+from mmst_cli.model.precision import choose_runtime, declared_precision
+from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.terminal import Terminal
@@ -34,9 +35,11 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
     try:
-        return SentenceTransformerTrainingArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
+        arguments = SentenceTransformerTrainingArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error
+    arguments.mixed_precision = name_of(declared_precision(config.training))  # the environment would say otherwise
+    return arguments
 
 
 def check_trainable(config: Config, rows: Mapping[str, Rows]) -> None:

@@ -57,14 +57,13 @@ def encode_stream(
     precision = precision or Precision()
     options = {"prompt": prompt, "prompt_name": prompt_name, "batch_size": batch_size}
     for chunk in chunk_inputs(inputs, batch_size):
-        with precision.context(model.device):
+        with precision.forward_of(model):
             vectors = _encode_by_kind(
                 partial(encode, convert_to_tensor=True, show_progress_bar=False, **options), chunk
             )
         count = len(chunk)
         del chunk  # or it would be held while the next one is read
-        # Under mixed precision the vectors may be half; scores and files are float32 everywhere.
-        yield vectors.float()
+        yield vectors.float()  # scores and files are float32 everywhere
         if on_encoded:
             on_encoded(count)
 
