@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "skipped_rows.jsonl"
 
     @property
+    def dead_batch(self) -> Path:
+        """A line per row of the batch that training ended at; not there if it went well."""
+        return self.path / "dead_batch.jsonl"
+
+    @property
     def model(self) -> Path:
         """The final model, an ordinary sentence-transformers folder."""
         return self.path / "model"
@@ -107,7 +112,7 @@ class RunFolder:
         for entry in [*self._checkpoint_folders(), self.model, self.evaluations]:
             shutil.rmtree(entry, ignore_errors=True)
         named = (self.config, self.environment, self.log, self.metrics, self.skipped_rows, self.report)
-        for path in (*named, self.path / "overrides.txt"):
+        for path in (*named, self.dead_batch, self.path / "overrides.txt"):
             path.unlink(missing_ok=True)
 
     def log_metrics(self, record: dict[str, Any]) -> None:
@@ -136,6 +141,21 @@ class RunFolder:
     def checkpoints(self) -> list[Path]:
         """Return the whole checkpoints, oldest first."""
         return sorted(filter(is_whole, self._checkpoint_folders()), key=checkpoint_step)
+
+    def drop_old_checkpoints(self, limit: int | None, best: str | None = None) -> None:
+        """Remove the oldest checkpoints, so that no more than ``limit`` stay; the newest and the best always do.
+
+        Args:
+            limit: how many are kept; all of them if None or below 1.
+            best: path of the best one, if one is to be kept as that.
+        """
+        whole = self.checkpoints()
+        kept = {path.name for path in whole[-1:]} | ({Path(best).name} if best else set())
+        if limit is None or limit < 1:
+            return
+        surplus = len(whole) - max(limit, len(kept))
+        for path in [path for path in whole if path.name not in kept][: max(0, surplus)]:
+            shutil.rmtree(path, ignore_errors=True)
 
     def drop_broken_checkpoints(self) -> list[Path]:
         """Remove checkpoints that a killed process left half written, and return them."""

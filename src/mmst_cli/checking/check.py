@@ -15,7 +15,7 @@ from mmst_cli.checking.check_result import PAGE, CheckResult, begin_output, chec
 from mmst_cli.checking.check_summary import say_what_is_examined, show_result
 from mmst_cli.checking.checked_sets import CheckedSet, Numbers, distinct_contents, open_sets
 from mmst_cli.checking.clean_rows import Cleaned, choose_dataset, reasons_path, write_clean
-from mmst_cli.checking.column_statistics import describe, find_skewed_labels
+from mmst_cli.checking.column_statistics import describe, find_skewed_labels, find_unusable_labels
 from mmst_cli.checking.examination import examine_contents
 from mmst_cli.checking.false_negatives import find_false_negatives
 from mmst_cli.checking.findings import DROPPED, KINDS, Checked, Finding, Harm
@@ -191,6 +191,7 @@ def _find(
         *find_relations(checked),
         *find_false_negatives(config, checked),
         *find_truncated(checked, processed),
+        *find_unusable_labels(checked),
         *find_skewed_labels(described),
     ]
     kinds = list(KINDS)

@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mmst_cli.checking.findings import Checked, Finding
+from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted, label_values
 from mmst_cli.checking.processed_inputs import quantiles
 from mmst_cli.config.schema import Modality, Role
+from mmst_cli.errors import DataError
+from mmst_cli.rows.columns import Column, RowSet, check_label
+from mmst_cli.rows.row_checks import empty_rows, rows_drawn_of
+from mmst_cli.rows.stored_cells import rows_with_unusable_labels
 from mmst_cli.sources.tables import choose_indices
 
 COMMON = 5  # most common texts shown
@@ -26,7 +30,7 @@ def describe(checked: Checked) -> dict[str, dict[str, dict[str, Any]]]:
     for number, one in enumerate(checked.sets):
         columns = {column.name: _inputs(checked, number, place) for place, column in enumerate(one.inputs)}
         for label in one.rows.with_role(Role.label):
-            columns[label.name] = _labels(np.array(one.rows.rows[label.sources[0]]))
+            columns[label.name] = _labels(label_values(one.rows, label))
         found[one.name] = columns
     return found
 
@@ -93,6 +97,38 @@ def _labels(values: Any) -> dict[str, Any]:
     if len(different) <= FEW_VALUES:
         facts["counts"] = {str(value): int(count) for value, count in zip(different, counts, strict=True)}
     return facts
+
+
+def find_unusable_labels(checked: Checked) -> Iterator[Finding]:
+    """Yield labels that are missing or are no finite numbers; all rows are looked at, for it takes no decoding."""
+    for number, one in enumerate(checked.sets):
+        for label in one.rows.with_role(Role.label):
+            stored, source = one.rows.source, label.sources[0]
+            unusable = rows_with_unusable_labels(stored, source) | empty_rows(stored, source)
+            rows = sorted(rows_drawn_of(one.rows, unusable))
+            if not rows:
+                continue
+            reasons = {row: f"{label.name}: {_why_unusable(one.rows, label, row)}" for row in rows}
+            yield Finding(
+                "broken",
+                one.name,
+                label.name,
+                len(rows),
+                len(one.rows),
+                f"{counted(len(rows), 'label')} can't be learnt from.",
+                "Mend them or leave the rows out; on_bad_row: skip leaves them out while training.",
+                [checked.example((number, 0, row), note=reasons[row]) for row in rows[:EXAMPLES]],
+                reasons,
+            )
+
+
+def _why_unusable(rows: RowSet, label: Column, row: int) -> str:
+    stored = rows.narrow(label)
+    try:
+        check_label(stored.find(stored.rows[row], label.origin)[label.sources[0]])
+    except DataError as error:
+        return str(error)
+    return "no number that a loss can be computed with."
 
 
 def find_skewed_labels(described: dict[str, dict[str, dict[str, Any]]]) -> Iterator[Finding]:

@@ -9,12 +9,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mmst_cli.checking.checked_sets import CheckedSet, DistinctContents, Numbers
 from mmst_cli.checking.examination import Examination
 from mmst_cli.checking.same_inputs import SameContents
 from mmst_cli.config.schema import Role
-from mmst_cli.rows.columns import ROW, Column
+from mmst_cli.rows.columns import ROW, Column, RowSet
 
 EXAMPLES = 6  # kept of a finding
 
@@ -212,6 +213,12 @@ def first_cells(checked: Checked, number: int, columns: list[int], *, near: bool
     return found
 
 
+def label_values(rows: RowSet, label: Column) -> npt.NDArray[Any]:
+    """Return the labels of all rows, shape (rows,); NaN where there is none."""
+    values = np.array(rows.rows[label.sources[0]])
+    return values.astype(np.float64) if values.dtype == object else values
+
+
 def row_groups(checked: Checked, number: int, columns: list[int]) -> Numbers:
     """Return for each row of a set the first row whose inputs in these columns are nearly the same; -1 if unreadable.
 
@@ -219,7 +226,7 @@ def row_groups(checked: Checked, number: int, columns: list[int]) -> Numbers:
     """
     groups = np.stack([checked.groups(number, column) for column in columns], axis=1)
     labels = checked.sets[number].rows.with_role(Role.label)
-    values = [np.array(checked.sets[number].rows.rows[column.sources[0]]) for column in labels]
+    values = [label_values(checked.sets[number].rows, column) for column in labels]
     keys = np.concatenate([groups, *(np.unique(v, return_inverse=True)[1][:, None] for v in values)], axis=1)
     _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     found = first[inverse.reshape(-1)]

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 ORDER = (Role.anchor, Role.positive, Role.negative, Role.label)
+LARGEST_LABEL = 3.4028234e38
+"""The largest float32: batches hold labels as that."""
 ROW = "__row__"
 """Column with the number that a row has in its source."""
 ENTRY = "__entry__"
@@ -69,8 +71,7 @@ class Column:
             return reader.read(Modality.message, fill(self.message, cells))
         cell = cells[self.sources[0]]
         if self.role is Role.label:
-            if cell is None:
-                raise DataError("there is no label here: the value is empty.")
+            check_label(cell)
             return cell
         value = reader.read(self.modality, cell)
         return value["text"] if self.modality is Modality.text else value
@@ -188,6 +189,21 @@ class RowSet:
             return column.read(row, self.reader)
         except DataError as error:
             raise DataError(f"{place(self.key, row.get(ROW), column.name)}: {error}") from error
+
+
+def check_label(cell: Any) -> None:
+    """Check that a label is a number that a loss can be computed with.
+
+    Raises:
+        DataError: nothing is there, or what is no finite float32, which would make all weights NaN.
+    """
+    if cell is None:
+        raise DataError("there is no label here: the value is empty.")
+    if isinstance(cell, list | tuple):
+        for entry in cell:
+            check_label(entry)
+    elif isinstance(cell, float) and not abs(cell) <= LARGEST_LABEL:
+        raise DataError(f"the label is {cell}, and a loss takes finite numbers of float32. Mend or remove the row.")
 
 
 def place(key: str, number: int | None, column: str) -> str:

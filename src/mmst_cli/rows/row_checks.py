@@ -16,7 +16,7 @@ from mmst_cli.rows.cells import NUMBERS, fits, stored_type
 from mmst_cli.rows.columns import ROW, Column, RowSet
 from mmst_cli.rows.media_checks import find_broken
 from mmst_cli.rows.shapes import has_lists
-from mmst_cli.rows.stored_cells import column_chunks, empty_cells, place_of
+from mmst_cli.rows.stored_cells import column_chunks, empty_cells, place_of, rows_with_unusable_labels
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -64,7 +64,11 @@ def check_inputs(rows: RowSet, seed: int) -> None:
         for modality, source in sources:
             if modality is not Modality.text and (modality, source) not in looked_at:
                 looked_at[modality, source] = find_broken(rows, source, modality)
-        if column.role is Role.label or column.modalities == (Modality.text,):
+        if column.role is Role.label:
+            for row in sorted(rows_drawn_of(rows, rows_with_unusable_labels(rows.source, column.sources[0])))[:1]:
+                rows.value_at(column, row)  # says which it is
+            continue
+        if column.modalities == (Modality.text,):
             continue
         broken = rows_drawn_of(rows, {row for source in sources for row in looked_at.get(source, ())})
         for row in sorted(broken | chosen):

@@ -15,7 +15,7 @@ from mmst_cli.rows.bad_rows import BadRow, BadRows
 from mmst_cli.rows.columns import ROW, Column, RowSet
 from mmst_cli.rows.media_checks import find_broken
 from mmst_cli.rows.row_checks import SAMPLE, empty_rows, media_and_texts, rows_drawn_of, sample_rows
-from mmst_cli.rows.stored_cells import rows_with_empty_entries
+from mmst_cli.rows.stored_cells import rows_with_empty_entries, rows_with_unusable_labels
 from mmst_cli.terminal import Terminal
 
 
@@ -104,6 +104,8 @@ def _suspects(rows: RowSet, column: Column, looked_at: dict[tuple[Modality, str]
     suspects = set() if column.message else set.intersection(*empty)
     if column.entry is not None or rows.listed in column.sources:
         suspects |= rows_with_empty_entries(rows.source, column.sources[0])
+    if column.role is Role.label:
+        suspects |= rows_with_unusable_labels(rows.source, column.sources[0])
     for modality, source in media_and_texts(column):
         if modality is not Modality.text:
             if (modality, source) not in looked_at:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.chat_templates import MEDIA
 from mmst_cli.config.schema import Modality
-from mmst_cli.rows.columns import ROW, RowSet, place
+from mmst_cli.rows.columns import LARGEST_LABEL, ROW, RowSet, place
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -42,6 +42,26 @@ def empty_cells(chunk: Any) -> list[int]:
     if contents is not None and paths is not None:
         is_empty = compute.or_(is_empty, compute.and_(compute.is_null(contents), compute.is_null(paths)))
     return compute.indices_nonzero(is_empty).to_pylist() if compute.any(is_empty).as_py() else []  # type: ignore[no-any-return]
+
+
+def rows_with_unusable_labels(rows: Dataset, name: str) -> set[int]:
+    """Return the rows whose label, or an entry of it where labels are lists, is NaN, infinite or beyond float32."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    found: set[int] = set()
+    for start, chunk in column_chunks(rows, name):
+        owners = None
+        while types.is_list(chunk.type) or types.is_large_list(chunk.type) or types.is_fixed_size_list(chunk.type):
+            parents = compute.list_parent_indices(chunk)
+            owners = parents if owners is None else owners.take(parents)
+            chunk = compute.list_flatten(chunk)
+        if not types.is_floating(chunk.type):
+            continue
+        usable = compute.less_equal(compute.abs(chunk.cast("float64")), LARGEST_LABEL)  # false of NaN
+        places = compute.indices_nonzero(compute.invert(usable))
+        found |= {start + row for row in (places if owners is None else owners.take(places)).to_pylist()}
+    return found
 
 
 def rows_with_empty_entries(rows: Dataset, name: str) -> set[int]:

@@ -14,6 +14,7 @@ from mmst_cli.media.message import clip_options
 from mmst_cli.rows.bad_rows import BadRow
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.skipping import try_read
+from mmst_cli.training.dead_run import drawn_rows
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -22,6 +23,8 @@ NAME = "dataset_name"
 """Under this key ST's trainer looks for the set that a row is of, to choose the loss."""
 BAD_ROWS = "mmst_bad_rows"
 """Under this key a batch carries the broken rows that were left out of it, from the worker that found them."""
+DRAWN_ROWS = "mmst_drawn_rows"
+"""Under this key a batch carries what finds its rows again: see :mod:`mmst_cli.training.dead_run`."""
 
 _TASKS = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
 
@@ -60,13 +63,14 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         self.current = self.row_sets[name or self.nameless]
         self.valid_label_columns = label_columns(self.current)
         kept = {} if name is None else {NAME: name}
+        added: dict[str, Any] = {NAME: self.current.key, DRAWN_ROWS: drawn_rows(self.current, features)}
         if self.current.on_bad_row is OnBadRow.error:
             batch: dict[str, Any] = super().__call__([{**self.current.read(row), **kept} for row in features])
-            return {**batch, NAME: self.current.key}
+            return {**batch, **added}
         read = [try_read(self.current, row) for row in features]
         bad = [row for row in read if isinstance(row, BadRow)]
         batch = super().__call__([{**row, **kept} for row in read if not isinstance(row, BadRow)])
-        return {**batch, NAME: self.current.key, **({BAD_ROWS: bad} if bad else {})}
+        return {**batch, **added, **({BAD_ROWS: bad} if bad else {})}
 
     def _resolve_prompts(self, batch: dict[str, Any]) -> Any:
         return self.prompts_of_role.get(self.current.key) or super()._resolve_prompts(batch)

@@ -30,6 +30,8 @@ from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.training.best_weights import best_so_far
+from mmst_cli.training.dead_run import DeadRunError, write_rows
 from mmst_cli.training.dry_run import try_batches
 from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
@@ -201,14 +203,20 @@ class _Job:
         """Train, and return the seconds it took, evaluations and checkpoints included."""
         begun = time.perf_counter()
         resumed = str(checkpoint) if checkpoint else None
+        if checkpoint and trainer.args.load_best_model_at_end:
+            reporter.best_so_far = best_so_far(self.run, checkpoint)
         try:
             trainer.train(resume_from_checkpoint=resumed)
+            trainer.check_weights()
             if not trainer.state.global_step:
                 raise WorkError(no_batch(trainer))
         except KeyboardInterrupt:
             reporter.close()
             self._say_interrupted(trainer.state.global_step)
             raise
+        except DeadRunError as error:
+            reporter.close()
+            raise WorkError(self._say_dead(error, trainer)) from error
         except DataError as error:
             reporter.close()
             self._say_interrupted(trainer.state.global_step)
@@ -220,7 +228,29 @@ class _Job:
             ) from error
         finally:
             reporter.close()
+        if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is None:
+            self.terminal.warn(
+                "training.load_best_model_at_end: no checkpoint was measured, so that none is the best one; the last"
+                " model is kept. Lower training.eval_steps and save_steps, or leave it out."
+            )
         return time.perf_counter() - begun
+
+    def _say_dead(self, error: DeadRunError, trainer: RunTrainer) -> str:
+        """Write down the rows that a run ended at, and return the sentences about its end."""
+        said = [str(error)]
+        if error.batches:
+            rank = f"-rank{trainer.args.process_index}" if trainer.args.world_size > 1 else ""
+            path = self.run.dead_batch.with_stem(self.run.dead_batch.stem + rank)
+            write_rows(path, error.batches, {rows.key: rows for rows in trainer.row_sets})
+            said.append(f"The rows of the batch are listed in {path}.")
+        whole = self.run.checkpoints()
+        said.append("No model was saved. Lower training.learning_rate, or look at these rows.")
+        said.append(
+            f"The last whole checkpoint is {whole[-1]}: add --resume to go on from it."
+            if whole
+            else f"No checkpoint was saved; `mmst train {self.run.config} --overwrite` starts again."
+        )
+        return " ".join(said)
 
     def _say_interrupted(self, step: int) -> None:
         whole = self.run.checkpoints()

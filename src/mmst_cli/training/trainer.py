@@ -21,7 +21,10 @@ from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
-from mmst_cli.training.collator import BAD_ROWS, NAME, TypedCollator, label_columns, routed_tasks
+from mmst_cli.runs import RunFolder, mark_whole
+from mmst_cli.training.best_weights import load_best, load_weights
+from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, TypedCollator, label_columns, routed_tasks
+from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
 
 _DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
 
@@ -55,6 +58,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self.row_sets = [*train, *evaluated]
         self.column_prompts, self.write_card = prompts, write_card
         self.data_seconds = 0.0
+        self.watch = Watch()
         drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
         drawn += [_named(rows) for rows in evaluated]
         self.drawn = list(zip(drawn, self.row_sets, strict=True))
@@ -135,11 +139,67 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             DataError: more rows were left out than may be, or no row is left.
         """
         left_out = inputs.pop(BAD_ROWS, ())
+        inputs.pop(DRAWN_ROWS, None)
         for bad in left_out:
             self.bad_rows.add(bad)
         if left_out and inputs.keys() <= {NAME}:
             self.bad_rows.refuse_empty_batch(inputs[NAME], len(left_out))
         return super().compute_loss(model, inputs, *arguments, **keywords)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
+        """Compute the loss of a batch and its gradients, and remember both the loss and the rows."""
+        rows = inputs.pop(DRAWN_ROWS, None)
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.watch.add(rows, loss)
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Return the length of the gradient, which is the last thing to be seen before the weights change.
+
+        Raises:
+            DeadRunError: it or a loss of the step is not finite.
+        """
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self.watch.check(self.state.global_step + 1, norm, scaled=self.accelerator.scaler is not None)
+        return norm
+
+    def check_weights(self) -> None:
+        """Check that the weights are worth keeping.
+
+        Raises:
+            DeadRunError: a parameter is not finite.
+        """
+        if name := broken_weights(self.model):
+            found = f"the weights in {name} are not finite after it"
+            raise DeadRunError(self.state.global_step, found, self.watch.batches)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Save a checkpoint, and only once all of it counts remove those that are older than are kept.
+
+        Raises:
+            DeadRunError: a parameter is not finite; nothing is written, and the older checkpoints stay.
+        """
+        self.check_weights()
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            run = RunFolder(Path(self.args.output_dir))
+            mark_whole(run.path / f"checkpoint-{self.state.global_step}")
+            run.drop_old_checkpoints(limit, self.state.best_model_checkpoint)
+
+    def _load_best_model(self) -> None:
+        """Put the weights of the best checkpoint into the model that is there.
+
+        Raises:
+            WorkError: they can't be read; the last model is not taken in their place.
+        """
+        load_best(self.model, self.state)
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        load_weights(self.model, Path(checkpoint_path))
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or os.fspath(self.args.output_dir))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
-from mmst_cli.runs import RunFolder, mark_whole
+from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Progress, Terminal
 from mmst_cli.training.loss import MatryoshkaMeter
 
@@ -24,6 +23,8 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
     def __init__(self, run: RunFolder, terminal: Terminal, meter: MatryoshkaMeter, primary: list[str]) -> None:
         self.run, self.terminal, self.meter, self.primary = run, terminal, meter, primary
         self.trainer: RunTrainer
+        self.best_so_far: str | None = None
+        """Of a resumed run, the checkpoint that was measured best; the trainer's own record may name another folder."""
         self.progress: Progress | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -31,6 +32,7 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         self.batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         self.logged_at, self.logged_step = time.perf_counter(), state.global_step
         self.trainer.data_seconds = 0.0
+        state.best_model_checkpoint = self.best_so_far or state.best_model_checkpoint
         if self.terminal.is_interactive and not args.disable_tqdm:
             progress = self.terminal.progress("training", state.max_steps, done=state.global_step, unit="steps")
             self.progress = progress.start()
@@ -82,10 +84,6 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         took = f"{metrics.get('eval_runtime', 0):.1f} s"
         self.terminal.say(f"step {state.global_step}/{state.max_steps}  evaluation: {', '.join(scores)} ({took})")
         self.logged_at += metrics.get("eval_runtime", 0.0)
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Mark the checkpoint whole: all of it is on disk when this is called."""
-        mark_whole(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Take the bar away."""

@@ -30,7 +30,8 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     """
     from sentence_transformers import SentenceTransformerTrainingArguments
 
-    given = dict(config.training)
+    # A loss that is no number is shown as that, and ends the run; the library would show a mean of others.
+    given = {**config.training, "logging_nan_inf_filter": False}
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
@@ -81,6 +82,7 @@ def take_up(run: RunFolder, checkpoint: Path, terminal: Terminal) -> None:
     for path in run.drop_broken_checkpoints():
         terminal.warn(f"{path.name} was only half written and was removed.")
     run.forget_metrics_after(checkpoint_step(checkpoint))
+    run.dead_batch.unlink(missing_ok=True)
     terminal.say(f"resuming from {checkpoint}")
 
 
