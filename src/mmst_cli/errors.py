@@ -42,6 +42,18 @@ class WorkError(MmstError):
     exit_code = 1
 
 
+class Interrupted(KeyboardInterrupt):
+    """The command was told to stop: by Ctrl-C, or by SIGTERM, which ends a command as cleanly.
+
+    Args:
+        number: of the signal; the exit code is 128 and that, as shells have it.
+    """
+
+    def __init__(self, number: int = 2) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean X?`` with the known name closest to ``name``, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -3,51 +3,14 @@
 import json
 import math
 
-import pyarrow
-import pyarrow.parquet
 import pytest
 import torch
-from small_job import write_job
+from text_job import LABELLED, run, text_job, text_rows
 from torch import nn
 
-from mmst_cli.config.load import load_config
 from mmst_cli.errors import DataError, MmstError, WorkError
 from mmst_cli.runs import RunFolder
 from mmst_cli.training.dead_run import SKIPPED_IN_A_ROW, DeadRunError, DrawnRows, Watch, broken_weights
-from mmst_cli.training.train import run_training
-
-WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "knoll", "ledge"]
-PAIRS = {"query": {"role": "anchor"}, "doc": {"role": "positive"}}
-
-
-def text_rows(count=48, **more):
-    rows = [
-        {"query": f"where is {WORDS[i % 12]} {i}", "doc": f"{WORDS[i % 12]} lies by {i}", "score": i / count}
-        for i in range(count)
-    ]
-    return [{**row, **{name: values[i] for name, values in more.items()}} for i, row in enumerate(rows)]
-
-
-def text_job(folder, rows=None, loss="MultipleNegativesRankingLoss", columns=PAIRS, **training):
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows or text_rows()), folder / "rows.parquet")
-    return {
-        "output_dir": str(folder / "run"),
-        "model": {"name_or_path": "builtin:tiny-text", "dtype": "float32"},
-        "datasets": {"train": {"use": "train", "path": str(folder / "rows.parquet"), "columns": dict(columns)}},
-        "loss": [{"type": loss}],
-        "training": {
-            "max_steps": 6,
-            "per_device_train_batch_size": 8,
-            "use_cpu": True,
-            "save_strategy": "no",
-            "logging_steps": 1,
-            **training,
-        },
-    }
-
-
-def run(config, folder, terminal, **options):
-    return run_training(load_config(write_job(config, folder / "job.yaml")), terminal=terminal, **options)
 
 
 def dead(config, folder, terminal, **options):
@@ -93,9 +56,6 @@ def own_loss(monkeypatch):
         monkeypatch.setattr(train_module, "build_losses", lambda config, model, names: kind(model))
 
     return use
-
-
-LABELLED = {**PAIRS, "score": {"role": "label"}}
 
 
 @pytest.mark.parametrize("kind", [SpoilingLoss, SpoilingGradient])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from types import FrameType
 
 from mmst_cli.cli.app import app
 from mmst_cli.cli.check_command import check
@@ -11,6 +13,7 @@ from mmst_cli.cli.evaluate_command import evaluate
 from mmst_cli.cli.inspect_command import inspect_modalities
 from mmst_cli.cli.mine_command import mine
 from mmst_cli.cli.train_command import train
+from mmst_cli.errors import Interrupted
 
 __all__ = ["app", "main"]
 
@@ -29,4 +32,18 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Each dataset that is opened would be counted at a server, with a wait where none is reached.
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
+    _take_sigterm_as_interruption()
     app()
+
+
+def _take_sigterm_as_interruption() -> None:
+    """Let a command that is told to end put away what is half done, as it does at Ctrl-C."""
+    process = os.getpid()
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise Interrupted(number)
+        signal.signal(number, signal.SIG_DFL)  # a forked worker, which its parent ends
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, interrupt)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mmst_cli import __version__
-from mmst_cli.errors import ConfigError, MmstError
+from mmst_cli.errors import ConfigError, Interrupted, MmstError
 
 app = typer.Typer(
     name="mmst",
@@ -41,8 +41,8 @@ def told_in_one_line() -> Iterator[None]:
     except MmstError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        raise typer.Exit(error.exit_code if isinstance(error, Interrupted) else 130) from None
 
 
 def print_json(value: Any) -> None:

@@ -15,7 +15,7 @@ from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.rules_loss import training_datasets
 from mmst_cli.config.schema import Config
-from mmst_cli.errors import ConfigError, DataError, WorkError
+from mmst_cli.errors import ConfigError, DataError, Interrupted, WorkError
 from mmst_cli.evaluation.comparison import verdict
 from mmst_cli.evaluation.evaluation_output import save_evaluation_files
 from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
@@ -37,6 +37,7 @@ from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
+from mmst_cli.training.stop_signals import StopCallback, StopSignals
 from mmst_cli.training.trainer import RunTrainer, no_batch
 from mmst_cli.training.training_progress import RunReporter
 from mmst_cli.training.training_start import build_arguments, find_start, take_up
@@ -108,6 +109,7 @@ class _Job:
         self.loss_rows = loss_rows(config, prepared.rows)
         self.losses = build_losses(config, self.model, self.loss_rows)
         self.before: dict[str, Evaluation] = {}
+        self.step = 0
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
 
@@ -118,6 +120,14 @@ class _Job:
             self.loss_rows = loss_rows(self.config, self.rows)
 
     def train(self, checkpoint: Path | None) -> TrainingResult:
+        self.step = checkpoint_step(checkpoint) if checkpoint else 0
+        try:
+            return self._train_and_measure(checkpoint)
+        except KeyboardInterrupt:
+            self._say_interrupted()
+            raise
+
+    def _train_and_measure(self, checkpoint: Path | None) -> TrainingResult:
         begun = time.perf_counter()
         metrics = self._evaluate_before()
         losses = self.losses.values() if isinstance(self.losses, dict) else [self.losses]
@@ -206,20 +216,21 @@ class _Job:
         if checkpoint and trainer.args.load_best_model_at_end:
             reporter.best_so_far = best_so_far(self.run, checkpoint)
         try:
-            trainer.train(resume_from_checkpoint=resumed)
+            with StopSignals() as stop:
+                trainer.add_callback(StopCallback(stop))
+                trainer.train(resume_from_checkpoint=resumed)
             trainer.check_weights()
             if not trainer.state.global_step:
                 raise WorkError(no_batch(trainer))
-        except KeyboardInterrupt:
-            reporter.close()
-            self._say_interrupted(trainer.state.global_step)
-            raise
+            if stop.asked and self.run.checkpoints():
+                raise Interrupted(stop.asked)
         except DeadRunError as error:
             reporter.close()
             raise WorkError(self._say_dead(error, trainer)) from error
         except DataError as error:
             reporter.close()
-            self._say_interrupted(trainer.state.global_step)
+            self.step = trainer.state.global_step
+            self._say_interrupted()
             raise WorkError(str(error)) from error
         except torch.OutOfMemoryError as error:
             raise WorkError(
@@ -228,6 +239,7 @@ class _Job:
             ) from error
         finally:
             reporter.close()
+            self.step = trainer.state.global_step
         if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is None:
             self.terminal.warn(
                 "training.load_best_model_at_end: no checkpoint was measured, so that none is the best one; the last"
@@ -252,14 +264,14 @@ class _Job:
         )
         return " ".join(said)
 
-    def _say_interrupted(self, step: int) -> None:
+    def _say_interrupted(self) -> None:
         whole = self.run.checkpoints()
         way_on = (
             f"`mmst train {self.run.config} --resume` goes on from step {checkpoint_step(whole[-1])}."
             if whole
             else f"No checkpoint was saved yet; `mmst train {self.run.config} --overwrite` starts again."
         )
-        self.terminal.say(f"interrupted at step {step}. {way_on}")
+        self.terminal.say(f"interrupted at step {self.step}. {way_on}")
 
     def _evaluate_after(self, trainer: RunTrainer) -> dict[str, Evaluation]:
         """Measure the final model, unless the last step's evaluation just did."""

@@ -25,6 +25,7 @@ from mmst_cli.runs import RunFolder, mark_whole
 from mmst_cli.training.best_weights import load_best, load_weights
 from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, TypedCollator, label_columns, routed_tasks
 from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
+from mmst_cli.training.stop_signals import outlive_first_sigterm
 
 _DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
 
@@ -103,6 +104,12 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             return super().get_batch_sampler(dataset, *arguments, **keywords)
         except ValueError as error:
             raise ConfigError(f"training.batch_sampler: {rows.key}: {error}") from error
+
+    def _build_dataloader(self, *arguments: Any, **keywords: Any) -> Any:
+        loader = super()._build_dataloader(*arguments, **keywords)
+        if loader.num_workers:
+            loader.worker_init_fn = outlive_first_sigterm
+        return loader
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Add none: the run has a card of its own."""

@@ -1,0 +1,115 @@
+"""Runs that are told to stop: a checkpoint of the step they were in, and on from there as if nothing had been."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import typer
+from safetensors.torch import load_file
+from small_job import write_job
+from text_job import run, text_job
+
+from mmst_cli.cli.app import told_in_one_line
+from mmst_cli.errors import Interrupted
+from mmst_cli.runs import RunFolder
+
+
+def weights(folder):
+    return load_file(folder / "run/model/model.safetensors")
+
+
+def signalled(terminal, *numbers, at="step 3/", apart=0.0):
+    """Let a terminal send signals to this process when a line begins so."""
+    say = terminal.say
+
+    def say_and_send(message="", *rest, **style):
+        say(message, *rest, **style)
+        if str(message).startswith(at):
+            terminal.say = say
+            for number in numbers:
+                os.kill(os.getpid(), number)
+                time.sleep(apart)
+
+    terminal.say = say_and_send
+    return terminal
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("saving", [{"save_strategy": "no"}, {"save_strategy": "steps", "save_steps": 2}])
+def test_the_step_is_finished_and_the_resumed_run_ends_as_one_left_alone(tmp_path, quiet, number, saving):
+    for name in ("alone", "stopped"):
+        (tmp_path / name).mkdir()
+    jobs = {name: text_job(tmp_path / name, max_steps=9, save_total_limit=1, **saving) for name in ("alone", "stopped")}
+    run(jobs["alone"], tmp_path / "alone", quiet)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted) as caught:
+        run(jobs["stopped"], tmp_path / "stopped", signalled(quiet, number))
+    assert caught.value.exit_code == 128 + number
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    folder = RunFolder(tmp_path / "stopped/run")
+    assert [path.name for path in folder.checkpoints()] == ["checkpoint-4"]  # of the step it was in, and no other
+    said = quiet.console.file.getvalue().replace("\n", " ")
+    assert "interrupted at step 4." in said and "--resume` goes on from step 4." in said
+    run(jobs["stopped"], tmp_path / "stopped", quiet, resume=True)
+    ours, theirs = weights(tmp_path / "stopped"), weights(tmp_path / "alone")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_best_checkpoint_stays_beside_it(tmp_path, quiet):
+    """With one checkpoint kept, the end of training would load the best and remove the one that was just saved."""
+    from text_job import evaluated
+
+    config = evaluated(text_job(tmp_path, max_steps=9, save_strategy="steps", save_steps=2, save_total_limit=1))
+    config["training"] |= {"eval_strategy": "steps", "eval_steps": 2, "load_best_model_at_end": True}
+    config["training"] |= {"metric_for_best_model": "texts_cosine_ndcg@10"}
+    with pytest.raises(Interrupted):
+        run(config, tmp_path, signalled(quiet, signal.SIGTERM, at="step 7/"))
+    assert "checkpoint-8" in [path.name for path in RunFolder(tmp_path / "run").checkpoints()]
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path, quiet):
+    with pytest.raises(Interrupted):
+        run(text_job(tmp_path), tmp_path, signalled(quiet, signal.SIGINT, signal.SIGINT, apart=0.6))
+    assert not RunFolder(tmp_path / "run").checkpoints()
+    assert "interrupted at step 3. No checkpoint was saved yet" in quiet.console.file.getvalue().replace("\n", " ")
+
+
+def test_a_signal_that_comes_twice_at_once_is_one(tmp_path, quiet):
+    with pytest.raises(Interrupted):
+        run(text_job(tmp_path), tmp_path, signalled(quiet, signal.SIGINT, signal.SIGINT, signal.SIGTERM))
+    assert RunFolder(tmp_path / "run").checkpoints()
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (Interrupted(15), 143), (Interrupted(2), 130)])
+def test_exit_codes(error, code):
+    with pytest.raises(typer.Exit) as caught, told_in_one_line():
+        raise error
+    assert caught.value.exit_code == code
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", ["evaluation before", "step 1/"])
+def test_the_whole_group_with_data_workers(tmp_path, number, at):
+    """As a terminal's Ctrl-C, or a supervisor, signals a command and its workers: no traceback, and none swallowed."""
+    from text_job import evaluated
+
+    config = evaluated(text_job(tmp_path, max_steps=2000, dataloader_num_workers=2, per_device_train_batch_size=4))
+    command = [sys.executable, "-m", "mmst_cli", "train", str(write_job(config, tmp_path / "job.yaml"))]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith(at):
+            break
+    os.killpg(process.pid, number)
+    rest = process.communicate(timeout=120)[0]
+    assert process.returncode == 128 + number, rest
+    assert "Traceback" not in rest and "Exception ignored" not in rest
+    assert "goes on from step" in rest
