@@ -169,7 +169,8 @@ class _SayWarnings(logging.Handler):
         message = record.getMessage().strip()
         if message not in self.seen:
             self.seen.add(message)
-            self.terminal.warn(f"{record.name.split('.')[0]}: {message}")
+            library = record.name.split(".")[0]
+            self.terminal.warn(message if library == "mmst_cli" else f"{library}: {message}")
 
 
 def quiet_libraries(terminal: Terminal) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mmst_cli import __version__
-from mmst_cli.errors import ConfigError, Interrupted, MmstError
+from mmst_cli.errors import ConfigError, Interrupted, MmstError, first_line
 
 app = typer.Typer(
     name="mmst",
@@ -41,6 +41,11 @@ def told_in_one_line() -> Iterator[None]:
     except MmstError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's own, which may not be imported yet
+            raise
+        typer.echo(f"error: out of memory: {first_line(error)}. Use smaller batches or inputs, or free it.", err=True)
+        raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(error.exit_code if isinstance(error, Interrupted) else 130) from None
 

@@ -13,17 +13,24 @@ from mmst_cli.config.schema import Modality, ModelConfig
 from mmst_cli.encoding.items import Item, Modalities, Source
 from mmst_cli.encoding.job import EncodeJob, in_options
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
-from mmst_cli.errors import DataError, ModelError, did_you_mean
+from mmst_cli.errors import DataError, ModelError, WorkError, did_you_mean
 from mmst_cli.model.model_parts import takes
 from mmst_cli.model.precision import Precision, Runtime
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
+from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.input_stream import Task, chunk_inputs, encode_stream, kind_of
 from mmst_cli.vectors.quantise import VectorFormat
 from mmst_cli.vectors.ranges import Ranges
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+_LESS_MEMORY = (
+    "Lower what an input holds (--max-pixels and --max-frames of clips, --dpi of pages; of images the model's own"
+    " processor decides), or free the device. --resume goes on behind the parts that are whole."
+)
 
 
 def load_encoder(
@@ -155,6 +162,8 @@ class Encoder:
     def _write_chunk(self, ids: list[str], chunk: list[Any], writer: PartWriter) -> None:
         try:
             vectors = self._encode(chunk)
+        except MemoryShortageError as error:
+            raise WorkError(f"{error}. {_LESS_MEMORY}") from error
         except torch.OutOfMemoryError:
             raise
         except Exception:  # processors, too, raise whatever they like

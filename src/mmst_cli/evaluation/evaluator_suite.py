@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import Config, EvaluatorConfig
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, WorkError, first_line
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.library_evaluators import LibraryEvaluator
 from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
@@ -24,6 +24,7 @@ from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
+from mmst_cli.vectors.fitting_batches import MemoryShortageError, is_memory_shortage
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -78,7 +79,7 @@ class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
         for name, evaluator in self.evaluators.items():
             if self.before_evaluator:
                 self.before_evaluator(name, evaluator)
-            with self.precision.forward_of(model):
+            with _advised_on_memory(name), self.precision.forward_of(model):
                 metrics |= evaluator(model, None, epoch, steps)
         self.last_step = steps
         found = [evaluation.result for evaluation in self.evaluations.values()]
@@ -99,6 +100,26 @@ class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
     def retrievals(self) -> dict[str, MatryoshkaRetrievalEvaluator]:
         """The evaluators of ours."""
         return {n: e for n, e in self.evaluators.items() if isinstance(e, MatryoshkaRetrievalEvaluator)}
+
+
+@contextmanager
+def _advised_on_memory(name: str) -> Iterator[None]:
+    """Say of memory that is too small for an evaluation what to lower: while training it is not the loss's batch."""
+    size = f"evaluators.{name}.args.batch_size"
+    try:
+        yield
+    except MemoryShortageError as error:
+        raise WorkError(
+            f"{size}: {error}. Lower model.processor.max_pixels or what media are read at, write"
+            " model.dtype=bfloat16, or free the device."
+        ) from error
+    except Exception as error:
+        if not is_memory_shortage(error):
+            raise
+        raise WorkError(
+            f"evaluators.{name}: out of memory: {first_line(error)}. Lower {size}, or evaluate fewer rows"
+            " (max_rows of its dataset)."
+        ) from error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +16,7 @@ from mmst_cli.config.user_classes import is_dotted, user_evaluator
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
 from mmst_cli.rows.columns import Column, RowSet, as_input
+from mmst_cli.vectors.fitting_batches import encode_fitting
 from mmst_cli.vectors.quantise import bytes_per_vector
 
 if TYPE_CHECKING:
@@ -101,12 +103,14 @@ class EncodeOnce:
         dim, normalise = options.pop("truncate_dim", None), options.pop("normalize_embeddings", False)
         as_tensor = options.pop("convert_to_tensor", False)
         as_numpy = options.pop("convert_to_numpy", True)
+        batch_size = options.pop("batch_size", 32)
         if not isinstance(inputs, list) or options.get("precision", "float32") != "float32":
             raise TypeError("only lists of inputs are encoded, in float32")
         # The evaluators of all dimensions hold the same inputs, so that their identities name them.
         key = (how, tuple(map(id, inputs)), str(sorted(options.items())))
         if key not in self._encoded:
-            self._encoded[key] = getattr(self._model, how)(inputs, convert_to_tensor=True, **options).float()
+            encode = partial(getattr(self._model, how), inputs, convert_to_tensor=True, **options)
+            self._encoded[key] = encode_fitting(self._model, lambda size: encode(batch_size=size), batch_size).float()
         vectors = self._encoded[key] if dim is None else self._encoded[key][:, :dim]
         vectors = torch.nn.functional.normalize(vectors, p=2, dim=1) if normalise else vectors
         if as_tensor:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
-from mmst_cli.errors import WorkError
+from mmst_cli.errors import WorkError, first_line
 from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.mined_columns import new_columns
 from mmst_cli.mining.mined_output import Output
@@ -40,6 +40,7 @@ from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.sources.tables import load_rows
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.nearest import check_index
 
 if TYPE_CHECKING:
@@ -103,9 +104,16 @@ def _told_how_to_go_on(options: MiningOptions, terminal: Terminal) -> Iterator[N
     except KeyboardInterrupt:
         terminal.say("interrupted. The same command with --resume goes on behind what is done.")
         raise
+    except MemoryShortageError as error:
+        raise WorkError(
+            f"{error}. Lower what an input holds (media.max_pixels, media.max_frames, media.dpi, or"
+            " model.processor.max_pixels), or free the device, and go on by --resume, or"
+            " --overwrite where settings changed."
+        ) from error
     except torch.OutOfMemoryError as error:
         raise WorkError(
-            f"out of GPU memory with --batch-size {options.mine.batch_size}. Lower it, and begin anew by --overwrite."
+            f"out of memory: {first_line(error)}. Lower --batch-size, now {options.mine.batch_size}, or free the"
+            " device, and begin anew by --overwrite."
         ) from error
 
 

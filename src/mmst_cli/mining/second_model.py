@@ -18,6 +18,7 @@ from mmst_cli.model.model_media import fit_media
 from mmst_cli.model.precision import Precision, Runtime
 from mmst_cli.preparing.prepared_model import check_columns, prepare_model, with_own_reader
 from mmst_cli.rows.columns import Column, RowSet, as_input
+from mmst_cli.vectors.fitting_batches import encode_fitting
 from mmst_cli.work import part_path
 
 if TYPE_CHECKING:
@@ -178,7 +179,11 @@ class _Asker:
             for first, second in zip(one.tolist(), other.tolist(), strict=True)
         ]
         with self.second.precision.forward_of(self.second.cross):
-            found = self.second.cross.predict(pairs, batch_size=self.asked.embedder.batch_size, show_progress_bar=False)
+            found = encode_fitting(
+                self.second.cross,
+                lambda size: self.second.cross.predict(pairs, batch_size=size, show_progress_bar=False),
+                self.asked.embedder.batch_size,
+            )
         return np.asarray(found, dtype=np.float32).reshape(-1)
 
 

@@ -22,6 +22,7 @@ from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.shapes import add_negatives
 from mmst_cli.storage import build_folder, cache_folder, digest, write_json
 from mmst_cli.terminal import Terminal
+from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.nearest import check_index
 
 if TYPE_CHECKING:
@@ -104,9 +105,14 @@ def _build(
     work.mkdir()
     seed = config.seed
     loaded = model if mine.model is None else None
-    found = mine_rows(
-        open_search(config, mine, mining_model(config, mine), rows, work, seed, terminal, loaded), terminal
-    )
+    try:
+        search = open_search(config, mine, mining_model(config, mine), rows, work, seed, terminal, loaded)
+        found = mine_rows(search, terminal)
+    except MemoryShortageError as error:
+        raise WorkError(
+            f"datasets.{rows.key}.mine.batch_size: {error}. Lower model.processor.max_pixels or what media are read"
+            " at, or free the device."
+        ) from error
     facts = facts_of(found)
     if not facts.kept:
         raise WorkError(f"datasets.{rows.key}.mine: {advice(facts, mine)}")

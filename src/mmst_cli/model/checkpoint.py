@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmst_cli.config.schema import ModelConfig
-from mmst_cli.errors import ModelError
+from mmst_cli.errors import ModelError, WorkError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -72,6 +72,7 @@ def load_checkpoint(
 
     Raises:
         ModelError: it can't be read; the library's own error is its cause.
+        WorkError: the device has no room for it.
     """
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
@@ -85,8 +86,11 @@ def load_checkpoint(
             model_kwargs=dict(model_kwargs),
             processor_kwargs=dict(config.processor) or None,
         )
-    except torch.OutOfMemoryError:
-        raise
+    except torch.OutOfMemoryError as error:
+        raise WorkError(
+            f"{key}.name_or_path: {config.name_or_path}: out of memory: its weights don't fit into what is free of {device}."
+            f" Write {key}.dtype=bfloat16, or free the device."
+        ) from error
     # A folder that was copied in part or edited raises any of these, depending on the file it happened to.
     except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(_why_not_loaded(config.name_or_path, config.revision, key, error)) from error

@@ -233,9 +233,11 @@ class _Job:
             self._say_interrupted()
             raise WorkError(str(error)) from error
         except torch.OutOfMemoryError as error:
+            cached = "cached" in self.config.loss[0].type.lower() if self.config.loss else False
+            size = "loss.0.args.mini_batch_size" if cached else "training.per_device_train_batch_size"
             raise WorkError(
-                f"out of GPU memory at step {trainer.state.global_step}. Lower loss.0.args.mini_batch_size "
-                "or model.processor.max_pixels, or set training.gradient_checkpointing=true."
+                f"out of memory at step {trainer.state.global_step + 1}. Lower {size} or model.processor.max_pixels, or"
+                " set training.gradient_checkpointing=true."
             ) from error
         finally:
             reporter.close()

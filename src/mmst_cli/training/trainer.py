@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.sampler import BatchSamplers
@@ -169,6 +170,21 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         self.watch.check(self.state.global_step + 1, norm, scaled=self.accelerator.scaler is not None)
         return norm
+
+    def prediction_step(self, *arguments: Any, **keywords: Any) -> Any:
+        """Compute the loss of a batch that is evaluated.
+
+        Raises:
+            WorkError: there is no room for it. Halved it would be another loss, whose negatives are fewer.
+        """
+        try:
+            return super().prediction_step(*arguments, **keywords)
+        except torch.OutOfMemoryError as error:
+            size = self.args.per_device_eval_batch_size
+            raise WorkError(
+                f"training.per_device_eval_batch_size: out of memory with {size} rows in a batch of"
+                " which the loss is evaluated. Lower it."
+            ) from error
 
     def check_weights(self) -> None:
         """Check that the weights are worth keeping.

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mmst_cli.media.message import clip_options
 from mmst_cli.model.precision import Precision
+from mmst_cli.vectors.fitting_batches import encode_fitting
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -43,7 +44,7 @@ def encode_stream(
     Args:
         model: the model.
         inputs: model inputs, read lazily.
-        batch_size: inputs per forward pass.
+        batch_size: inputs per forward pass; fewer, and said once, where the memory is too small for so many.
         task: encode as queries or documents, with the prompt and route the model has for them.
         prompt: text to prompt with, instead of the task's prompt.
         prompt_name: the same, by a name among the model's prompts.
@@ -52,15 +53,21 @@ def encode_stream(
 
     Yields:
         float32 tensors of shape (inputs of the chunk, embedding dimension) on the model's device.
+
+    Raises:
+        MemoryShortageError: there is no room for a single input.
     """
     encode = {"query": model.encode_query, "document": model.encode_document, None: model.encode}[task]
     precision = precision or Precision()
-    options = {"prompt": prompt, "prompt_name": prompt_name, "batch_size": batch_size}
+    options = {"prompt": prompt, "prompt_name": prompt_name, "convert_to_tensor": True, "show_progress_bar": False}
+
+    def encode_what_fits(inputs: list[Any], **more: Any) -> torch.Tensor:
+        call = partial(encode, inputs, **options, **more)
+        return encode_fitting(model, lambda size: call(batch_size=size), batch_size)
+
     for chunk in chunk_inputs(inputs, batch_size):
         with precision.forward_of(model):
-            vectors = _encode_by_kind(
-                partial(encode, convert_to_tensor=True, show_progress_bar=False, **options), chunk
-            )
+            vectors = _encode_by_kind(encode_what_fits, chunk)
         count = len(chunk)
         del chunk  # or it would be held while the next one is read
         yield vectors.float()  # scores and files are float32 everywhere

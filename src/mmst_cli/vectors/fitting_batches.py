@@ -1,0 +1,68 @@
+"""Batches as large as the memory takes: halved where one doesn't fit, for a vector doesn't depend on its neighbours."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from torch import nn
+
+from mmst_cli.errors import WorkError
+
+Found = TypeVar("Found")
+
+_log = logging.getLogger(__name__)
+_fitting: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+"""Model to the largest batch that was seen to fit, once one didn't: it holds for all that comes after."""
+
+
+class MemoryShortageError(WorkError):
+    """There is no room for a single input."""
+
+
+def encode_fitting(model: nn.Module, encode: Callable[[int], Found], batch_size: int) -> Found:
+    """Return what ``encode`` returns, given the largest batch that fits: ``batch_size``, or half of it, and so on.
+
+    What was halved is said, once for each size that turned out right.
+
+    Args:
+        model: whose batches they are.
+        encode: takes the inputs per forward pass, and does the work.
+        batch_size: what was asked for.
+
+    Raises:
+        MemoryShortageError: not even one input fits.
+    """
+    known = _fitting.get(model, batch_size)
+    size = min(batch_size, known)
+    while True:
+        try:
+            found = encode(size)
+        except Exception as error:
+            if not is_memory_shortage(error):
+                raise
+            if size == 1:
+                began = f" ({batch_size} were asked for)" if batch_size > 1 else ""
+                raise MemoryShortageError(f"out of memory with one input in a batch{began}") from error
+        else:
+            if size < min(batch_size, known):
+                _log.warning(
+                    "out of memory with %d inputs in a batch. Going on with %d, which gives the same vectors.",
+                    *(batch_size, size),
+                )
+            return found
+        # Only here: as long as the error is held, so is all that the batch had in memory.
+        gc.collect()
+        clear_device_cache()
+        size //= 2
+        _fitting[model] = size
+
+
+def is_memory_shortage(error: BaseException) -> bool:
+    """Say whether an error means that a device, or the host, has no room for a batch."""
+    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
