@@ -177,9 +177,12 @@ def test_mining_before_training(tmp_path, quiet, monkeypatch):
 def test_a_model_that_has_no_room(tmp_path, quiet, monkeypatch):
     import sentence_transformers
 
+    from mmst_cli.builtin.tiny_text import build_tiny_text
+
     def refuse(*_args, **_kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
+    build_tiny_text()
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
     with pytest.raises(WorkError, match=r"^model\.name_or_path: builtin:tiny-text: out of memory: its weights"):
         run(text_job(tmp_path), tmp_path, quiet)

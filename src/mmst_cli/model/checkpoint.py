@@ -88,8 +88,8 @@ def load_checkpoint(
         )
     except torch.OutOfMemoryError as error:
         raise WorkError(
-            f"{key}.name_or_path: {config.name_or_path}: out of memory: its weights don't fit into what is free of {device}."
-            f" Write {key}.dtype=bfloat16, or free the device."
+            f"{key}.name_or_path: {config.name_or_path}: out of memory: its weights don't fit into what is free of"
+            f" {device}. Write {key}.dtype=bfloat16, or free the device."
         ) from error
     # A folder that was copied in part or edited raises any of these, depending on the file it happened to.
     except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
