@@ -19,6 +19,7 @@ from mmst_cli.config.rules_mining import check_mining
 from mmst_cli.config.rules_model import check_media, check_model, check_prompts
 from mmst_cli.config.rules_training import (
     check_best_model,
+    check_scaling,
     check_schedule,
     check_training_fields,
     warn_of_steps,
@@ -70,7 +71,12 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
         *check_training_fields(config.training),
     ]
     if for_training:
-        faults += [*check_training_datasets(config), *check_schedule(config), *check_best_model(config)]
+        faults += [
+            *check_training_datasets(config),
+            *check_schedule(config),
+            *check_best_model(config),
+            *check_scaling(config),
+        ]
     elif not config.evaluators and not for_mining:
         faults.append("evaluators: none is declared, so there is nothing to evaluate. Add one.")
     if faults:

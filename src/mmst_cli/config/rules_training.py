@@ -7,7 +7,7 @@ from typing import Any
 from mmst_cli.config.arguments import describe, wanted_type
 from mmst_cli.config.rules_evaluators import is_written, primary_metric
 from mmst_cli.config.rules_loss import loss_datasets
-from mmst_cli.config.schema import Config
+from mmst_cli.config.schema import Config, Dtype
 from mmst_cli.config.signatures import training_fields
 from mmst_cli.errors import did_you_mean
 
@@ -19,6 +19,11 @@ _OURS = {
     "do_eval": "leave it out; eval_strategy says whether and when",
     "do_predict": "leave it out; nothing is predicted",
 }
+UNSCALABLE = (
+    "and fp16 scales losses so that gradients keep their small values, which it can't do with gradients in float16."
+    " Write model.dtype=float32."
+)
+"""Why float16 weights can't be trained under fp16, and what to write."""
 _INTERVAL = 500  # the trainer's default for save_steps and logging_steps, in steps
 
 
@@ -38,6 +43,13 @@ def check_training_fields(training: dict[str, Any]) -> list[str]:
     if training.get("bf16") is True and training.get("fp16") is True:
         faults.append("training.fp16: bf16 is on as well. Keep one of the two.")
     return faults
+
+
+def check_scaling(config: Config) -> list[str]:
+    """Return the fault of training float16 weights under fp16."""
+    if config.training.get("fp16") is True and config.model.dtype is Dtype.float16:
+        return [f"training.fp16: true, but model.dtype is float16, {UNSCALABLE}"]
+    return []
 
 
 def check_schedule(config: Config) -> list[str]:

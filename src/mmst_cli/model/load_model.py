@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmst_cli.builtin.registry import build_builtin
+from mmst_cli.config.rules_training import UNSCALABLE
 from mmst_cli.config.schema import Attention, Dtype, ModelConfig
-from mmst_cli.errors import ModelError
+from mmst_cli.errors import ConfigError, ModelError
 from mmst_cli.model.attention import AttentionChoice, choose_attention
 from mmst_cli.model.checkpoint import is_raw, lacks_attention, load_checkpoint, read_checkpoint_config
 from mmst_cli.model.model_changes import set_normalisation, set_pooling
 from mmst_cli.model.model_checks import check_pixel_bounds
 from mmst_cli.model.model_media import keep_whole_sounds
 from mmst_cli.model.model_parts import build_router, router_of
-from mmst_cli.model.precision import HALF, Precision
+from mmst_cli.model.precision import HALF, Precision, Runtime
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -74,6 +75,21 @@ def check_loadable(config: ModelConfig, device: torch.device, precision: Precisi
     for key, section in _sections(config).items():
         _choose_attention(section, device, precision, key)
         read_checkpoint_config(_source(section, key), section.revision, key)
+
+
+def check_scalable(config: ModelConfig, runtime: Runtime) -> None:
+    """Check that the gradients of the weights can be scaled where training runs under fp16.
+
+    Raises:
+        ConfigError: the checkpoint holds weights in float16, and nothing says to hold them otherwise.
+        ModelError: the model isn't there.
+    """
+    if runtime.precision.autocast is not torch.float16:
+        return
+    for key, section in _sections(config).items():
+        if _held_in(section, runtime.device, key) is torch.float16:
+            found = f"the weights of {section.name_or_path} are float16"
+            raise ConfigError(f"training.fp16: true, but {found}, {UNSCALABLE}")
 
 
 def load_model(
@@ -148,10 +164,12 @@ def _load_encoder(
     try:
         model = load_checkpoint(source, config, device, kwargs, key)
     except ModelError as error:
-        if config.attn_implementation is not Attention.auto or not lacks_attention(error):
+        # A package without a kernel for this machine shows only now; a model that is broken fails again.
+        may_go_without = lacks_attention(error) or choice.implementation == Attention.flash_attention_2
+        if config.attn_implementation != Attention.auto or not may_go_without:
             raise
         model = load_checkpoint(source, config, device, {"dtype": kwargs["dtype"]}, key)
-        choice = _other_attention(model, choice)
+        choice = _other_attention(model, choice, error)
     if router_of(model) is not None and weights in HALF:
         model.to(weights)  # projections are read in float32, whatever the encoders are
     _finish(model, config, source, key)
@@ -171,8 +189,11 @@ def _finish(model: SentenceTransformer, config: ModelConfig, source: str, key: s
         set_normalisation(model, normalise)
 
 
-def _other_attention(model: SentenceTransformer, refused: AttentionChoice) -> AttentionChoice:
+def _other_attention(model: SentenceTransformer, refused: AttentionChoice, error: ModelError) -> AttentionChoice:
     implementation = str(getattr(model.config, "_attn_implementation", "eager"))
+    if not lacks_attention(error):
+        why = str(error.__cause__ or error).strip().partition("\n")[0]
+        return AttentionChoice(implementation, f"{refused.implementation} was not taken: {why}")
     architecture = type(model.transformers_model).__name__
     return AttentionChoice(implementation, f"{architecture} has no {refused.implementation}")
 
@@ -190,9 +211,15 @@ def _join(choices: Mapping[str, AttentionChoice]) -> AttentionChoice:
 def _choose_attention(
     config: ModelConfig, device: torch.device, precision: Precision | None, key: str = "model"
 ) -> AttentionChoice:
+    weights = _held_in(config, device, key)
+    return choose_attention(config.attn_implementation, device, weights, precision.autocast if precision else None)
+
+
+def _held_in(config: ModelConfig, device: torch.device, key: str) -> torch.dtype | None:
+    """Return what weights are held in, as far as config and checkpoint say."""
     weights = resolve_dtype(config.dtype, device)
     if weights is None:  # the checkpoint's own
         checkpoint = read_checkpoint_config(_source(config, key), config.revision, key) or {}
         name = str(checkpoint.get("dtype") or checkpoint.get("torch_dtype"))
         weights = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(name)
-    return choose_attention(config.attn_implementation, device, weights, precision.autocast if precision else None)
+    return weights

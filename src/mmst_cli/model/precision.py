@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mmst_cli.errors import ConfigError
+from mmst_cli.model.determinism import make_deterministic
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -70,9 +71,12 @@ class Runtime:
 def choose_runtime(training: Mapping[str, Any]) -> Runtime:
     """Return the device and the precision that ``training`` asks for, seen to go together.
 
+    What runs there is deterministic from here on where ``training.full_determinism`` asks for it.
+
     Raises:
         ConfigError: the device can't do the precision.
     """
+    make_deterministic(training)
     device = default_device(training)
     check_precision(training, device)
     return Runtime(device, declared_precision(training))

@@ -18,6 +18,7 @@ import torch
 from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import Config, Dtype
 from mmst_cli.errors import ConfigError
+from mmst_cli.model.determinism import make_deterministic
 from mmst_cli.model.precision import Precision, Runtime, check_precision, declared_precision, default_device
 from mmst_cli.runs import run_of_model
 from mmst_cli.terminal import Terminal
@@ -115,6 +116,7 @@ def encoding_runtime(model: str, dtype: Dtype, terminal: Terminal) -> tuple[Runt
         device = default_device(training)
         check_precision(training, device)
         return Runtime(device, declared_precision(training)), dtype
+    make_deterministic(recorded.training)
     # Where there is a GPU, a run of the CPU encodes on it, too.
     device = default_device({"use_cpu": _asks_for_cpu(os.environ)})
     runtime = Runtime(device, declared_precision(recorded.training))

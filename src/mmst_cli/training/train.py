@@ -23,7 +23,6 @@ from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_eval
 from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
-from mmst_cli.model.precision import choose_runtime
 from mmst_cli.model.precision_of_run import with_environment
 from mmst_cli.model.prompts import column_prompts
 from mmst_cli.rows.bad_rows import BadRows
@@ -37,10 +36,11 @@ from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
+from mmst_cli.training.one_device import idle_devices
 from mmst_cli.training.stop_signals import StopCallback, StopSignals
 from mmst_cli.training.trainer import RunTrainer, no_batch
 from mmst_cli.training.training_progress import RunReporter
-from mmst_cli.training.training_start import build_arguments, find_start, take_up
+from mmst_cli.training.training_start import build_arguments, check_machine, find_start, take_up
 from mmst_cli.training.training_summary import TrainingResult, next_command, show_result
 
 BEFORE = ".before"  # suffix of the untrained model's results
@@ -77,7 +77,8 @@ def run_training(
     checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     quiet_libraries(terminal)
     # What the arguments and this machine refuse is reported before anything is loaded.
-    choose_runtime(config.training)
+    if idle := idle_devices(check_machine(config).device):
+        terminal.warn(idle)
     check_minings(config)
     build_arguments(config, run.path)
     bad_rows = BadRows.of(config.datasets, terminal)

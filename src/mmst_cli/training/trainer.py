@@ -19,6 +19,7 @@ from transformers.trainer_utils import has_length
 
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import ConfigError, DataError, WorkError
+from mmst_cli.model.determinism import told_of_missing_algorithms
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
@@ -75,6 +76,15 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             self.loss = {name: self.prepare_loss(one, self.model) for name, one in loss.items()}
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
+
+    def train(self, *arguments: Any, **keywords: Any) -> Any:
+        """Train as the library does.
+
+        Raises:
+            WorkError: full determinism is asked for, and an operation has no deterministic algorithm.
+        """
+        with told_of_missing_algorithms():
+            return super().train(*arguments, **keywords)
 
     def get_data_collator(self, model: Any, args: Any, processing_class: Any = None) -> TypedCollator:
         """Return a collator that knows the declared columns, and so needs no mapping of columns to routes."""

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
-from mmst_cli.model.precision import choose_runtime, declared_precision
+from mmst_cli.model.load_model import check_scalable
+from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision
 from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.runs import RunFolder, checkpoint_step
@@ -28,7 +29,7 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     Raises:
         ConfigError: the class refuses a value.
     """
-    from sentence_transformers import SentenceTransformerTrainingArguments
+    from mmst_cli.training.one_device import OneDeviceArguments
 
     # A loss that is no number is shown as that, and ends the run; the library would show a mean of others.
     given = {**config.training, "logging_nan_inf_filter": False}
@@ -36,7 +37,7 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
     try:
-        arguments = SentenceTransformerTrainingArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
+        arguments = OneDeviceArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
     except (ValueError, TypeError, ImportError) as error:
         raise ConfigError(f"training: {' '.join(str(error).split())}") from error
     arguments.mixed_precision = name_of(declared_precision(config.training))  # the environment would say otherwise
@@ -48,11 +49,23 @@ def check_trainable(config: Config, rows: Mapping[str, Rows]) -> None:
 
     Raises:
         ConfigError: the arguments or the columns are refused.
-        ModelError: this machine lacks the precision that is declared.
+        ModelError: the model isn't there.
     """
-    choose_runtime(config.training)
+    check_machine(config)
     build_arguments(config, Path(config.output_dir))
     loss_rows(config, rows)
+
+
+def check_machine(config: Config) -> Runtime:
+    """Return where a config trains, and in which precision, seen to be possible with weights as it holds them.
+
+    Raises:
+        ConfigError: it isn't.
+        ModelError: the model isn't there.
+    """
+    runtime = choose_runtime(config.training)
+    check_scalable(config.model, runtime)
+    return runtime
 
 
 def find_start(
