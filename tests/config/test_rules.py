@@ -356,7 +356,14 @@ def test_what_is_right_passes(load, overrides):
         (["training.run_name=x"], "training.run_name", ["run_name at the top"]),
         (["training.resume_from_checkpoint=x"], "training.resume_from_checkpoint", ["--resume"]),
         (["training.do_train=true"], "training.do_train", ["leave it out"]),
+        (
+            ["model.attn_implementation=flash_attention"],
+            "model.attn_implementation",
+            ["Did you mean", "kernels-community/"],
+        ),
+        (["model.attn_implementation=a b/c"], "model.attn_implementation", ["takes one of auto"]),
         (["training.bf16=true", "training.fp16=true"], "training.fp16", ["bf16 is on as well"]),
+        (["model.dtype=float16", "training.fp16=true"], "training.fp16", ["model.dtype is float16", "dtype=float32"]),
         # best model
         (BEST, "training.metric_for_best_model", ["missing", "eval_hard_cosine_ndcg@10"]),
         (

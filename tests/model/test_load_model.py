@@ -136,10 +136,31 @@ def test_auto_on_a_gpu_goes_by_the_dtype_of_the_checkpoint(held, chosen, tmp_pat
     from mmst_cli.model import attention
     from mmst_cli.model.load_model import _choose_attention
 
-    monkeypatch.setattr(attention, "flash_attention_installed", lambda: True)
+    monkeypatch.setattr(attention, "flash_attention_installed", lambda *_: True)
     (tmp_path / "modules.json").write_text("[]")
     (tmp_path / "config.json").write_text(json.dumps({"dtype": held}))
     assert _choose_attention(ModelConfig(name_or_path=str(tmp_path)), GPU, None).implementation == chosen
+
+
+def test_auto_goes_without_a_kernel_that_this_machine_has_not(tiny_model_path, monkeypatch):
+    from mmst_cli.model import load_model as loading
+    from mmst_cli.model.attention import AttentionChoice
+
+    def refuse(implementation, *_, **__):
+        raise FileNotFoundError(f"{implementation} has no build for this machine\nand much more")
+
+    monkeypatch.setattr(
+        loading, "choose_attention", lambda wanted, *_: AttentionChoice("flash_attention_2", f"it is {wanted}")
+    )
+    monkeypatch.setattr("transformers.modeling_utils.is_kernels_available", lambda: True)
+    monkeypatch.setattr("transformers.modeling_utils.lazy_import_flash_attention", refuse)
+    monkeypatch.setattr("transformers.PreTrainedModel._flash_attn_can_dispatch", lambda *_, **__: True)
+    model, attention = load_model(ModelConfig(name_or_path=str(tiny_model_path)), CPU)
+    assert model[0].model.config._attn_implementation == attention.implementation == "sdpa"
+    assert attention.reason.startswith("flash_attention_2 was not taken: kernels-community/flash-attn2 has no build")
+    assert "\n" not in attention.reason
+    with pytest.raises(ModelError, match="has no build for this machine"):
+        load_model(ModelConfig(name_or_path=str(tiny_model_path), attn_implementation="flash_attention_2"), CPU)
 
 
 def test_an_architecture_without_sdpa_is_loaded_with_what_it_has():

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmst_cli.config.arguments import describe
-from mmst_cli.config.schema import Config, DatasetConfig, MediaConfig, ModelConfig, Role, Use
+from mmst_cli.config.schema import Attention, Config, DatasetConfig, MediaConfig, ModelConfig, Role, Use
 from mmst_cli.errors import did_you_mean
 
 SIDES = ("query", "document")
@@ -37,6 +37,7 @@ def split_route(route: str) -> tuple[str | None, str | None]:
 def check_model(model: ModelConfig) -> list[str]:
     """Return the faults of the ``model`` section: its name or routes, bounds of pixels, frozen parameters."""
     faults = _check_routes(model) if model.routes else _check_single(model)
+    faults += _check_attention(model.attn_implementation)
     faults += _check_bounds(model.processor, "model.processor")
     if model.dimension is not None and model.dimension < 1:
         faults.append(f"model.dimension: found {model.dimension}; it is 1 or more.")
@@ -46,6 +47,20 @@ def check_model(model: ModelConfig) -> list[str]:
         except re.error as error:
             faults.append(f"model.frozen.{index}: {pattern}: not a regular expression: {error}.")
     return faults
+
+
+def _check_attention(name: str) -> list[str]:
+    if name in list(Attention) or is_kernel(name):
+        return []
+    return [
+        f"model.attn_implementation: found {describe(name)}, but it takes one of {', '.join(Attention)}, or a kernel of"
+        f" the hub, such as kernels-community/flash-attn2.{did_you_mean(name, Attention)}"
+    ]
+
+
+def is_kernel(attention: str) -> bool:
+    """Say whether an attention implementation is a kernel of the hub: `owner/name`, with `@revision` or `:function`."""
+    return re.fullmatch(r"[^/:\s]+/[^/:\s]+(?::[^/:\s]+)?", attention) is not None
 
 
 def check_media(media: MediaConfig) -> list[str]:

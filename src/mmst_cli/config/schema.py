@@ -105,10 +105,13 @@ class Index(Choice):
 
 
 class Attention(Choice):
-    """The attention implementations of transformers."""
+    """The attention implementations of transformers that have a name; the others are kernels of the hub."""
 
     auto = "auto"
     flash_attention_2 = "flash_attention_2"
+    flash_attention_3 = "flash_attention_3"
+    flash_attention_4 = "flash_attention_4"
+    flex_attention = "flex_attention"
     sdpa = "sdpa"
     eager = "eager"
 
@@ -135,8 +138,8 @@ class ModelConfig(Section):
     """Branch, tag or commit of a hub id; the default branch if left out."""
     dtype: Dtype = Dtype.auto
     """What the weights are held in; auto is the checkpoint's own on a GPU, float32 on a CPU and with routes."""
-    attn_implementation: Attention = Attention.auto
-    """auto takes flash_attention_2 where package, GPU and a half precision allow it, else sdpa."""
+    attn_implementation: str = "auto"
+    """auto is flash_attention_2 where package, GPU and half precision allow it, else sdpa; or a name or hub kernel."""
     processor: dict[str, Any] = {}
     """Arguments of the model's processor; `min_pixels` and `max_pixels` bound an image, in pixels."""
     trust_remote_code: bool = False

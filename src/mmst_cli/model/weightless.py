@@ -54,7 +54,7 @@ def load_without_weights(config: ModelConfig) -> SentenceTransformer:
     device = torch.device("meta")
     check_loadable(config, torch.device("cpu"))  # a built-in model is built here, where it can have weights
     with _no_weights():
-        return load_model(config.model_copy(update={"attn_implementation": Attention.auto}), device)[0]
+        return load_model(config.model_copy(update={"attn_implementation": str(Attention.auto)}), device)[0]
 
 
 @contextmanager
