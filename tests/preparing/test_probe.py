@@ -51,10 +51,10 @@ def test_a_label_is_no_input_and_a_stream_has_no_numbers(prepare, parquet):
     path = parquet(query=["a", "b"], other=["c", "d"], label=[0.5, 1.0])
     drawn = draw_probe({"train": prepare(path, columns, streaming=True)})
     assert [(item["side"], item["value"]) for item in drawn] == [
-        ("query", {"text": "a"}),
-        ("query", {"text": "b"}),
-        ("document", {"text": "c"}),
-        ("document", {"text": "d"}),
+        ("query", "a"),
+        ("query", "b"),
+        ("document", "c"),
+        ("document", "d"),
     ]
 
 
@@ -180,3 +180,12 @@ def test_launchers_are_none_of_its_business(monkeypatch, tmp_path):
     ask, close = own_process()
     assert ask({}) == ""
     close()
+
+
+def test_a_text_that_looks_like_an_address_stays_one(prepare, parquet):
+    columns = {"query": ColumnConfig(role=Role.anchor), "other": ColumnConfig(role=Role.positive)}
+    drawn = draw_probe({"train": prepare(parquet(query=["https://host/a.png"], other=["a page"]), columns)})
+    assert [(item["kind"], item["value"]) for item in drawn] == [
+        ("text", {"text": "https://host/a.png"}),
+        ("text", "a page"),
+    ]

@@ -55,7 +55,7 @@ def _inputs(rows: Mapping[str, Rows], counts: Mapping[tuple[str, str], int]) -> 
             if counts.get((side, str(column.modality)), 0) >= PER_KIND:
                 continue
             for number, value in islice(_readable(rows_of, column), PER_COLUMN):
-                value = as_input(value, column.modality)
+                value = _as_given(value, column)
                 chat = clip_options([value])
                 yield {
                     "value": value,
@@ -71,6 +71,13 @@ def _columns(data: Rows) -> list[tuple[RowSet, Column]]:
     if isinstance(data, RowSet):
         return [(data, column) for column in data.columns if column.role is not Role.label]
     return [(data.query_rows, data.anchor), *((data.corpus_rows, column) for column in data.documents)]
+
+
+def _as_given(value: Any, column: Column) -> Any:
+    """Return an input as a user gives it: a text as a string, where that can't be taken for a path or an address."""
+    if isinstance(value, str) and kind_of(value) == "text":
+        return value  # which all models take; static embeddings take nothing else
+    return as_input(value, column.modality)
 
 
 def _readable(rows: RowSet, column: Column) -> Iterator[tuple[int | None, Any]]:
