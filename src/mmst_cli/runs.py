@@ -62,6 +62,21 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def unchecked_model(self) -> Path:
+        """The final model while it is compared with the one in memory."""
+        return self.path / "model.unchecked"
+
+    @property
+    def failed_model(self) -> Path:
+        """The final model if it isn't the one that was measured."""
+        return self.path / "model.failed"
+
+    @property
+    def gate(self) -> Path:
+        """How the saved model compares with the measured one."""
+        return self.path / "gate.json"
+
+    @property
     def environment(self) -> Path:
         """Versions, devices and commit that the run was begun with."""
         return self.path / "environment.json"
@@ -109,9 +124,10 @@ class RunFolder:
             RunError: the folder holds something, but no run.
         """
         self.refuse_to_clear()
-        for entry in [*self._checkpoint_folders(), self.model, self.evaluations]:
+        models = (self.model, self.unchecked_model, self.failed_model)
+        for entry in [*self._checkpoint_folders(), *models, self.evaluations]:
             shutil.rmtree(entry, ignore_errors=True)
-        named = (self.config, self.environment, self.log, self.metrics, self.skipped_rows, self.report)
+        named = (self.config, self.environment, self.log, self.metrics, self.skipped_rows, self.report, self.gate)
         for path in (*named, self.dead_batch, self.path / "overrides.txt"):
             path.unlink(missing_ok=True)
 

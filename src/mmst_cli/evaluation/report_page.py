@@ -61,6 +61,7 @@ def write_page(
         data_card=data_card(config, rows),
         config_yaml=config_to_yaml(config),
         environment=_environment(run),
+        gate=json.loads(run.gate.read_text(encoding="utf-8")) if run and run.gate.is_file() else {},
     )
     return write_report(path, data)
 
@@ -102,6 +103,7 @@ def _render(values: Mapping[str, Any]) -> str:
         "verdict": ("Verdict", True),
         "sizes": ("Sizes", values["evaluations"]),
         "training": ("Training", values["losses"]),
+        "saved": ("Saved model", values["data"].gate),
         "gallery": ("Gallery", values["galleries"] or values["gallery_note"]),
         "data": ("Data", values["data"].data_card),
         "configuration": ("Configuration", values["config"]),

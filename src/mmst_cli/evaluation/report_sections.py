@@ -39,6 +39,7 @@ class ReportData:
         data_card: a dict per dataset: name, used for, source, rows, columns, as they are to be read.
         config_yaml: the resolved config.
         environment: the content of environment.json.
+        gate: the content of gate.json.
     """
 
     title: str
@@ -52,6 +53,7 @@ class ReportData:
     data_card: list[dict[str, Any]] = field(default_factory=list)
     config_yaml: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
+    gate: dict[str, Any] = field(default_factory=dict)
 
 
 def page_values(data: ReportData) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def page_values(data: ReportData) -> dict[str, Any]:
         "data_headings": headings,
         "data_rows": [[_value(row.get(heading, "")) for heading in headings] for row in data.data_card],
         "config": _clipped(data.config_yaml),
+        "gate_kinds": [_gate_row(kind) for kind in data.gate.get("kinds", [])],
         "environment": [row for row in _flat(data.environment) if row[0] != "command" or not data.command],
     }
 
@@ -190,6 +193,14 @@ def size_in_words(size: float) -> str:
 
 def _milliseconds(value: float | None) -> str:
     return "" if value is None else f"{value:.3f} ms" if value < 1 else f"{value:,.1f} ms"
+
+
+def _gate_row(kind: Mapping[str, Any]) -> list[str]:
+    """Return what a row of the gate's table says: of a side and a modality, how far vectors are from others."""
+    return [f"{kind['side']}, {kind['modality']}", f"{kind['inputs']:,}"] + [
+        f"{found:.2g}" if isinstance(found := kind.get(name), int | float) else str(found or "-")
+        for name in ("largest_difference", "smallest_movement")
+    ]
 
 
 def _value(value: Any) -> str:

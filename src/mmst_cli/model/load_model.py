@@ -39,8 +39,10 @@ def find_model(name_or_path: str) -> str:
         for candidate in (folder, folder / "model"):
             if (candidate / "modules.json").is_file() or (candidate / "config.json").is_file():
                 return str(candidate)
+        failed = folder / "model.failed"
+        hint = f" {failed} didn't pass the gate; {folder / 'gate.json'} says why." if failed.is_dir() else ""
         raise ModelError(
-            f"{name_or_path}: this folder holds no model (no modules.json or config.json in it or in its model/)."
+            f"{name_or_path}: this folder holds no model (no modules.json or config.json in it or in its model/).{hint}"
         )
     if folder.exists():
         raise ModelError(f"{name_or_path}: a file, but a model is a folder or a hub id.")

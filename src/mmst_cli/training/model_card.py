@@ -23,10 +23,20 @@ def model_card(
     before: Mapping[str, Evaluation],
     after: Mapping[str, Evaluation],
     summary: str = "",
+    saved: str = "",
 ) -> str:
     """Return a model card in Markdown, with the hub's front matter.
 
     Nothing of the data is opened or embedded to write it; only names, roles and counts are shown.
+
+    Args:
+        config: the whole config.
+        config_yaml: the same as a file.
+        rows: dataset to its rows.
+        before: what the untrained model scored, by evaluator.
+        after: what this one scored.
+        summary: the outcome in a sentence.
+        saved: whether this folder holds the model that was measured, in a sentence; nothing if left out.
     """
     base = model_label(config.model)
     parts = [
@@ -35,6 +45,7 @@ def model_card(
         f"An embedding model finetuned from `{base}` with mmst {__version__} and sentence-transformers.",
         _usage(config, rows),
         _scores(before, after, summary),
+        f"## Saved as measured\n\n{saved}" if saved else "",
         _data(config, rows),
         f"## Configuration\n\n```yaml\n{config_yaml.strip()}\n```",
     ]

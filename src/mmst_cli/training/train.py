@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,14 @@ from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
 from mmst_cli.model.precision_of_run import with_environment
 from mmst_cli.model.prompts import column_prompts
+from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
-from mmst_cli.storage import replace_folder
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.best_weights import best_so_far
 from mmst_cli.training.dead_run import DeadRunError, write_rows
 from mmst_cli.training.dry_run import try_batches
+from mmst_cli.training.gated_saving import GateCallback, refuse_if_failed, save_as_measured
 from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
@@ -107,6 +109,7 @@ class _Job:
         self.config, self.run, self.terminal = config, run, terminal
         self.model, self.rows, self.suite = prepared.model, prepared.rows, prepared.suite
         self.bad_rows = prepared.bad_rows
+        self.precision = prepared.runtime.precision
         self.loss_rows = loss_rows(config, prepared.rows)
         self.losses = build_losses(config, self.model, self.loss_rows)
         self.before: dict[str, Evaluation] = {}
@@ -120,10 +123,19 @@ class _Job:
             self.rows = {**self.rows, **mined}
             self.loss_rows = loss_rows(self.config, self.rows)
 
+    def open_gate(self) -> SavedModelGate:
+        """Draw what the saved model will be compared on, and keep what the model makes of it before it is trained."""
+        trusted = self.config.model.trust_remote_code
+        self.gate = SavedModelGate(self.model, self.rows, self.precision, trust_remote_code=trusted)
+        self.gate.take_base()  # a run that is resumed loads its checkpoint only later
+        self.steps_taken = GateCallback(self.gate)
+        return self.gate
+
     def train(self, checkpoint: Path | None) -> TrainingResult:
         self.step = checkpoint_step(checkpoint) if checkpoint else 0
         try:
-            return self._train_and_measure(checkpoint)
+            with closing(self.open_gate()):
+                return self._train_and_measure(checkpoint)
         except KeyboardInterrupt:
             self._say_interrupted()
             raise
@@ -133,7 +145,7 @@ class _Job:
         metrics = self._evaluate_before()
         losses = self.losses.values() if isinstance(self.losses, dict) else [self.losses]
         reporter = RunReporter(self.run, self.terminal, MatryoshkaMeter(*losses), list(self._primary_keys()))
-        trainer = self._build_trainer(self.run.path, [reporter])
+        trainer = self._build_trainer(self.run.path, [reporter, self.steps_taken])
         reporter.trainer = trainer
         self._check_best_metric(trainer, metrics)
         training_seconds = self._train(trainer, reporter, checkpoint)
@@ -173,9 +185,9 @@ class _Job:
             bad_rows=self.bad_rows,
         )
 
-    def _card(self, after: dict[str, Evaluation], summary: str) -> str:
+    def _card(self, after: dict[str, Evaluation], summary: str, saved: str = "") -> str:
         yaml = config_to_yaml(self.config)
-        return model_card(self.config, yaml, self.rows, self.before, after, summary)
+        return model_card(self.config, yaml, self.rows, self.before, after, summary, saved)
 
     def _primary_keys(self) -> dict[str, None]:
         ours = f"{self.model.similarity_fn_name}_"  # the library's own name their similarity themselves
@@ -293,13 +305,7 @@ class _Job:
         for name, evaluation in after.items():
             save_evaluation_files(evaluation, self.suite, self.run.evaluations, before=self.before.get(name))
         summary = verdict(self.before, after)
-        card = self._card(after, summary)
-
-        def save(folder: Path) -> None:
-            self.model.save_pretrained(str(folder), create_model_card=False)
-            write_card(folder, card)
-
-        replace_folder(self.run.model, save)
+        saved = self._save(trainer, after, summary)
         write_page(
             self.run.report,
             self.config,
@@ -310,6 +316,7 @@ class _Job:
             after=after,
             run=self.run,
         )
+        refuse_if_failed(self.run, saved)
         return TrainingResult(
             run=str(self.run.path),
             steps=trainer.state.global_step,
@@ -320,6 +327,19 @@ class _Job:
             verdict=summary,
             next_command=next_command(self.run, after),
         )
+
+    def _save(self, trainer: RunTrainer, after: dict[str, Evaluation], summary: str) -> GateResult:
+        stays = self.steps_taken.may_stay
+        result = save_as_measured(
+            self.run,
+            self.gate,
+            lambda folder: self.model.save_pretrained(str(folder), create_model_card=False),
+            lambda folder, found: write_card(folder, self._card(after, summary, found.sentence)),
+            # A run that was resumed at its end takes no step.
+            may_stay=not trainer.args.learning_rate if stays is None else stays,
+        )
+        self.terminal.say(f"gate: {result.sentence}")
+        return result
 
 
 def _devices(prepared: PreparedEvaluation) -> list[str]:

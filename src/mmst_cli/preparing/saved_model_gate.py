@@ -1,0 +1,180 @@
+"""The gate: whether the model in a folder, loaded as its user would, is the one that was measured in memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from mmst_cli.model.precision import Precision
+from mmst_cli.preparing.fresh_process import FreshProcess
+from mmst_cli.preparing.plain_probe import ANSWER, VECTORS, Embedded, embed, write_inputs
+from mmst_cli.preparing.probe_comparison import choose_tolerance, compare_probes
+from mmst_cli.preparing.probe_inputs import ProbeInput, draw_probe
+from mmst_cli.preparing.probe_verdict import comparison_figures, find_faults, praise
+from mmst_cli.retrieval.data_card import Rows
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+ROOM = 2**31  # bytes of device memory that a second process takes beside the weights, activations included
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """Whether a folder holds what was measured, in a sentence and in figures."""
+
+    passed: bool
+    sentence: str
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {"passed": self.passed, "sentence": self.sentence, **self.figures}
+
+
+class SavedModelGate:
+    """Compares a saved model with the one in memory and the one before training, on a few inputs of every kind.
+
+    Under a launcher of several processes only that of rank 0 has work to do; the others' gates let all pass.
+
+    Args:
+        model: the model in memory, as training begins with it.
+        rows: dataset to rows, to draw the probe from.
+        precision: mixed precision under which the model is measured.
+        trust_remote_code: whether loading the model may run Python code that comes with it.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        rows: Mapping[str, Rows],
+        precision: Precision,
+        *,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.model, self.trust_remote_code = model, trust_remote_code
+        self.autocast = str(precision.autocast).removeprefix("torch.") if precision.autocast else None
+        self.is_here = os.environ.get("RANK", "0") == "0"
+        self.inputs: list[ProbeInput] = []
+        if self.is_here:
+            with undisturbed(model.device):
+                self.inputs = [item for item in draw_probe(rows) if self._takes(item)]
+        self.base: Embedded | None = None
+        self._process: FreshProcess | None = None
+
+    def take_base(self) -> None:
+        """Keep what the model makes of the probe before it is trained. No random state is disturbed."""
+        if self.is_here:
+            self.base = self._embed()
+
+    def prepare(self) -> None:
+        """Start the fresh process, so that its imports are done when it is asked."""
+        if self.is_here and self._process is None:
+            self._process = FreshProcess()
+
+    def check(self, folder: Path, *, may_stay: bool = False) -> GateResult:
+        """Load the model in ``folder`` in a fresh process and compare.
+
+        Args:
+            folder: a folder of sentence-transformers.
+            may_stay: whether training could leave the model as it was: at a learning rate of 0.
+        """
+        if not self.is_here:
+            return GateResult(True, "rank 0 compares what was saved.")
+        begun = time.perf_counter()
+        self.prepare()
+        memory, device = self._embed(), self._choose_device()
+        saved, error = self._load(folder, device)
+        if error and "OutOfMemoryError" in error and device != "cpu":
+            device = "cpu"
+            saved, error = self._load(folder, device)
+        figures: dict[str, Any] = {"device": device, "measured_on": str(self.model.device), "autocast": self.autocast}
+        if saved is None:
+            sentence = f"plain sentence-transformers can't use what was saved: {error}"
+            return GateResult(False, sentence, figures)
+        dtype = self.autocast or memory.settings["dtype"]
+        same_attention = memory.settings["attention"] == saved.settings["attention"]
+        tolerance = choose_tolerance(
+            dtype, self.model.device.type, torch.device(device).type, same_attention=same_attention
+        )
+        found = compare_probes(self.inputs, memory, saved, self.base)
+        faults = find_faults(found, tolerance, may_stay=may_stay)
+        figures |= {"dtype": dtype, "attention": saved.settings["attention"]}
+        figures |= comparison_figures(self.inputs, found, tolerance)
+        figures["seconds"] = round(time.perf_counter() - begun, 2)
+        return GateResult(not faults, " ".join(faults) or praise(found, tolerance), figures)
+
+    def close(self) -> None:
+        """End the fresh process."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _takes(self, item: ProbeInput) -> bool:
+        """Whether the processor makes anything of an input that only shows its bounds: a page that is too long, say."""
+        if item["side"] is not None:
+            return True
+        try:
+            self.model.preprocess([item["value"]])
+        except (ValueError, RuntimeError, TypeError, KeyError):
+            return False
+        return True
+
+    def _embed(self) -> Embedded:
+        with undisturbed(self.model.device):
+            return embed(self.model, self.inputs, self.autocast)
+
+    def _load(self, folder: Path, device: str) -> tuple[Embedded | None, str | None]:
+        """Return what the fresh process makes of the probe, or why it can't."""
+        self.prepare()
+        assert self._process is not None
+        with tempfile.TemporaryDirectory(prefix="mmst-gate-") as exchange:
+            write_inputs(self.inputs, Path(exchange))
+            error = self._process.ask(
+                {
+                    "folder": exchange,
+                    "model": str(folder.resolve()),
+                    "device": device,
+                    "autocast": self.autocast if torch.device(device).type == self.model.device.type else None,
+                    "trust_remote_code": self.trust_remote_code,
+                    "threads": torch.get_num_threads(),
+                }
+            )
+            if error:
+                return None, error
+            answer = json.loads((Path(exchange) / ANSWER).read_text(encoding="utf-8"))
+            return Embedded(load_file(str(Path(exchange) / VECTORS)), **answer), None
+
+    def _choose_device(self) -> str:
+        """Return the model's own device if it has room for the model once more, else the CPU."""
+        device = self.model.device
+        if device.type != "cuda":
+            return "cpu"
+        size = sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(device)
+        return str(device) if free > size + ROOM else "cpu"
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Put the random states of Python, NumPy and torch back afterwards, that of ``device`` included."""
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])

@@ -1,0 +1,197 @@
+"""The gate catches what was saved otherwise than it was measured, planted between saving and the gate."""
+
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sentence_transformers import SentenceTransformer
+from small_job import job, write_job
+
+from mmst_cli.config.load import load_config
+from mmst_cli.model.precision import Precision
+from mmst_cli.preparing.prepared_config import prepare_config
+from mmst_cli.preparing.saved_model_gate import SavedModelGate
+
+MAX_PIXELS = 12288  # the size of a page
+PROMPTS = {"anchor": "Find the page: ", "positive": "A page: "}
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory):
+    """A gate of a model that has moved since the gate was opened, with prompts and pixel bounds."""
+    from mmst_cli.terminal import Terminal
+
+    folder = tmp_path_factory.mktemp("gate")
+    config = job(folder) | {"prompts": PROMPTS}
+    config["model"]["processor"] = {"min_pixels": 1024, "max_pixels": MAX_PIXELS}
+    config = load_config(write_job(config, folder / "job.yaml"))
+    prepared = prepare_config(config, Terminal(), list(config.datasets))
+    gate = SavedModelGate(prepared.model, prepared.rows, Precision())
+    gate.take_base()
+    prepared.model.save_pretrained(str(folder / "base"), create_model_card=False)
+    move(prepared.model, seed=1)
+    return gate
+
+
+def move(model, seed, by=0.01):
+    """Change every weight a little, as training does."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(by * torch.randn(parameter.shape, generator=generator))
+
+
+@pytest.fixture
+def saved(gate, tmp_path):
+    gate.model.save_pretrained(str(tmp_path / "model"), create_model_card=False)
+    return tmp_path / "model"
+
+
+def edit(path, change):
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def test_what_was_saved_as_measured_passes_bitwise(gate, saved):
+    result = gate.check(saved)
+    assert result.passed, result.sentence
+    figures = result.to_dict()
+    assert (figures["device"], figures["dtype"], figures["tolerance"]) == ("cpu", "float32", 1e-6)
+    assert figures["largest_difference"] == 0.0 and figures["smallest_movement"] > 0.01
+    kinds = {(kind["side"], kind["modality"]): kind for kind in figures["kinds"]}
+    assert kinds.keys() == {("query", "text"), ("document", "image")}
+    assert all(kind["inputs"] == 4 and kind["smallest_movement"] > 0 for kind in kinds.values())
+    assert figures["tensors_not_saved_as_measured"] == 0 and figures["tensors_changed_by_training"] > 50
+
+
+def other_weights(saved, gate):
+    """Those of another run."""
+    other = {name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in load_weights(saved).items()}
+    save_file(other, saved / "model.safetensors", metadata={"format": "pt"})
+
+
+def load_weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def untrained(saved, gate):
+    shutil.copy(saved.parent / "base.safetensors", saved / "model.safetensors")
+
+
+def other_pooling(saved, gate):
+    def change(values):
+        values["pooling_mode"] = "mean"
+
+    edit(next(saved.glob("*_Pooling/config.json")), change)
+
+
+def wider_bounds(saved, gate):
+    change_bounds(saved, 4)
+
+
+def narrower_bounds(saved, gate):
+    change_bounds(saved, 0.5)
+
+
+def change_bounds(saved, by):
+    """In both places that transformers reads them from: those that the tokenizer was loaded with win."""
+
+    def of_processor(values):
+        values["image_processor"]["size"]["longest_edge"] = int(by * MAX_PIXELS)
+
+    def of_tokenizer(values):
+        values["max_pixels"] = int(by * MAX_PIXELS)
+
+    edit(saved / "processor_config.json", of_processor)
+    edit(saved / "tokenizer_config.json", of_tokenizer)
+
+
+def lost_prompt(saved, gate):
+    edit(saved / "config_sentence_transformers.json", lambda values: values["prompts"].pop("query"))
+
+
+def one_tensor(saved, gate):
+    """A single number of a single tensor, less than any tolerance would show."""
+    weights = load_weights(saved)
+    name = next(name for name in weights if "visual" in name and "bias" in name)
+    weights[name][0] += 1e-7
+    save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
+
+
+FAULTS = {
+    other_weights: "vectors differ from those that were measured",
+    other_pooling: "Pooling: 'mean' in the folder, 'lasttoken' in memory",
+    wider_bounds: "Of an image enlarged the saved processor makes other ",
+    narrower_bounds: "row 0, column image the saved processor makes other ",
+    lost_prompt: "Prompts: {'document': 'A page: '} in the folder, ",
+    untrained: "They are those of the model before training.",
+    one_tensor: "The folder holds 1 of the",
+}
+
+
+@pytest.mark.parametrize("plant", FAULTS, ids=lambda plant: plant.__name__)
+def test_planted_faults_are_caught(gate, saved, plant, tmp_path_factory):
+    base = next(tmp_path_factory.getbasetemp().glob("gate*/base/model.safetensors"))
+    shutil.copy(base, saved.parent / "base.safetensors")
+    plant(saved, gate)
+    SentenceTransformer(str(saved), device="cpu")  # nobody else would notice
+    result = gate.check(saved)
+    assert not result.passed
+    assert FAULTS[plant] in result.sentence, result.sentence
+
+
+def test_a_model_that_training_left_alone_is_no_trained_one(gate, saved):
+    """Also where saving went well: unless the learning rate was 0 all along."""
+    moved, gate.base = gate.base, gate._embed()
+    try:
+        assert "Training has changed nothing" in gate.check(saved).sentence
+        assert gate.check(saved, may_stay=True).passed
+    finally:
+        gate.base = moved
+
+
+def test_what_cannot_be_loaded_is_told(gate, saved):
+    (saved / "modules.json").write_text("[")
+    result = gate.check(saved)
+    assert not result.passed
+    assert result.sentence.startswith("plain sentence-transformers can't use what was saved: ")
+    assert gate.check(saved.parent / "nothing").sentence.count("can't use what was saved") == 1
+
+
+def test_numbers_that_are_none_do_not_pass(gate, saved):
+    weights = load_weights(saved)
+    for tensor in weights.values():
+        tensor.fill_(float("nan"))
+    save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
+    result = gate.check(saved)
+    assert not result.passed and result.figures["largest_difference"] == "nan"
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_no_random_state_is_disturbed(gate):
+    def states():
+        return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+    before = states()
+    gate._embed()
+    assert states() == before
+
+
+def test_under_a_launcher_only_rank_0_looks(gate, monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", "1")
+    other = SavedModelGate(gate.model, {}, Precision())
+    other.take_base()
+    assert other.check(tmp_path / "nothing").passed and other.base is None and other._process is None
+
+
+def test_bfloat16_under_autocast_has_its_own_tolerance(gate, saved):
+    measured = SavedModelGate.__new__(SavedModelGate)
+    measured.__dict__ |= gate.__dict__ | {"autocast": "bfloat16", "base": None}
+    figures = measured.check(saved).to_dict()
+    assert figures["passed"] and figures["dtype"] == "bfloat16" and figures["tolerance"] == 2e-2
+    assert figures["largest_difference"] == 0.0
