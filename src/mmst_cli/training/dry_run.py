@@ -26,6 +26,7 @@ def try_batches(trainer: RunTrainer) -> str:
     Raises:
         ConfigError: no whole batch can be drawn from a set.
         DataError: a row can't be read; the message names dataset, row and column.
+        WorkError: the loss or the gradient is no number.
     """
     losses: dict[str, float] = {}
     drawn = trainer.get_train_dataloader()
@@ -34,8 +35,8 @@ def try_batches(trainer: RunTrainer) -> str:
 
     def one_step(*, model: nn.Module, train_dataloader: Any, **_: Any) -> None:
         losses.update({name: _loss(trainer, model, loader) for name, loader in _loaders(trainer, train_dataloader)})
-        if trainer.args.max_grad_norm:
-            trainer._clip_grad_norm(model)
+        norm = trainer._clip_grad_norm(model) if trainer.args.max_grad_norm else None
+        trainer._get_grad_norm(model, grad_norm=norm)
         trainer.optimizer.step()
         trainer.control.should_training_stop = True
 
