@@ -49,8 +49,10 @@ def test_a_model_that_failed_has_no_name_that_is_taken_for_good(tmp_path, forget
     assert "Failed: " in page and "Find: " in page
     with pytest.raises(ModelError, match=r"model\.failed didn't pass the gate"):
         find_model(str(run))
-    monkeypatch.undo()  # and once it is mended, what was trained is not lost
+    trained = (run / "model.failed/model.safetensors").read_bytes()
+    monkeypatch.undo()  # once it is mended, what was trained is not lost, and no step is taken once more
     assert train(tmp_path, config, resume=True).steps == 2
+    assert (run / "model/model.safetensors").read_bytes() == trained
     assert (run / "model/modules.json").is_file() and not (run / "model.failed").exists()
     assert json.loads((run / "gate.json").read_text())["passed"]
 

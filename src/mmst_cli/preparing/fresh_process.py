@@ -33,22 +33,30 @@ class FreshProcess:
             for name, value in os.environ.items()
             if name not in DISTRIBUTED and not name.startswith(launched)
         }
+        self._environment = environment
         self._errors: IO[str] = tempfile.TemporaryFile(  # noqa: SIM115 (read when it ended)
             "w+", encoding="utf-8", errors="replace"
         )
-        self._process = subprocess.Popen(
+        self._process = self._start()
+
+    def _start(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             # -P: the folder of the script holds modules of this package, which the process has no use for.
             [sys.executable, "-P", str(SCRIPT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment,
+            env=self._environment,
             text=True,
             encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is for the run, which ends it in its own time
         )
 
     def ask(self, request: Mapping[str, Any]) -> str | None:
         """Send a request, wait for its end, and return what went wrong in a sentence, None if nothing did."""
+        if self._process.poll() is not None:  # the system ended it while it waited
+            self._close_pipes()
+            self._process = self._start()
         clock = threading.Timer(MOST_SECONDS, self._process.kill)
         clock.start()
         try:
@@ -69,7 +77,11 @@ class FreshProcess:
         """End the process."""
         self._process.kill()
         self._process.wait()
-        for file in (self._process.stdin, self._process.stdout, self._errors):
+        self._close_pipes()
+        self._errors.close()
+
+    def _close_pipes(self) -> None:
+        for file in (self._process.stdin, self._process.stdout):
             if file is not None:
                 with contextlib.suppress(BrokenPipeError):  # of a request that never reached it
                     file.close()

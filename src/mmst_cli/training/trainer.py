@@ -14,7 +14,8 @@ from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.sampler import BatchSamplers
 from torch import nn
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 from transformers.trainer_utils import has_length
 
 from mmst_cli.config.schema import Role
@@ -140,6 +141,20 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         finally:
             self.data_seconds += time.perf_counter() - begun
 
+    def train(self, resume_from_checkpoint: str | None = None, **keywords: Any) -> Any:
+        """Train, from a checkpoint if one is named; of a run that had taken all its steps take its last state.
+
+        The library would take one step more, since it looks at ``max_steps`` only after each.
+        """
+        state = Path(resume_from_checkpoint or "") / TRAINER_STATE_NAME
+        if resume_from_checkpoint is None or not 0 < self.args.max_steps <= _step_in(state):
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **keywords)
+        self._load_from_checkpoint(resume_from_checkpoint)
+        self.state = TrainerState.load_from_json(str(state))
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
+            self._load_best_model()
+        return None
+
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
         """Return what the trainer counts by: steps, epochs, examples.
 
@@ -238,6 +253,11 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         folder = Path(output_dir or os.fspath(self.args.output_dir))
         self.model.save_pretrained(str(folder), create_model_card=False)
         self.write_card(folder)
+
+
+def _step_in(state: Path) -> int:
+    """Return the step of a saved state; -1 where it has none."""
+    return int(TrainerState.load_from_json(str(state)).global_step) if state.is_file() else -1
 
 
 def _named(rows: RowSet) -> Dataset:
