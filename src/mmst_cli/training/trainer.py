@@ -78,15 +78,6 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 
-    def train(self, *arguments: Any, **keywords: Any) -> Any:
-        """Train as the library does.
-
-        Raises:
-            WorkError: full determinism is asked for, and an operation has no deterministic algorithm.
-        """
-        with told_of_missing_algorithms():
-            return super().train(*arguments, **keywords)
-
     def get_data_collator(self, model: Any, args: Any, processing_class: Any = None) -> TypedCollator:
         """Return a collator that knows the declared columns, and so needs no mapping of columns to routes."""
         return TypedCollator(
@@ -145,10 +136,14 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         """Train, from a checkpoint if one is named; of a run that had taken all its steps take its last state.
 
         The library would take one step more, since it looks at ``max_steps`` only after each.
+
+        Raises:
+            WorkError: full determinism is asked for, and an operation has no deterministic algorithm.
         """
         state = Path(resume_from_checkpoint or "") / TRAINER_STATE_NAME
         if resume_from_checkpoint is None or not 0 < self.args.max_steps <= _step_in(state):
-            return super().train(resume_from_checkpoint=resume_from_checkpoint, **keywords)
+            with told_of_missing_algorithms():
+                return super().train(resume_from_checkpoint=resume_from_checkpoint, **keywords)
         self._load_from_checkpoint(resume_from_checkpoint)
         self.state = TrainerState.load_from_json(str(state))
         if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
