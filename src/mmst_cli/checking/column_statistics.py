@@ -92,6 +92,8 @@ def _languages(texts: list[str]) -> dict[str, float] | None:
 
 
 def _labels(values: Any) -> dict[str, Any]:
+    if values.dtype.kind == "U":  # lists of numbers
+        return {"role": "label", "rows": len(values), "different": len(np.unique(values))}
     facts: dict[str, Any] = {"role": "label", "rows": len(values), "values": quantiles(values.astype(np.float64))}
     different, counts = np.unique(values, return_counts=True)
     if len(different) <= FEW_VALUES:

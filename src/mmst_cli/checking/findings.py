@@ -214,8 +214,11 @@ def first_cells(checked: Checked, number: int, columns: list[int], *, near: bool
 
 
 def label_values(rows: RowSet, label: Column) -> npt.NDArray[Any]:
-    """Return the labels of all rows, shape (rows,); NaN where there is none."""
-    values = np.array(rows.rows[label.sources[0]])
+    """Return the labels of all rows, shape (rows,); NaN where there is none, texts where they are lists of numbers."""
+    cells = list(rows.rows[label.sources[0]])
+    if any(isinstance(cell, list) for cell in cells):
+        return np.array([str(cell) for cell in cells])
+    values = np.array(cells)
     return values.astype(np.float64) if values.dtype == object else values
 
 

@@ -24,6 +24,7 @@ from mmst_cli.config.rules_training import (
     check_training_fields,
     warn_of_steps,
 )
+from mmst_cli.config.rules_training_values import check_training_values
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError
 
@@ -69,6 +70,7 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
         *check_losses(config, import_own=for_training),
         *check_evaluators(config, import_own=not for_mining),
         *check_training_fields(config.training),
+        *check_training_values(config.training),
     ]
     if for_training:
         faults += [

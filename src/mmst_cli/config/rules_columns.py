@@ -182,8 +182,10 @@ def check_inputs(roles: Sequence[Role], innermost: str | None, key: str, *, or_m
 
 
 def _alternatives(columns: int, label: bool, or_more: bool) -> str:
-    names = fitting_losses(columns, label, or_more=or_more)
-    return f" With these columns: {', '.join(names[:6])}." if names else ""
+    names = fitting_losses(columns, label, or_more=or_more, lists=False)
+    of_lists = fitting_losses(columns, label, or_more=or_more, lists=True) if label else ()
+    told = f" If the label is a list of numbers: {', '.join(of_lists)}." if of_lists else ""
+    return told + (f" With these columns: {', '.join(names[:6])}." if names else "")
 
 
 def _takes(line: LossInput) -> str:

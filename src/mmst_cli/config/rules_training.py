@@ -60,6 +60,8 @@ def check_schedule(config: Config) -> list[str]:
             f"training.eval_strategy: it is {_strategy(training, 'eval')}, but there is nothing to evaluate."
             " Add an evaluator or a `use: eval` dataset, or leave it out."
         )
+    if training.get("eval_on_start") is True and not config.evaluators and not loss_datasets(config):
+        faults.append("training.eval_on_start: there is nothing to evaluate. Add an evaluator, or leave it out.")
     if training.get("load_best_model_at_end") is True and _strategy(training, "save") != "best":
         faults += _check_strategies_meet(training)
     elif _strategy(training, "save") == "best" and _strategy(training, "eval") == "no":

@@ -40,6 +40,8 @@ class LossInput:
     at_least: int | None
     at_most: int | None
     label: bool | None
+    lists: bool = False
+    """Whether a label is a list of numbers: a teacher's scores, or its vector."""
 
     def fits(self, columns: int, label: bool, *, or_more: bool = False) -> bool:
         """Say whether so many input columns, or perhaps more, with or without a label, are what this line describes."""
@@ -130,8 +132,10 @@ def loss_inputs(name: str) -> tuple[LossInput, ...] | None:
 
 
 @cache
-def fitting_losses(columns: int, label: bool, *, or_more: bool = False) -> tuple[str, ...]:
+def fitting_losses(columns: int, label: bool, *, or_more: bool = False, lists: bool | None = None) -> tuple[str, ...]:
     """The losses that take so many input columns, or perhaps more, with or without a label; the usual ones first.
+
+    ``lists`` leaves only those whose labels are lists of numbers, or those whose labels are not.
 
     Losses that take anything are wrappers and regularisers, and those that need a Python object can't stand in
     a config: neither is named.
@@ -141,7 +145,10 @@ def fitting_losses(columns: int, label: bool, *, or_more: bool = False) -> tuple
         name
         for name in order
         if _can_stand_alone(name)
-        and any(line.at_least and line.fits(columns, label, or_more=or_more) for line in loss_inputs(name) or ())
+        and any(
+            line.at_least and line.fits(columns, label, or_more=or_more) and lists in (None, line.lists)
+            for line in loss_inputs(name) or ()
+        )
     )
 
 
@@ -151,6 +158,12 @@ def _can_stand_alone(name: str) -> bool:
         return False
     needed = [signature.parameters[argument] for argument in signature.required if argument != "model"]
     return not any(parameter.annotation and needs_python_object(parameter.annotation) for parameter in needed)
+
+
+def takes_label(name: str, *, is_list: bool) -> bool:
+    """Say whether the loss ``name`` may take labels that are lists of numbers, or numbers, by its documentation."""
+    lines = loss_inputs(name)
+    return lines is None or any(line.label is None or (line.label and line.lists == is_list) for line in lines)
 
 
 @cache
@@ -193,14 +206,15 @@ def _parameters(arguments: ast.arguments) -> Iterator[tuple[str, Parameter]]:
 
 def _parse_input(inputs: str, labels: str) -> LossInput | None:
     inputs, label = inputs.strip(), {"none": False, "any": None}.get(labels.strip().lower(), True)
+    lists = labels.strip().startswith("[") or any(word in labels for word in ("(batch_size,", "probabilities"))
     if inputs == "any":
-        return LossInput(None, None, label)
+        return LossInput(None, None, label, lists)
     if re.fullmatch(r"single \w+|input", inputs):
-        return LossInput(1, 1, label)
+        return LossInput(1, 1, label, lists)
     names = re.fullmatch(r"\(([^)]*)\)(?: pairs| triplets)?|(input_1, .*)", inputs)
     if names is None:
         return None
     columns = [name.strip() for name in (names[1] or names[2]).split(",")]
     if "..." in columns:
-        return LossInput(columns.index("..."), None, label)
-    return LossInput(len(columns), len(columns), label)
+        return LossInput(columns.index("..."), None, label, lists)
+    return LossInput(len(columns), len(columns), label, lists)

@@ -104,6 +104,21 @@ def is_text(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("string", "large_string")
 
 
+def label_kind(feature: Any) -> str | None:
+    """Say whether a column holds a number a row, or a list of numbers (one of vectors too); None for anything else."""
+    if _is_number(feature):
+        return "a number"
+    is_list = getattr(feature, "feature", None) is not None or type(feature).__name__.startswith("Array")
+    return "a list of numbers" if is_list and array_type(feature) else None
+
+
+def as_label(cell: Any) -> Any:
+    """Return a label as a loss computes with it: true and false are 1 and 0."""
+    if isinstance(cell, list | tuple):
+        return [as_label(entry) for entry in cell]
+    return int(cell) if isinstance(cell, bool) else cell
+
+
 def _innermost(feature: Any) -> Any:
     while getattr(feature, "feature", None) is not None:
         feature = feature.feature

@@ -10,7 +10,7 @@ from mmst_cli.config.chat_templates import Message, fill
 from mmst_cli.config.schema import Modality, OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.reading import Reader
-from mmst_cli.rows.cells import to_array
+from mmst_cli.rows.cells import as_label, to_array
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -72,7 +72,7 @@ class Column:
         cell = cells[self.sources[0]]
         if self.role is Role.label:
             check_label(cell)
-            return cell
+            return as_label(cell)
         value = reader.read(self.modality, cell)
         return value["text"] if self.modality is Modality.text else value
 

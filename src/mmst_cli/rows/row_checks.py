@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
-from mmst_cli.rows.cells import NUMBERS, fits, stored_type
+from mmst_cli.rows.cells import fits, label_kind, stored_type
 from mmst_cli.rows.columns import ROW, Column, RowSet
+from mmst_cli.rows.labels import check_lengths
 from mmst_cli.rows.media_checks import find_broken
 from mmst_cli.rows.shapes import has_lists
 from mmst_cli.rows.stored_cells import column_chunks, empty_cells, place_of, rows_with_unusable_labels
@@ -35,12 +36,12 @@ def check_types(rows: RowSet, *, lists: bool) -> None:
         DataError: it can't; the message names the column.
     """
     for column in rows.columns:
-        if column.role is Role.label:
-            stored = stored_type(rows.rows, column.sources[0])
-            if not stored.startswith(NUMBERS):
-                raise DataError(
-                    f"datasets.{rows.key}, row 0, column {column.name}: a label is a number, found {stored}."
-                )
+        source = column.sources[0]
+        if column.role is Role.label and label_kind(rows.rows.features[source]) is None:
+            raise DataError(
+                f"datasets.{rows.key}, row 0, column {column.name}: a label is a number, or a list of numbers where a"
+                f" loss takes a teacher's scores or vectors; found {stored_type(rows.rows, source)}."
+            )
         for modality, source in media_and_texts(column):
             _check_type(rows, column, modality, source)
         if not lists and has_lists(rows, column):
@@ -65,6 +66,7 @@ def check_inputs(rows: RowSet, seed: int) -> None:
             if modality is not Modality.text and (modality, source) not in looked_at:
                 looked_at[modality, source] = find_broken(rows, source, modality)
         if column.role is Role.label:
+            check_lengths(rows, column)
             for row in sorted(rows_drawn_of(rows, rows_with_unusable_labels(rows.source, column.sources[0])))[:1]:
                 rows.value_at(column, row)  # says which it is
             continue

@@ -11,6 +11,7 @@ from mmst_cli.config.rules_mining import mined_columns
 from mmst_cli.config.schema import Config, DatasetConfig, Role
 from mmst_cli.errors import ConfigError
 from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.labels import check_labels
 from mmst_cli.sources.tables import choose_indices
 
 
@@ -27,6 +28,7 @@ def loss_rows(config: Config, rows: Mapping[str, object]) -> dict[str, RowSet]:
         layers = loss_layers(config, keys[name])
         roles = [column.role for column in data.columns] + _to_be_mined(config.datasets[name], data)
         faults += check_inputs(roles, layers[0].type if layers else None, f"datasets.{name}.columns")
+        faults += check_labels(data, layers[0], keys[name]) if layers and not faults else []
     if faults:
         raise ConfigError(*faults)
     seed = config.seed

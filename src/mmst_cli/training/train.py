@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
@@ -39,6 +40,7 @@ from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
 from mmst_cli.training.one_device import idle_devices
+from mmst_cli.training.rehearsal import rehearse
 from mmst_cli.training.stop_signals import StopCallback, StopSignals
 from mmst_cli.training.trainer import RunTrainer, no_batch
 from mmst_cli.training.training_progress import RunReporter
@@ -89,6 +91,7 @@ def run_training(
     prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows)
     job = _Job(config, run, prepared, terminal)
     job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
+    job.rehearse()
     if dry_run:
         return job.try_one_batch()
     if overwrite:
@@ -114,6 +117,7 @@ class _Job:
         self.losses = build_losses(config, self.model, self.loss_rows)
         self.before: dict[str, Evaluation] = {}
         self.step = 0
+        self.row_keys: dict[str, Dataset] = {}
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
 
@@ -130,6 +134,10 @@ class _Job:
         self.gate.take_base()  # a run that is resumed loads its checkpoint only later
         self.steps_taken = GateCallback(self.gate)
         return self.gate
+
+    def rehearse(self) -> None:
+        """Try what the trainer would notice only once the run is begun."""
+        rehearse(self.config, self.precision, self._build_trainer)
 
     def train(self, checkpoint: Path | None) -> TrainingResult:
         self.step = checkpoint_step(checkpoint) if checkpoint else 0
@@ -183,6 +191,7 @@ class _Job:
             callbacks=callbacks,
             write_card=lambda target: write_card(target, self._card({}, "")),
             bad_rows=self.bad_rows,
+            keys=self.row_keys,
         )
 
     def _card(self, after: dict[str, Evaluation], summary: str, saved: str = "") -> str:

@@ -22,6 +22,7 @@ from mmst_cli.config.schema import Role
 from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.model.determinism import told_of_missing_algorithms
 from mmst_cli.rows.bad_rows import BadRows
+from mmst_cli.rows.cells import as_label
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.runs import RunFolder, mark_whole
@@ -44,6 +45,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         write_card: writes a model card into a folder, in place of the generated one, which would decode
             rows and embed texts as media to describe them.
         bad_rows: takes the rows that are left out of their batches because they can't be read.
+        keys: dataset to what tells its rows apart, where another trainer computed it; what this one does is added.
         arguments: what SentenceTransformerTrainer takes.
     """
 
@@ -56,6 +58,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         prompts: Mapping[str, Mapping[str, str]],
         write_card: Callable[[Path], None],
         bad_rows: BadRows | None = None,
+        keys: dict[str, Dataset] | None = None,
         **arguments: Any,
     ) -> None:
         self.bad_rows = bad_rows or BadRows({})
@@ -66,7 +69,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
         drawn += [_named(rows) for rows in evaluated]
         self.drawn = list(zip(drawn, self.row_sets, strict=True))
-        self.keys: dict[str, Dataset] = {}
+        self.keys = {} if keys is None else keys
         super().__init__(
             train_dataset=_together(self.drawn[: len(train)]),
             eval_dataset=_together(self.drawn[len(train) :]),
@@ -101,7 +104,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
                 rows, self.bad_rows.of_dataset(rows.key)
             )
         elif self.args.batch_sampler == BatchSamplers.GROUP_BY_LABEL:
-            labels = {column.name: list(rows.rows[column.sources[0]]) for column in rows.with_role(Role.label)}
+            labels = {c.name: as_label(list(rows.rows[c.sources[0]])) for c in rows.with_role(Role.label)}
             dataset = Dataset.from_dict(labels)
         try:
             return super().get_batch_sampler(dataset, *arguments, **keywords)

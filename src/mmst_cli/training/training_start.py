@@ -17,6 +17,7 @@ from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.terminal import Terminal
+from mmst_cli.training.argument_faults import told_by_key
 from mmst_cli.training.mixing import loss_rows
 
 if TYPE_CHECKING:
@@ -36,10 +37,8 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
-    try:
+    with told_by_key(config.training):
         arguments = OneDeviceArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
-    except (ValueError, TypeError, ImportError) as error:
-        raise ConfigError(f"training: {' '.join(str(error).split())}") from error
     arguments.mixed_precision = name_of(declared_precision(config.training))  # the environment would say otherwise
     return arguments
 

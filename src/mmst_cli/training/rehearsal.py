@@ -1,0 +1,180 @@
+"""What the trainer would only notice once a run is begun, tried before anything is written, leaving all as it was."""
+
+from __future__ import annotations
+
+import cmath
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers.debug_utils import DebugOption, DebugUnderflowOverflow
+from transformers.integrations import get_reporting_integration_callbacks
+from transformers.integrations.neftune import activate_neftune, deactivate_neftune
+from transformers.utils import is_liger_kernel_available
+
+from mmst_cli.config.rules_loss import loss_keys, loss_layers
+from mmst_cli.config.schema import Config
+from mmst_cli.errors import ConfigError, MmstError
+from mmst_cli.model.precision import Precision
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.training.argument_faults import in_words, told_by_key
+from mmst_cli.training.collator import BAD_ROWS
+from mmst_cli.training.trainer import RunTrainer
+from mmst_cli.training.training_start import build_arguments
+
+ROWS = 8  # of each dataset, through loss and gradients
+
+
+def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[Any]], RunTrainer]) -> None:
+    """Build what the trainer builds, and compute the loss of a few rows of each dataset and its gradients.
+
+    Weights, buffers and random states are afterwards what they were, so that the run is the same with it and without.
+
+    Args:
+        config: the whole config.
+        precision: of forward passes.
+        build: makes the trainer of the run, given a folder and callbacks.
+
+    Raises:
+        ConfigError: something doesn't fit; the message begins with the key.
+        DataError: a row that the loss is tried on can't be read.
+    """
+    with tempfile.TemporaryDirectory() as folder, told_by_key(config.training, "report_to"):
+        arguments = build_arguments(config, Path(folder))
+        for tracker in get_reporting_integration_callbacks(arguments.report_to):
+            tracker()
+    with _randomness_kept(), tempfile.TemporaryDirectory() as folder:
+        with told_by_key(config.training):
+            trainer = build(Path(folder), [])
+        with _state_kept(trainer):
+            _try_schedule(trainer, config.training)
+            _try_changes_of_model(trainer, config.training)
+            for drawn, rows in trainer.drawn:
+                _try_loss(config, precision, trainer, drawn, rows)
+
+
+def _try_schedule(trainer: RunTrainer, training: Mapping[str, Any]) -> None:
+    """Build the loader, the optimizer and the scheduler; no step is taken on a weight of the model."""
+    with told_by_key(training, "dataloader"):
+        loader = trainer.get_train_dataloader()
+    with told_by_key(training, "max_steps"):
+        steps = trainer.set_initial_training_values(trainer.args, loader)[-1]
+    with told_by_key(training, "optim", "learning_rate_mapping"):
+        trainer.create_optimizer()
+        _try_step(trainer)
+    with told_by_key(training, "lr_scheduler"):
+        scheduler: Any = trainer.create_scheduler(num_training_steps=steps)
+        for factor in getattr(scheduler, "lr_lambdas", ()):
+            found = [factor(step) for step in sorted({0, 1, steps // 2, max(steps - 1, 0), steps})]
+            if wrong := [value for value in found if isinstance(value, complex) or not cmath.isfinite(value)]:
+                raise ValueError(f"it makes the learning rate {wrong[0]}")
+
+
+def _try_step(trainer: RunTrainer) -> None:
+    """Take a step of the optimizer on a parameter that is no part of the model."""
+    kind, arguments = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
+    if not isinstance(kind, type) or not issubclass(kind, torch.optim.Optimizer):
+        return
+    if arguments.keys() & {"params", "model", "optimizer_dict"}:  # those take the model itself
+        return
+    parameter = nn.Parameter(torch.zeros(4, 4, device=trainer.model.device))
+    parameter.grad = torch.zeros_like(parameter)
+    kind([parameter], **arguments).step()
+
+
+def _try_changes_of_model(trainer: RunTrainer, training: Mapping[str, Any]) -> None:
+    """Do to the model what the trainer does to it where arguments ask for it."""
+    arguments, model = trainer.args, trainer.model
+    if arguments.use_liger_kernel and not is_liger_kernel_available():
+        raise ConfigError(
+            "training.use_liger_kernel: found true. There is no liger-kernel here. Install it, or leave it out."
+        )
+    if arguments.activation_checkpointing:  # makes no difference before training, so it stays on
+        with told_by_key(training, "gradient_checkpointing", "activation_checkpointing"):
+            options = dict(arguments.activation_checkpointing_kwargs or {})
+            own = {name: options.pop(name) for name in ("every_n_layers", "offload") if name in options}
+            model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options or None, **own)
+    if DebugOption.UNDERFLOW_OVERFLOW in arguments.debug:
+        DebugUnderflowOverflow(model)
+    if trainer.neftune_noise_alpha is not None:
+        with told_by_key(training, "neftune", note="No noise can be added to embeddings of this model: "):
+            trainer.neftune_hook_handle = activate_neftune(model, trainer.neftune_noise_alpha, trainer.accelerator)
+            deactivate_neftune(model, trainer.neftune_hook_handle, trainer.accelerator)
+
+
+def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: Any, rows: RowSet) -> None:
+    """Compute the loss of a few rows of one dataset, and its gradients."""
+    chosen = _some_rows(drawn, min(ROWS, trainer.args.train_batch_size))
+    key = loss_keys(config)[rows.key]
+    layers = [layer.type for layer in loss_layers(config, key)]
+    advice = "Look at its arguments and at the columns it is given, the label above all, or take another loss."
+    if len(layers) > 1:
+        advice = f"Leave out {layers[-1]}, or wrap another loss."
+    try:
+        batch = trainer.data_collator(chosen)
+        if len(batch.pop(BAD_ROWS, ())) == len(chosen):
+            return
+        with precision.context(trainer.model.device):
+            loss = trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
+        loss.backward()
+    except MmstError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            f"training.per_device_train_batch_size: out of GPU memory on {len(chosen)} rows of {rows.key}."
+            f" Lower it, {key}.0.args.mini_batch_size or model.processor.max_pixels."
+        ) from error
+    except Exception as error:
+        raise ConfigError(
+            f"{key}: {' in '.join(layers)} can't be computed on rows of datasets.{rows.key}: {in_words(error)} {advice}"
+        ) from error
+
+
+def _some_rows(drawn: Any, count: int) -> list[dict[str, Any]]:
+    """Return a few rows from all over a dataset, or the first of a stream."""
+    if not hasattr(drawn, "__len__"):
+        return list(islice(iter(drawn), count))
+    count = min(count, len(drawn))
+    return [drawn[index * len(drawn) // count] for index in range(count)]
+
+
+@contextmanager
+def _randomness_kept() -> Iterator[None]:
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        if on_gpus:
+            torch.cuda.set_rng_state_all(on_gpus)
+
+
+@contextmanager
+def _state_kept(trainer: RunTrainer) -> Iterator[None]:
+    """Bring back buffers (means and variances of BatchNorm), modes and hooks of modules, and leave no gradients."""
+    losses = trainer.loss.values() if isinstance(trainer.loss, Mapping) else [trainer.loss]
+    everything = nn.ModuleList([trainer.model, *(loss for loss in losses if isinstance(loss, nn.Module))])
+    buffers = [(buffer, buffer.detach().clone()) for buffer in everything.buffers()]
+    modes = [(module, module.training, list(module._forward_hooks)) for module in everything.modules()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, before in buffers:
+                if buffer.shape == before.shape:
+                    buffer.copy_(before)
+        for module, mode, hooks in modes:
+            module.training = mode
+            for added in module._forward_hooks.keys() - hooks:
+                del module._forward_hooks[added]
+        everything.zero_grad(set_to_none=True)
