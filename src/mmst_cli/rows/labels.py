@@ -9,7 +9,7 @@ import numpy as np
 from mmst_cli.config.schema import LossConfig, Role
 from mmst_cli.config.signatures import fitting_losses, takes_label
 from mmst_cli.errors import DataError
-from mmst_cli.rows.cells import label_kind
+from mmst_cli.rows.cells import as_label, label_kind
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.stored_cells import column_chunks, place_of
 
@@ -59,9 +59,8 @@ def check_labels(rows: RowSet, loss: LossConfig, key: str) -> list[str]:
                 + (f" For labels like these there is {', '.join(others[:6])}." if others else "")
             )
         elif loss.type == "SoftmaxLoss" and kind == "a number" and not rows.is_stream:
-            faults += _check_classes(
-                label_values(rows, column), loss.args.get("num_labels"), f"{key}.0.args.num_labels"
-            )
+            values = np.array(as_label(list(rows.rows[column.sources[0]])))
+            faults += _check_classes(values, loss.args.get("num_labels"), f"{key}.0.args.num_labels")
     return faults
 
 
