@@ -48,6 +48,15 @@ def test_a_cross_encoder_is_loaded_and_asked(cross_encoder, text_pairs, text_mod
     np.testing.assert_array_equal(found.scores, again.scores)
 
 
+def test_under_mixed_precision_it_scores_in_float32(cross_encoder, text_pairs):
+    second = load_second(str(cross_encoder), torch.device("cpu"), Precision(torch.bfloat16))
+    pairs = [(row["query"], row["answer"]) for row in text_pairs(40, 3)]
+    with second.precision.forward_of(second.cross):
+        scores = second.cross.predict(pairs, activation_fn=torch.nn.Identity(), convert_to_tensor=True)
+    assert scores.dtype == torch.float32
+    assert (scores != scores.bfloat16().float()).float().mean() > 0.9
+
+
 def test_what_it_does_not_take_is_refused(cross_encoder, page_rows, encoded, rows_of):
     rows = [{"query": query, "image": {"bytes": encoded(page), "path": None}} for query, page in page_rows(3)]
     prepared = rows_of(rows, positive="image", names=("query", "image"))

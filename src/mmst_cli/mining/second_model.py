@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Side, inner_prod
 from mmst_cli.model.checkpoint import read_checkpoint_config
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_media import fit_media
-from mmst_cli.model.precision import Precision, Runtime
+from mmst_cli.model.precision import HALF, Precision, Runtime
 from mmst_cli.preparing.prepared_model import check_columns, prepare_model, with_own_reader
 from mmst_cli.rows.columns import Column, RowSet, as_input
 from mmst_cli.vectors.fitting_batches import encode_fitting
@@ -84,9 +85,23 @@ def load_second(name: str, device: torch.device, precision: Precision) -> Second
     from sentence_transformers import CrossEncoder
 
     try:
-        return SecondModel(name, precision, cross=CrossEncoder(find_model(name), device=str(device)))
+        cross = CrossEncoder(find_model(name), device=str(device))
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"second_model: {name} can't be loaded: {' '.join(str(error).split())}") from error
+    _score_in_float32(cross, precision)
+    return SecondModel(name, precision, cross=cross)
+
+
+def _score_in_float32(cross: Any, precision: Precision) -> None:
+    """Let the layer that gives the scores compute in float32: in half precision many pairs would have the same one."""
+    from torch import nn
+
+    if precision.autocast is None and cross.dtype not in HALF:
+        return
+    found = [name for name, part in cross.named_modules() if type(part) is nn.Linear]
+    last = [name for name in found if cross.get_submodule(name).out_features == cross.num_labels][-1:]
+    with suppress(ValueError):  # a layer that was changed keeps what it does
+        cross.set_keep_in_fp32_modules(list(dict.fromkeys([*(cross.keep_in_fp32_modules or []), *last])))
 
 
 def is_cross_encoder(name: str) -> bool:
