@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import threading
+from pathlib import Path
 
 import numpy
 import pytest
@@ -126,3 +128,27 @@ def test_addresses_are_fetched_once_where_allowed(folder, server, monkeypatch, t
     monkeypatch.setattr(content, "MAX_DOWNLOAD", 100)
     with pytest.raises(DataError, match=r"large.png is over"):
         reader.read(Modality.image, f"{address}/large.png")
+
+
+@pytest.mark.parametrize("modality", [Modality.image, Modality.audio, Modality.video])
+@pytest.mark.parametrize(
+    "raised", [KeyError("exif"), IndexError("list index out of range"), RuntimeError("no decoder")]
+)
+def test_whatever_a_decoder_raises_is_an_error_of_the_input(monkeypatch, modality, raised):
+    def broken(*arguments, **keywords):
+        raise raised
+
+    monkeypatch.setattr(f"mmst_cli.media.reading.read_{modality}", broken)
+    with pytest.raises(DataError, match=f"the {modality} can't be read: .*{raised.args[0]}") as found:
+        Reader(MediaConfig(), Path()).read(modality, b"x")
+    assert found.value.__cause__ is raised
+
+
+@pytest.mark.parametrize("raised", [MemoryError(), KeyboardInterrupt(), OSError(errno.EMFILE, "Too many open files")])
+def test_what_is_due_to_no_input_passes_through(monkeypatch, raised):
+    def broken(*arguments, **keywords):
+        raise raised
+
+    monkeypatch.setattr("mmst_cli.media.reading.read_image", broken)
+    with pytest.raises(type(raised)):
+        Reader(MediaConfig(), Path()).read(Modality.image, b"x")

@@ -12,6 +12,7 @@ import numpy as np
 from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
 from mmst_cli.media.image import read_small_image
+from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.rows.columns import ROW, Column, RowSet, named_file, place
 from mmst_cli.similarity.image_likeness import LUMA
 from mmst_cli.similarity.sketch import Sketch, sketch_of
@@ -62,7 +63,9 @@ def examine_input(rows: RowSet, column: Column, row: int) -> ExaminedInput:
     except DataError as error:
         said = str(error).removeprefix(f"{place(rows.key, stored.get(ROW), column.name)}: ")
         return ExaminedInput(error=said, remark=IS_TEXT if _holds_text(column, stored) else "")
-    except Exception as error:  # a decoder may raise whatever it likes, and one input is one finding
+    except Exception as error:  # whatever is odd about one input is one finding
+        if not concerns_input(error):
+            raise
         return ExaminedInput(error=f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 

@@ -14,6 +14,7 @@ from mmst_cli.encoding.items import Item, Modalities, Source
 from mmst_cli.encoding.job import EncodeJob, in_options
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
 from mmst_cli.errors import DataError, ModelError, WorkError, did_you_mean
+from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.model.model_parts import takes
 from mmst_cli.model.precision import Precision, Runtime
 from mmst_cli.preparing.prepared_model import prepare_model
@@ -126,7 +127,9 @@ class Encoder:
                 writer.cover(item.id)
                 try:
                     value = self._read(item)
-                except Exception as error:  # decoders raise whatever they like, and one file is one failure
+                except Exception as error:  # what opens a file may raise whatever it likes; one file is one failure
+                    if not concerns_input(error):
+                        raise
                     writer.fail(item.id, _explain(error))
                     progress.advance(1)
                     continue

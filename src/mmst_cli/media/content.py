@@ -41,7 +41,9 @@ _BEGINNINGS = {
 }
 _RIFFS = {b"WEBP": ".webp", b"WAVE": ".wav", b"AVI ": ".avi"}
 _BOXES = (b"moov", b"mdat", b"free", b"wide", b"skip")  # that a mov without ftyp begins with
-_BRANDS = {b"M4A ": ".m4a", b"qt  ": ".mov", b"avif": ".avif", b"heic": ".heic"}  # after ftyp; all others are mp4
+_BRANDS = {b"M4A ": ".m4a", b"qt  ": ".mov", b"avif": ".avif", b"avis": ".avif"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), ".heic"
+)  # after ftyp; all others are mp4
 _MP4 = {".mp4", ".mov", ".m4a", ".avif", ".heic"}
 _FORMATS = {
     Modality.image: {".png", ".jpg", ".gif", ".webp", ".bmp", ".tif", ".avif", ".heic", ".pdf"},

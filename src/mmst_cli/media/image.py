@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from mmst_cli.errors import DataError
 from mmst_cli.media.bounds import MAX_PIXELS, check_size
-from mmst_cli.media.content import find_content, name_of, reason, show, stream_of
+from mmst_cli.media.colour_profiles import to_srgb
+from mmst_cli.media.content import ending_of, find_content, head_of, name_of, reason, show, stream_of
+from mmst_cli.media.input_errors import as_data_error, concerns_input
 from mmst_cli.media.pdf import DPI, names_pdf, render_page, split_page
 
 # Pillow warns from half of the size at which it and check_size refuse.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Of text beside an image, such as an editor's history: what Pillow allows for all pieces together, also for one.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 def read_image(source: Any, *, dpi: int = DPI) -> Image.Image:
     """Return a whole, upright RGB image.
 
-    EXIF rotation is applied, transparency laid on white, 16-bit grey scaled to 8 bits, an animation is its first
-    frame, and CMYK and palettes are converted as Pillow does it.
+    EXIF rotation is applied, transparency laid on white, 16-bit grey scaled to 8 bits, colours are converted from
+    their profile to sRGB, and without one CMYK and palettes as Pillow does it. An animation is its first frame, not the
+    still that a PNG may hold for programs that know no animations.
 
     Args:
         source: a PIL image, bytes, a path (``file.pdf#3`` is a page), ``{"bytes", "path"}``, or an array or nested list
@@ -52,7 +59,8 @@ def read_small_image(source: Any, at_least: int, *, dpi: int = DPI) -> tuple[Ima
     Raises:
         DataError: as there.
     """
-    return _read(source, dpi, at_least)
+    with as_data_error("the image can't be read"):
+        return _read(source, dpi, at_least)
 
 
 def _read(source: Any, dpi: int, at_least: int | None) -> tuple[Image.Image, tuple[int, int]]:
@@ -65,8 +73,11 @@ def _read(source: Any, dpi: int, at_least: int | None) -> tuple[Image.Image, tup
     if content is None:
         return _with_size(to_rgb(_from_array(source)))
     name = name_of(content)
+    _learn_heic(content)
     try:
         with Image.open(stream_of(content)) as image:
+            if first := first_frame(image):
+                image.seek(first)
             if at_least is None or image.format != "JPEG" or image.mode not in ("L", "RGB"):
                 return _with_size(_decode(image, name))
             size = image.size
@@ -78,9 +89,32 @@ def _read(source: Any, dpi: int, at_least: int | None) -> tuple[Image.Image, tup
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}an image of over {MAX_PIXELS:,} pixels; scale it down.") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{name}no image format that is known.") from error
-    except OSError as error:
+        raise DataError(f"{name}{_unknown(content)}.") from error
+    except (OSError, ValueError, SyntaxError) as error:  # ValueError of a PNG with more text than Pillow reads
+        if not concerns_input(error):
+            raise
         raise DataError(f"{name}the image can't be read: {reason(error)}.") from error
+
+
+def first_frame(image: Image.Image) -> int:
+    """Return which of Pillow's frames is the first that is shown: an animated PNG may hold a still before them."""
+    return int(bool(image.info.get("default_image")) and getattr(image, "n_frames", 1) > 1)
+
+
+def _learn_heic(content: Path | bytes) -> None:
+    """Let Pillow read HEIC where pillow-heif is installed, which knows no other way than for the whole process."""
+    if ending_of(head_of(content)) == ".heic" and importlib.util.find_spec("pillow_heif") is not None:
+        importlib.import_module("pillow_heif").register_heif_opener()
+
+
+def _unknown(content: Path | bytes) -> str:
+    """Say why Pillow knows no image in this content, and what to do about it."""
+    match ending_of(head_of(content)):
+        case ".heic":
+            return "a HEIC image; to have it read, pip install pillow-heif, or save it as JPEG or PNG"
+        case ".avif":
+            return "an AVIF image that Pillow can't read here; save it as JPEG or PNG"
+    return "no image format that is known"
 
 
 def _with_size(image: Image.Image) -> tuple[Image.Image, tuple[int, int]]:
@@ -94,6 +128,8 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
         image.load()  # here, so that a truncated file fails alone and not in the middle of a batch
         upright = ImageOps.exif_transpose(image)
     except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything, SyntaxError included
+        if not concerns_input(error):
+            raise
         raise DataError(f"{name}the image can't be read: {reason(error)}.") from error
     try:
         return to_rgb(upright)
@@ -102,31 +138,49 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return ``image`` as RGB: transparency on white, 16 bits scaled to 8, all else as Pillow converts it.
+    """Return ``image`` as RGB: transparency on white, 16 bits scaled to 8, colours as its profile means them.
 
     Raises:
         DataError: it holds floats, or whole numbers of more than 16 bits.
     """
-    if image.mode == "RGB" and not image.has_transparency_data:
+    profile = image.info.get("icc_profile")
+    if image.mode == "RGB" and not image.has_transparency_data and not profile:
         return image
     if image.mode == "F":
         raise DataError("an image of floats; save it with 8 or 16 bits a pixel.")
     if image.mode.startswith("I"):
-        return _from_16_bits(numpy.asarray(image)).convert("RGB")
+        return to_srgb(_from_16_bits(numpy.asarray(image), image.info.get("transparency")), profile)
     if image.has_transparency_data:
-        coloured = image.convert("RGBA")
-        white = Image.new("RGBA", coloured.size, "white")
-        return Image.alpha_composite(white, coloured).convert("RGB")
-    return image.convert("RGB")
+        return _on_white(image, profile)
+    return to_srgb(image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGB"), profile)
 
 
-def _from_16_bits(values: numpy.ndarray[Any, Any]) -> Image.Image:
-    """Return a grey image. Pillow would clip at 255 what is above it, and show most pages white."""
+def _on_white(image: Image.Image, profile: bytes | None) -> Image.Image:
+    clear = image.info.get("transparency")
+    if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
+        # Of 16 bits, of which Pillow keeps the upper 8 of the pixels alone, and finds no pixel of this colour.
+        image = image.copy()
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    coloured = image.convert("RGBA")
+    if profile:
+        converted = to_srgb(coloured.convert("RGB"), profile)
+        converted.putalpha(coloured.getchannel("A"))
+        coloured = converted
+    white = Image.new("RGBA", coloured.size, "white")
+    return Image.alpha_composite(white, coloured).convert("RGB")
+
+
+def _from_16_bits(values: numpy.ndarray[Any, Any], clear: Any = None) -> Image.Image:
+    """Return a grey image, white where it has the value ``clear``, which stands for transparency.
+
+    Pillow would clip at 255 what is above it, and show most pages white.
+    """
     if values.min() < 0 or values.max() > 65535:
         raise DataError(
             f"an image with values from {values.min()} to {values.max()}; save it with 8 or 16 bits a pixel."
         )
-    return Image.fromarray(_scale_16_bits(values))
+    grey = _scale_16_bits(values)
+    return Image.fromarray(grey if clear is None else numpy.where(values == clear, numpy.uint8(255), grey))
 
 
 def _scale_16_bits(values: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:

@@ -15,6 +15,7 @@ from mmst_cli.errors import DataError
 from mmst_cli.media.bounds import check_size
 from mmst_cli.media.container import require
 from mmst_cli.media.content import find_content, reason
+from mmst_cli.media.input_errors import as_data_error
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -49,7 +50,7 @@ def page_numbers(path: str | Path, pages: Any = None) -> list[int]:
     Raises:
         DataError: the file can't be read, or has no such page.
     """
-    with _last.lock:
+    with _last.lock, as_data_error(f"{path}: its pages can't be counted"):
         count = len(_last.open(path))
     if not count:
         raise DataError(f"{path}: a document of 0 pages.")
@@ -65,7 +66,7 @@ def page_numbers(path: str | Path, pages: Any = None) -> list[int]:
 
 
 def render_page(path: str | Path, page: int | None = None, dpi: int = DPI) -> Image.Image:
-    """Draw one page as an RGB image, on white, with its annotations and its rotation.
+    """Draw one page as an RGB image, on white, with its annotations, the values of its form and its rotation.
 
     The document stays open for the page after it, until another one is drawn.
 
@@ -91,11 +92,13 @@ def render_page(path: str | Path, page: int | None = None, dpi: int = DPI) -> Im
 
 def _draw(document: Any, path: str | Path, page: int, dpi: int) -> Image.Image:
     scale = dpi / POINTS
-    drawn = document[page - 1]
+    with as_data_error(f"{path}#{page}: the page can't be drawn"):
+        drawn = document[page - 1]
     try:
         width, height = drawn.get_size()
         check_size(round(width * scale), round(height * scale), what=f"{path}#{page}: at {dpi} dpi a page")
-        bitmap = drawn.render(scale=scale)
+        with as_data_error(f"{path}#{page}: the page can't be drawn"):
+            bitmap = drawn.render(scale=scale)  # with what was filled in, for the form was opened with the document
         try:
             # convert copies, so that nothing is left of the bitmap when it is closed
             return bitmap.to_pil().convert("RGB").copy()
@@ -153,11 +156,15 @@ def _load(path: Path) -> Any:
 
     pypdfium2 = _import_pypdfium2()
     try:
-        return pypdfium2.PdfDocument(path)
+        document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
         if error.err_code == FPDF_ERR_PASSWORD:
             raise DataError(f"{path}: protected by a password; save a copy without one.") from error
         raise DataError(f"{path}: no PDF that can be read: {reason(error)}.") from error
+    with as_data_error(f"{path}: its form can't be opened"):
+        # Before any page is, or the values that were typed in are not drawn.
+        document.init_forms()
+    return document
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from mmst_cli.media.audio import read_audio
 from mmst_cli.media.content import URL_SCHEMES, fetch, show
 from mmst_cli.media.frame_choice import show_on
 from mmst_cli.media.image import read_image
+from mmst_cli.media.input_errors import as_data_error
 from mmst_cli.media.message import PARTS, read_message
 from mmst_cli.media.video import read_video
 from mmst_cli.storage import expand_home
@@ -49,10 +50,15 @@ class Reader:
             a mapping of these by modality, with text as a plain string.
 
         Raises:
-            DataError: the value is missing, broken or of another kind. Says nothing of where it was found.
+            DataError: the value is missing, broken or of another kind, whatever the library that decodes it raises.
+                Says nothing of where it was found.
         """
         if value is None:
             raise DataError(f"there is no {modality} here: the value is empty.")
+        with as_data_error(f"the {modality} can't be read"):
+            return self._read(modality, value)
+
+    def _read(self, modality: Modality, value: Any) -> Any:
         match modality:
             case Modality.text:
                 return {"text": _check_text(value)}

@@ -20,7 +20,7 @@ from mmst_cli.media.bounds import MAX_FRAMES, check_clip, check_size
 from mmst_cli.media.container import open_stream
 from mmst_cli.media.content import ending_of, head_of, name_of, reason, stream_of
 from mmst_cli.media.frame_choice import Clip, Frame, even_times, fit_size, square_pixels
-from mmst_cli.media.image import to_rgb
+from mmst_cli.media.image import first_frame, to_rgb
 
 ANIMATIONS = (".gif", ".png", ".webp")  # which Pillow reads as frames, without an extra
 NO_DURATION = 100  # ms: what browsers show a frame for that says 0
@@ -189,7 +189,7 @@ def _find_durations(image: Image.Image) -> list[float]:
     if count > MAX_FRAMES:
         raise DataError(f"a video of {count:,} frames; up to {MAX_FRAMES:,} are read.")
     durations = []
-    for number in range(count):
+    for number in range(first_frame(image), count):
         image.seek(number)
         image.load()  # webp knows the duration only then
         durations.append(image.info.get("duration") or NO_DURATION)
@@ -197,6 +197,7 @@ def _find_durations(image: Image.Image) -> list[float]:
 
 
 def _read(image: Image.Image, numbers: list[int]) -> Iterator[Frame]:
+    first = first_frame(image)
     for number in numbers:
-        image.seek(number)
+        image.seek(first + number)
         yield numpy.asarray(to_rgb(image))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mmst_cli.config.chat_templates import Message, fill
 from mmst_cli.config.schema import Modality, OnBadRow, Role
 from mmst_cli.errors import DataError
+from mmst_cli.media.input_errors import as_data_error
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.cells import as_label, to_array
 
@@ -186,7 +187,8 @@ class RowSet:
             DataError: it can't be read; the message names dataset, row and column.
         """
         try:
-            return column.read(row, self.reader)
+            with as_data_error(f"the {column.modality} can't be read"):
+                return column.read(row, self.reader)
         except DataError as error:
             raise DataError(f"{place(self.key, row.get(ROW), column.name)}: {error}") from error
 
