@@ -252,8 +252,8 @@ def test_a_file_that_cant_be_read_makes_the_exit_code_1(mmst, tmp_path):
         (tmp_path / "pages" / f"{index}.png").write_bytes(content if index else content[:300])
     result = mmst("encode", "builtin:tiny-qwen3-vl", "pages", "--output", "vectors")
     assert result.exit_code == 1, result.output
-    assert "0.png" in (tmp_path / "vectors" / "errors.jsonl").read_text()
-    assert json.loads((tmp_path / "vectors" / "manifest.json").read_text())["count"] == 2
+    assert "0.png" in (tmp_path / "vectors" / "_errors.jsonl").read_text()
+    assert json.loads((tmp_path / "vectors" / "_manifest.json").read_text())["count"] == 2
 
 
 def test_how_media_are_read_is_an_option_of_encode(mmst, tmp_path):
@@ -262,10 +262,10 @@ def test_how_media_are_read_is_an_option_of_encode(mmst, tmp_path):
     named = ["--dpi", "36", "--max-seconds", "2", "--fps", "4", "--max-frames", "8", "--max-pixels", "4096"]
     result = mmst("encode", "builtin:tiny-qwen3-vl", "manual.pdf", "--output", "vectors", "--pages", "1,3", *named)
     assert result.exit_code == 0, result.output
-    job = json.loads((tmp_path / "vectors" / "job.json").read_text())
+    job = json.loads((tmp_path / "vectors" / "_job.json").read_text())
     assert job["media"] == {"max_seconds": 2.0, "fps": 4.0, "max_frames": 8, "max_pixels": 4096, "dpi": 36}
     assert job["pages"] == [1, 3]
-    assert json.loads((tmp_path / "vectors" / "manifest.json").read_text())["count"] == 2
+    assert json.loads((tmp_path / "vectors" / "_manifest.json").read_text())["count"] == 2
     refused = mmst("encode", "builtin:tiny-qwen3-vl", "manual.pdf", "--output", "v", "--pages", "last", "--dpi", "5")
     assert refused.exit_code == 2 and "error: --dpi: found 5" in refused.stderr
     assert not (tmp_path / "v").exists()

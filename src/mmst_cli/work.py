@@ -48,7 +48,9 @@ def own_entries(output: Path, patterns: Sequence[str]) -> list[Path]:
     return sorted(own)
 
 
-def begin_job(folder: Path, job: dict[str, Any], stale: Sequence[Path] = (), keep: Collection[Path] = ()) -> None:
+def begin_job(
+    folder: Path, job: dict[str, Any], stale: Sequence[Path] = (), keep: Collection[Path] = (), name: str = JOB
+) -> None:
     """Make a folder ready for work: write its record, after removing what isn't of this job.
 
     Args:
@@ -56,6 +58,7 @@ def begin_job(folder: Path, job: dict[str, Any], stale: Sequence[Path] = (), kee
         job: what decides the parts, in plain values.
         stale: files and folders that an earlier job may have left.
         keep: those of them that stay.
+        name: the file of the record.
     """
     for path in stale:
         if path.is_dir():
@@ -63,13 +66,13 @@ def begin_job(folder: Path, job: dict[str, Any], stale: Sequence[Path] = (), kee
         elif path not in keep:
             path.unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / JOB, job)
+    write_json(folder / name, job)
 
 
-def read_job(folder: Path) -> dict[str, Any] | None:
+def read_job(folder: Path, name: str = JOB) -> dict[str, Any] | None:
     """Return the record of the work in a folder; None where there is none that can be read."""
     try:
-        return dict(json.loads((folder / JOB).read_text(encoding="utf-8")))
+        return dict(json.loads((folder / name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

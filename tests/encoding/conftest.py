@@ -78,7 +78,7 @@ def read_output():
 @pytest.fixture
 def read_errors():
     def read(output):
-        path = output / "errors.jsonl"
+        path = output / "_errors.jsonl"
         return {e["id"]: e["error"] for e in map(json.loads, path.read_text().splitlines())} if path.is_file() else {}
 
     return read

@@ -102,7 +102,7 @@ def test_dim_truncates_and_normalises(folder, encode, read_output, model, pages)
     assert result.dimension == 32
     assert vectors.shape == (6, 32)
     assert numpy.array_equal(vectors, model.encode(pages, truncate_dim=32, normalize_embeddings=True))
-    manifest = json.loads((folder / "out" / "manifest.json").read_text())
+    manifest = json.loads((folder / "out" / "_manifest.json").read_text())
     assert (manifest["dimension"], manifest["model_dimension"], manifest["normalised"]) == (32, 128, True)
 
 
@@ -118,7 +118,7 @@ def test_prompt_name(folder, model_folder, encode, read_output, queries, tmp_pat
         encode(["queries.txt"], folder / str(name), model=str(tmp_path / "prompted"), prompt_name=name)
         wanted = prompted.encode(queries, prompt_name=as_named)
         assert numpy.array_equal(read_output(folder / str(name))[1], wanted)
-        assert json.loads((folder / str(name) / "manifest.json").read_text())["prompt_name"] == as_named
+        assert json.loads((folder / str(name) / "_manifest.json").read_text())["prompt_name"] == as_named
 
 
 def test_what_cannot_be_read_is_listed_and_the_rest_is_done(folder, encode, read_output, read_errors, pages, model):
@@ -161,7 +161,7 @@ def test_manifest(folder, encode, model_folder):
     import hashlib
 
     encode(["pages"], folder / "out", rows_per_part=4)
-    manifest = json.loads((folder / "out" / "manifest.json").read_text())
+    manifest = json.loads((folder / "out" / "_manifest.json").read_text())
     assert manifest["model"] == model_folder
     assert (manifest["count"], manifest["failed"], manifest["precision"]) == (6, 0, "float32")
     assert [part["rows"] for part in manifest["parts"]] == [4, 2]
@@ -261,5 +261,5 @@ def test_overwrite_replaces_all_of_an_earlier_output(folder, encode, read_output
     result = encode(["pages/1.png"], folder / "out", overwrite=True)
     assert result.parts == 1
     names = {path.name for path in (folder / "out").iterdir()}
-    assert names == {"part-00000.parquet", "manifest.json", "job.json"}
+    assert names == {"part-00000.parquet", "_manifest.json", "_job.json"}
     assert read_output(folder / "out")[0] == ["pages/1.png"]

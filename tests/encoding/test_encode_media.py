@@ -183,7 +183,7 @@ def test_no_more_than_a_batch_and_one_input_are_held_decoded(sounds, pages, enco
 def test_resumed_in_the_middle_of_many_kinds(many_kinds, sounds, encode):
     encode(["kinds"], sounds / "whole", rows_per_part=2)
     encode(["kinds"], sounds / "out", rows_per_part=2)
-    for late in ("part-00001.parquet", "part-00002.parquet", "manifest.json"):
+    for late in ("part-00001.parquet", "part-00002.parquet", "_manifest.json"):
         (sounds / "out" / late).unlink()
     encode(["kinds"], sounds / "out", rows_per_part=2, resume=True)
     for path in (sounds / "whole").iterdir():
@@ -192,7 +192,7 @@ def test_resumed_in_the_middle_of_many_kinds(many_kinds, sounds, encode):
 
 def test_resume_with_other_settings_is_refused_by_their_name(sounds, encode, clap_folder):
     encode(["sounds"], sounds / "out", model=clap_folder, media={"max_seconds": 1.0})
-    assert json.loads((sounds / "out" / "job.json").read_text())["media"]["max_seconds"] == 1.0
+    assert json.loads((sounds / "out" / "_job.json").read_text())["media"]["max_seconds"] == 1.0
     with pytest.raises(MmstError, match=r"begun with media\.max_seconds 1\.0, and now it is null"):
         encode(["sounds"], sounds / "out", model=clap_folder, resume=True)
 
@@ -204,7 +204,7 @@ def test_the_settings_of_a_run_are_those_it_was_trained_with(sounds, encode, rea
     encode(["sounds"], sounds / "out", model="run")
     halves = clap.encode([as_floats(tone(pitch, 0.5)) for pitch in PITCHES])
     assert numpy.array_equal(read_output(sounds / "out")[1], halves)
-    assert json.loads((sounds / "out" / "job.json").read_text())["media"]["max_seconds"] == 0.5
+    assert json.loads((sounds / "out" / "_job.json").read_text())["media"]["max_seconds"] == 0.5
     encode(["sounds"], sounds / "over", model="run", media={"max_seconds": 0.25, "fps": None})
     quarters = clap.encode([as_floats(tone(pitch, 0.25)) for pitch in PITCHES])
     assert numpy.array_equal(read_output(sounds / "over")[1], quarters)

@@ -35,7 +35,7 @@ def kind(output):
 
 
 def manifest(output):
-    return json.loads((output / "manifest.json").read_text())
+    return json.loads((output / "_manifest.json").read_text())
 
 
 @pytest.mark.parametrize("dim", [None, 32, 13])
@@ -65,13 +65,13 @@ def test_int8_uses_the_ranges_of_the_run(dim, folder, encode, model, pages, run)
     said = manifest(folder / "out")["ranges"]
     assert said["origin"].endswith("run/eval/pages.ranges.json")
     assert (said["vectors"], said["model"]) == (12, "run")
-    assert said["digest"] == json.loads((folder / "out" / "job.json").read_text())["ranges"]
+    assert said["digest"] == json.loads((folder / "out" / "_job.json").read_text())["ranges"]
 
 
 def test_queries_take_the_ranges_that_lie_beside_the_vectors(folder, encode, model, run, queries):
     encode(["pages"], folder / "out", model=str(run), dim=32, precision="int8")
     (folder / "queries.txt").write_text(queries[0])
-    ranges = folder / "out" / "ranges.json"
+    ranges = folder / "out" / "_ranges.json"
     encode(["queries.txt"], folder / "query", dim=32, precision="int8", ranges=ranges)
     direct = model.encode(queries[:1], truncate_dim=32, normalize_embeddings=True)
     expected = quantize_embeddings(direct, "int8", ranges=load_ranges(ranges).by_dim[32])

@@ -29,7 +29,7 @@ def files(output):
 
 
 def test_an_interruption_leaves_whole_parts_only(interrupted):
-    assert set(files(interrupted)) == {"part-00000.parquet", "part-00001.parquet", "job.json", "errors.jsonl"}
+    assert set(files(interrupted)) == {"part-00000.parquet", "part-00001.parquet", "_job.json", "_errors.jsonl"}
 
 
 def test_resumed_equals_undisturbed_and_reads_nothing_twice(folder, encode, interrupted, monkeypatch):

@@ -17,7 +17,7 @@ PACKING = "ubinary: a bit a dimension, set where the value is above 0, eight to 
 def write_manifest(
     output: Path, encoder: Encoder, records: list[PartRecord], ranges: tuple[Path, Ranges] | None
 ) -> None:
-    """Write ``manifest.json``.
+    """Write ``_manifest.json``.
 
     Args:
         output: the folder of the parts.
@@ -60,7 +60,7 @@ def write_manifest(
 
 
 def _describe_ranges(path: Path, ranges: Ranges, digest: str | None) -> dict[str, Any]:
-    """Return where ranges come from; they themselves are in ``ranges.json``, for queries of the same collection."""
+    """Return where ranges come from; they themselves are in ``_ranges.json``, for queries of the same collection."""
     return {
         "file": RANGES,
         "origin": path.as_posix(),

@@ -26,8 +26,10 @@ from mmst_cli.work import JOB, begin_job, check_same_job, own_entries, parquet_m
 if TYPE_CHECKING:
     import torch
 
-MANIFEST, ERRORS, RANGES = "manifest.json", "errors.jsonl", "ranges.json"
-OURS = (JOB, MANIFEST, ERRORS, RANGES, "part-*.parquet", ".*.partial")
+# With a line before them, as all that Arrow passes over in a folder that is opened as a whole.
+RECORD, MANIFEST, ERRORS, RANGES = "_job.json", "_manifest.json", "_errors.jsonl", "_ranges.json"
+BEFORE = (JOB, "manifest.json", "errors.jsonl", "ranges.json")  # as earlier versions called them
+OURS = (RECORD, MANIFEST, ERRORS, RANGES, *BEFORE, "part-*.parquet", ".*.partial")
 GROUP_BYTES = 32 * 2**20  # vectors held before they are written as one row group
 RECORD_KEY = "mmst_part"
 
@@ -57,7 +59,7 @@ def check_output(output: Path, job: dict[str, Any], *, resume: bool, overwrite: 
     if not own_entries(output, OURS):
         return
     if resume:
-        check_same_job(output, read_job(output), job)
+        check_same_job(output, read_job(output, RECORD) or read_job(output), job)
     elif not overwrite:
         raise RunError(f"--output: {output} holds vectors. Add --resume to go on, or --overwrite to replace them.")
 
@@ -65,7 +67,7 @@ def check_output(output: Path, job: dict[str, Any], *, resume: bool, overwrite: 
 def begin_output(output: Path, job: dict[str, Any], kept: list[PartRecord]) -> None:
     """Clear what is not kept, write the record of the job, and list the failures of the kept parts again."""
     keep = {vectors_path(output, number) for number in range(len(kept))}
-    begin_job(output, job, own_entries(output, OURS), keep)
+    begin_job(output, job, own_entries(output, OURS), keep, RECORD)
     for record in kept:
         for failure in record.failed:
             append_line(output / ERRORS, failure)

@@ -24,7 +24,7 @@ class EncodeResult:
     parts: int
     dimension: int
     failed: int
-    """Inputs that couldn't be encoded; `errors.jsonl` names them."""
+    """Inputs that couldn't be encoded; `_errors.jsonl` names them."""
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
