@@ -8,7 +8,7 @@ import torch
 
 from mmst_cli.errors import MmstError
 from mmst_cli.vectors.quantise import ranges_of, shorten
-from mmst_cli.vectors.ranges import find_ranges, load_ranges, measure_ranges, save_ranges
+from mmst_cli.vectors.ranges import find_ranges, load_ranges, measure_ranges, save_ranges, without_width
 
 
 @pytest.fixture
@@ -109,3 +109,20 @@ def test_broken_files_are_refused_in_a_sentence(tmp_path, vectors):
         find_ranges("any", write_vectors(tmp_path / "one.parquet", vectors[:1]), None)
     with pytest.raises(MmstError, match="have 16 dimensions"):
         find_ranges("any", write_vectors(tmp_path / "all.parquet", vectors), 17)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-8])
+def test_ranges_of_vectors_that_are_all_the_same_are_refused(tmp_path, vectors, noise):
+    same = vectors[:1].repeat(20, 1)
+    same = same + noise * torch.arange(20)[:, None]
+    path = save_ranges(tmp_path / "a.ranges.json", measure_ranges(same, [16], "model"))
+    with pytest.raises(MmstError, match=r"a.ranges.json: ranges of 20 vectors that are all the same"):
+        find_ranges("model", path, 16)
+
+
+def test_ranges_without_width_in_some_dimensions_are_counted(tmp_path, vectors):
+    some = vectors.clone()
+    some[:, 3:5] = 0.25
+    path = save_ranges(tmp_path / "a.ranges.json", measure_ranges(some, [16, 4], "model"))
+    assert without_width(find_ranges("model", path, None)[1]) == 2
+    assert without_width(measure_ranges(vectors, [16], "model")) == 0

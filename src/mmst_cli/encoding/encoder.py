@@ -88,7 +88,7 @@ class Encoder:
         ranges: Ranges | None = None,
         precision: Precision | None = None,
     ) -> None:
-        self.model, self.job, self.precision = model, job, precision
+        self.model, self.job, self.ranges, self.precision = model, job, ranges, precision
         model.truncate_dim = model.truncate_dim if job.dim is None else None
         self.dimension = self.model_dimension = int(model.get_embedding_dimension() or 0)
         if job.dim is not None:

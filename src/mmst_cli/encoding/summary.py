@@ -12,6 +12,7 @@ from mmst_cli.encoding.items import Source
 from mmst_cli.encoding.shards import ERRORS, PartRecord
 from mmst_cli.model.model_media import random_crop_warning
 from mmst_cli.terminal import Terminal
+from mmst_cli.vectors.ranges import without_width
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ def say_beginning(
         if source.skipped:
             terminal.say(_skipped(source))
     _warn_of_crops(sources, encoder, terminal)
+    if encoder.ranges and (flat := without_width(encoder.ranges)):
+        terminal.warn(
+            f"--ranges: {flat} of {encoder.dimension} dimensions have no width, so that int8 keeps nothing there."
+        )
     done = sum(record.items for record in kept)
     if done:
         terminal.say(f"Keeping {len(kept)} whole parts of {output}, which cover {done:,} inputs.")

@@ -21,6 +21,7 @@ from mmst_cli.storage import digest, write_text
 from mmst_cli.vectors.quantise import ranges_of, shorten
 
 SUFFIX = ".ranges.json"
+ROUNDING = 1e-5  # of the largest value: by so much vectors of the same input differ, batch by batch
 BEFORE = f".before{SUFFIX}"  # those of the model before it was trained
 BATCH = 8192  # vectors of a parquet file held at a time
 NORM_TOLERANCE = 1e-3  # vectors whose lengths are this close to 1 count as normalised
@@ -123,7 +124,9 @@ def find_ranges(model: str, given: Path | None, dim: int | None) -> tuple[Path, 
     """
     path = given or _saved_ranges(model)
     if path.suffix == ".parquet":
-        return path, _measure_file(path, dim)
+        measured = _measure_file(path, dim)
+        _check_width(path, measured)
+        return path, measured
     ranges = load_ranges(path)
     wanted = dim or ranges.dimension
     if wanted not in ranges.by_dim:
@@ -134,7 +137,29 @@ def find_ranges(model: str, given: Path | None, dim: int | None) -> tuple[Path, 
         )
     if dim == ranges.dimension and not ranges.normalised:
         raise DataError(f"--dim {dim}: {path} has ranges of whole vectors, not normalised ones; leave --dim out.")
-    return path, replace(ranges, by_dim={wanted: ranges.by_dim[wanted]})
+    chosen = replace(ranges, by_dim={wanted: ranges.by_dim[wanted]})
+    _check_width(path, chosen)
+    return path, chosen
+
+
+def without_width(ranges: Ranges) -> int:
+    """Return in how many dimensions all measured vectors are the same, so that int8 keeps nothing of others."""
+    pairs = list(ranges.by_dim.values())
+    return max((int(_is_narrow(pair).sum()) for pair in pairs), default=0)
+
+
+def _is_narrow(pair: np.ndarray) -> np.ndarray:
+    return np.asarray(pair[1] - pair[0] <= ROUNDING * max(float(np.abs(pair).max()), np.finfo(np.float32).tiny))
+
+
+def _check_width(path: Path, ranges: Ranges) -> None:
+    """Refuse ranges in which every vector would become the same one."""
+    for dim, pair in ranges.by_dim.items():
+        if _is_narrow(pair).all():
+            raise DataError(
+                f"{path}: ranges of {ranges.vectors:,} vectors that are all the same; by them int8 would keep nothing "
+                f"of any of the {dim} dimensions. Take those of documents that differ."
+            )
 
 
 def _saved_ranges(model: str) -> Path:
