@@ -124,3 +124,18 @@ def test_the_share_of_batches_is_that_of_drawing_without_replacement(pairs, size
     # A pair is in a batch with probability size (size - 1) / (count (count - 1)); pairs are nearly independent.
     one = size * (size - 1) / (count * (count - 1))
     assert _share_of_batches([groups], None, size) == pytest.approx(1 - (1 - one) ** pairs, abs=0.04)
+
+
+def test_rows_of_evaluation_that_ask_the_same_again_are_told(job, check, picture):
+    columns = {"query": "anchor:text", "image": "positive:image"}
+    held_out = [
+        {"query": "one", "image": picture(0)},
+        {"query": "two", "image": picture(1)},
+        {"query": "one", "image": picture(2)},
+        {"query": "one", "image": picture(0)},
+    ]
+    train = [{"query": "three", "image": picture(3)}]
+    result = check(job(columns, train=train, eval=held_out))
+    assert counts(result) == {("repeated-queries", "eval"): 1, ("duplicates", "eval"): 1}
+    found = next(found for found in result.findings if found.kind == "repeated-queries")
+    assert found.sentence == "1 row repeats the query of an earlier one with another answer, for 1 query in all."

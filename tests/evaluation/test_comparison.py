@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from mmst_cli.errors import ConfigError, RunError
-from mmst_cli.evaluation.comparison import compare_evaluations, load_comparable
+from mmst_cli.evaluation.comparison import compare_evaluations, load_comparable, verdict
 from mmst_cli.evaluation.evaluation_output import comparison_tables
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, save_evaluation
 
@@ -145,3 +145,45 @@ def test_what_was_saved_is_found(tmp_path, good):
     assert load_comparable("org/model", "pages") is None
     with pytest.raises(RunError):
         load_comparable(str(tmp_path / "gone.json"), "pages")
+
+
+def asking(found, contents):
+    return replace(found, contents=list(contents))
+
+
+def test_queries_are_paired_by_what_they_ask_and_not_by_their_row(good):
+    cell = {(64, "float32"): good}
+    easy = asking(evaluation(cell), [f"easy {i}" for i in range(200)])
+    hard = asking(evaluation(cell), [f"hard {i}" for i in range(200)])
+    assert "the queries differ: A has 200, 200 (q0, q1, q2, ...) of its own; B has 200, 200" in refused(easy, hard)
+    some = asking(evaluation(cell), [f"easy {i}" for i in range(199)] + ["hard 199"])
+    assert "A has 200, 1 (q199) of its own; B has 200, 1 (q199)" in refused(easy, some)
+    turned = asking(evaluation({(64, "float32"): good[::-1]}), easy.contents[::-1])
+    found = compare_evaluations(easy, turned, "A", "B")
+    assert found.cells[0].difference == 0 and found.gained == found.lost == [] and found.note is None
+
+
+def test_judgements_that_ask_the_same_twice_are_paired_by_their_ids(good):
+    contents = [f"easy {i // 2}" for i in range(200)]
+    one = asking(evaluation({(64, "float32"): good}), contents)
+    order = np.random.default_rng(1).permutation(200)
+    other = evaluation({(64, "float32"): good[order]}, ids=[f"q{i}" for i in order])
+    other = asking(other, [contents[i] for i in order])
+    assert compare_evaluations(one, other, "A", "B").gained == []
+
+
+def test_files_of_an_earlier_version_are_compared_with_a_word_about_it(tmp_path, good):
+    new = asking(evaluation({(64, "float32"): good}), [f"easy {i}" for i in range(200)])
+    assert load_comparable(str(save_evaluation(new, tmp_path / "new")), "pages").contents == new.contents
+    old = load_comparable(str(save_evaluation(replace(new, contents=[]), tmp_path / "old")), "pages")
+    assert old.contents == [] and list(old.per_query) == ["64 float32"]
+    found = compare_evaluations(new, old, "A", "B")
+    assert "they were paired by row or id" in found.note
+    assert found.note[:40] in text_of(found, 200)
+
+
+def test_what_was_before_training_is_not_that_of_other_data(good, bad):
+    before = asking(evaluation({(64, "float32"): bad}), [f"easy {i}" for i in range(200)])
+    after = evaluation({(64, "float32"): good})
+    assert "95% interval" in verdict({"pages": before}, {"pages": asking(after, before.contents)})
+    assert "no interval is known" in verdict({"pages": before}, {"pages": asking(after, ["hard"] * 200)})

@@ -1,4 +1,3 @@
-import io
 from itertools import islice
 
 import pytest
@@ -74,6 +73,43 @@ def test_one_image_is_decoded_at_a_time(retrieval, monkeypatch):
 
 def test_ids_decode_nothing(retrieval, monkeypatch):
     monkeypatch.setattr(Image, "open", None)
-    monkeypatch.setattr(io, "BytesIO", None)
     assert len(retrieval.corpus_ids) == 12
     assert len(retrieval.relevant) == 3
+
+
+def test_rows_that_repeat_a_query_are_answers_to_one_query(parquet, prepare):
+    path = parquet(query=["a", "b", "a", "c", "a"], page=["1", "2", "3", "4", "1"], other=["x", "y", "z", "u", "v"])
+    columns = {
+        "query": ColumnConfig(role=Role.anchor),
+        "page": ColumnConfig(role=Role.positive),
+        "other": ColumnConfig(role=Role.positive),
+    }
+    found = RowRetrieval(prepare(path, columns))
+    assert found.query_ids == ["q0", "q1", "q3"] and found.repeats == 2
+    assert [value for _, value in found.queries()] == ["a", "b", "c"]
+    assert [found.query_at(place)[1] for place in range(3)] == ["a", "b", "c"]
+    assert list(found.relevant["q0"]) == ["page:0", "page:2", "page:4", "other:0", "other:2", "other:4"]
+    assert found.relevant["q3"] == {"page:3": 1, "other:3": 1}
+    assert len(found.corpus_ids) == 10
+
+
+def test_images_that_are_asked_again_are_one_query(parquet, prepare, png):
+    path = parquet(query=[png(colour) for colour in ("red", "blue", "red")], page=["1", "2", "3"])
+    columns = {
+        "query": ColumnConfig(role=Role.anchor, modality=Modality.image),
+        "page": ColumnConfig(role=Role.positive),
+    }
+    found = RowRetrieval(prepare(path, columns))
+    assert found.relevant == {"q0": {"page:0": 1, "page:2": 1}, "q1": {"page:1": 1}}
+    assert [value.getpixel((0, 0)) for _, value in found.queries()] == [(255, 0, 0), (0, 0, 255)]
+
+
+def test_lists_and_rows_that_say_the_same_give_the_same_judgements(parquet, prepare):
+    columns = {"query": ColumnConfig(role=Role.anchor), "page": ColumnConfig(role=Role.positive)}
+    rows = RowRetrieval(prepare(parquet(query=["a", "a", "b"], page=["1", "2", "3"]), columns))
+    listed = parquet(name="lists.parquet", query=["a", "b", "a"], page=[["1", "2"], ["3"], ["4"]])
+    lists = RowRetrieval(prepare(listed, columns))
+    assert [len(answers) for answers in rows.relevant.values()] == [2, 1]
+    assert lists.repeats == 1
+    assert [len(answers) for answers in lists.relevant.values()] == [3, 1]
+    assert [value for _, value in lists.queries()] == ["a", "b"]

@@ -49,6 +49,7 @@ KINDS = {
     "extreme": Harm.warning,
     "shared-anchors": Harm.warning,
     "twins": Harm.warning,
+    "repeated-queries": Harm.note,
     "labels": Harm.note,
 }
 """Kinds of findings in order of harm."""

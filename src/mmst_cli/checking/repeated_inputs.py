@@ -19,6 +19,7 @@ def find_relations(checked: Checked) -> Iterator[Finding]:
         yield from _repeated_negatives(checked, number)
         if not one.is_training:
             yield from _twins(checked, number)
+            yield from _repeated_queries(checked, number)
 
 
 def _duplicates(checked: Checked, number: int) -> Iterator[Finding]:
@@ -141,6 +142,42 @@ def _twins(checked: Checked, number: int) -> Iterator[Finding]:
             f"{counted(len(seen), 'document')} are nearly another one, but for encoding, size, a cut or other writing.",
             "Finding the twin of the right document counts as a miss. Remove one of the two, or make both right.",
             shown[:EXAMPLES],
+        )
+
+
+def _repeated_queries(checked: Checked, number: int) -> Iterator[Finding]:
+    """Yield the rows of an evaluation that ask what an earlier one asks: retrieval takes them for one query."""
+    rows = checked.sets[number].rows
+    anchors, positives = columns_of(checked, number, Role.anchor), columns_of(checked, number, Role.positive)
+    if not anchors or not positives or rows.with_role(Role.label):
+        return
+    first: dict[int, int] = {}
+    answers: dict[int, set[tuple[int, ...]]] = defaultdict(set)
+    documents = np.stack([checked.contents.of[number, column] for column in positives], axis=1).tolist()
+    again: dict[int, int] = {}
+    for row, query in enumerate(checked.contents.of[number, anchors[0]].tolist()):
+        answer, earlier = tuple(documents[row]), first.setdefault(query, row)
+        is_other = checked.source_row(number, row) != checked.source_row(number, earlier)
+        if is_other and answer not in answers[query]:
+            again[row] = earlier
+        answers[query].add(answer)
+    if again:
+        shown = [
+            checked.example((number, positives[0], earlier), (number, positives[0], row))
+            for row, earlier in list(again.items())[:EXAMPLES]
+        ]
+        count = len(set(again.values()))
+        queries = "1 query" if count == 1 else f"{count:,} queries"
+        yield Finding(
+            "repeated-queries",
+            checked.sets[number].name,
+            None,
+            len(again),
+            len(rows),
+            f"{counted(len(again), 'row')} repeat{'s' if len(again) == 1 else ''} the query of an earlier one"
+            f" with another answer, for {queries} in all.",
+            "Retrieval takes these rows for one query that each of the answers is right for. Nothing to do if so.",
+            shown,
         )
 
 

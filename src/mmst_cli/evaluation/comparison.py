@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from mmst_cli.errors import ConfigError
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, load_evaluation
+from mmst_cli.evaluation.query_pairing import UNKNOWN, paired_by_content, query_keys, same_queries
 from mmst_cli.evaluation.statistics import CONFIDENCE, Array, compare, holm
 from mmst_cli.runs import RunFolder
 
@@ -61,6 +63,7 @@ class Comparison:
         gained: the queries at which the first is most ahead in the largest cell, at most five.
         lost: those at which it is most behind.
         verdict: one sentence.
+        note: a sentence about what can't be told of the two; None without one.
     """
 
     name_a: str
@@ -72,6 +75,7 @@ class Comparison:
     gained: list[MovedQuery]
     lost: list[MovedQuery]
     verdict: str
+    note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -121,7 +125,8 @@ def compare_evaluations(
     gained, lost = _moved(a.query_ids, ours[:, 0], theirs[:, 0], text_of or (lambda query: None))
     metric, queries = a.result.primary_metric, len(ours)
     verdict = _compared_in_words(name_a, name_b, metric, queries, compared)
-    return Comparison(name_a, name_b, a.result.evaluator, metric, queries, compared, gained, lost, verdict)
+    note = None if paired_by_content(a, b) else UNKNOWN
+    return Comparison(name_a, name_b, a.result.evaluator, metric, queries, compared, gained, lost, verdict, note)
 
 
 def _same_queries(a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> list[int]:
@@ -134,26 +139,25 @@ def _same_queries(a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> lis
             f"--compare: {name_a} was measured by {a.result.primary_metric}, {name_b} by {b.result.primary_metric}. "
             "Evaluate both with the same config."
         )
-    only_a, only_b = (_only(one, other) for one, other in ((a, b), (b, a)))
-    if sorted(a.query_ids) != sorted(b.query_ids):
+    keys_a, keys_b = query_keys(a, b)
+    if Counter(keys_a) != Counter(keys_b):
+        only_a, only_b = _only(a, keys_a, keys_b), _only(b, keys_b, keys_a)
         raise ConfigError(
-            f"--compare: the queries differ: {name_a} has {len(a.query_ids):,}, {_count(only_a)} of its own; "
-            f"{name_b} has {len(b.query_ids):,}, {_count(only_b)} of its own. Evaluate both on the same data."
+            f"--compare: the queries differ: {name_a} has {len(keys_a):,}, {_count(only_a)} of its own; "
+            f"{name_b} has {len(keys_b):,}, {_count(only_b)} of its own. Evaluate both on the same data."
         )
     if a.result.corpus != b.result.corpus:
         raise ConfigError(
             f"--compare: {name_a} was searched for among {a.result.corpus:,} documents, {name_b} among "
             f"{b.result.corpus:,}. Evaluate both on the same data."
         )
-    if a.query_ids == b.query_ids:
-        return list(range(len(a.query_ids)))
-    place = {query: index for index, query in enumerate(b.query_ids)}
-    return [place[query] for query in a.query_ids]
+    place = {key: index for index, key in enumerate(keys_b)}
+    return [place[key] for key in keys_a]
 
 
-def _only(one: Evaluation, other: Evaluation) -> list[str]:
-    known = set(other.query_ids)
-    return [query for query in one.query_ids if query not in known]
+def _only(evaluation: Evaluation, keys: Sequence[Hashable], others: Sequence[Hashable]) -> list[str]:
+    known = set(others)
+    return [query for query, key in zip(evaluation.query_ids, keys, strict=True) if key not in known]
 
 
 def _count(queries: Sequence[str]) -> str:
@@ -227,7 +231,7 @@ def _became(before: Evaluation | None, after: Evaluation) -> str:
         return f"{about} is {new:.4f}."
     old = before.result.primary(old_cell)
     figures = f"{old:.4f} before, {new:.4f} after"
-    if key not in before.per_query or before.query_ids != after.query_ids:
+    if key not in before.per_query or not same_queries(before, after):
         word = "better" if new > old else "worse" if new < old else "no different"
         return f"{about} is {word} than before ({figures}); no interval is known for this metric."
     paired = compare(after.per_query[key][:, None], before.per_query[key][:, None])

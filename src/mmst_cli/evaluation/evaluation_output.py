@@ -146,11 +146,11 @@ def cells_table(evaluation: Evaluation, width: int = 80) -> Table:
 
 
 def comparison_tables(comparison: Comparison) -> list[RenderableType]:
-    """Return a table of cells, one of the queries that moved most if any did, and the verdict (a plain string)."""
+    """Return a table of cells, one of the queries that moved most if any did, and in plain strings note and verdict."""
     tables: list[RenderableType] = [_compared_cells(comparison)]
     if comparison.gained or comparison.lost:
         tables.append(_moved_queries(comparison))
-    return [*tables, comparison.verdict]
+    return [*tables, *([comparison.note] if comparison.note else []), comparison.verdict]
 
 
 def _compared_cells(comparison: Comparison) -> Table:

@@ -18,6 +18,8 @@ from mmst_cli.errors import RunError
 from mmst_cli.storage import write_json, write_text
 
 QUERIES = ".queries.parquet"
+QUERY, CONTENT = "query", "content"
+"""The columns of that file which are no cells: ids, and names of what the queries ask, the same for the same query."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,14 @@ class Evaluation:
         per_query: cell key to the primary metric of each query, float64 of shape (queries,); empty for
             evaluators that know no queries.
         hits: cell key to what was found; only right after an evaluation that was asked to keep it.
+        contents: one a query, the same for the same decoded query of any data; empty in older files.
     """
 
     result: EvaluationResult
     query_ids: list[str] = field(default_factory=list)
     per_query: dict[str, np.ndarray] = field(default_factory=dict)
     hits: dict[str, Hits] = field(default_factory=dict)
+    contents: list[str] = field(default_factory=list)
 
 
 def save_evaluation(evaluation: Evaluation, folder: Path, suffix: str = "") -> Path:
@@ -128,7 +132,8 @@ def save_evaluation(evaluation: Evaluation, folder: Path, suffix: str = "") -> P
     stem = f"{result.evaluator}{suffix}"
     write_text(folder / f"{stem}.csv", _as_csv(result))
     if evaluation.per_query:
-        columns = {"query": pa.array(evaluation.query_ids), **evaluation.per_query}
+        names = {QUERY: evaluation.query_ids} | ({CONTENT: evaluation.contents} if evaluation.contents else {})
+        columns = {**{name: pa.array(values) for name, values in names.items()}, **evaluation.per_query}
         target = folder / f"{stem}{QUERIES}"
         partial = target.with_name(f".{target.name}.partial")
         pq.write_table(pa.table(columns), partial)
@@ -144,14 +149,16 @@ def load_evaluation(path: Path) -> Evaluation:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        cells = [Cell(**{**cell, "interval": _pair(cell.get("interval"))}) for cell in values["cells"]]
-        result = EvaluationResult(**{**values, "cells": cells})
+        measured = [Cell(**{**cell, "interval": _pair(cell.get("interval"))}) for cell in values["cells"]]
+        result = EvaluationResult(**{**values, "cells": measured})
         queries = path.with_name(f"{path.stem}{QUERIES}")
         if not queries.is_file():
             return Evaluation(result)
         table = pq.read_table(queries)
-        per_query = {name: table.column(name).to_numpy() for name in table.column_names if name != "query"}
-        return Evaluation(result, table.column("query").to_pylist(), per_query)
+        cells = [name for name in table.column_names if name not in (QUERY, CONTENT)]
+        contents = table.column(CONTENT).to_pylist() if CONTENT in table.column_names else []
+        per_query = {name: table.column(name).to_numpy() for name in cells}
+        return Evaluation(result, table.column(QUERY).to_pylist(), per_query, contents=contents)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise RunError(f"{path}: no saved evaluation ({error}).") from error
 

@@ -148,6 +148,11 @@ def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[No
     scores = [f"{name} {result.primary_metric} {result.primary(result.full):.4f}" for name, result in results.items()]
     terminal.say(f"evaluation {when}: {', '.join(scores)} ({time.perf_counter() - begun:.1f} s)")
     for name, result in results.items():
+        retrieval = suite.retrievals[name].retrieval if name in suite.retrievals else None
+        if isinstance(retrieval, RowRetrieval) and retrieval.repeats:
+            terminal.say(
+                f"{name}: {retrieval.repeats:,} rows repeat the query of an earlier one and are answers to it too"
+            )
         if result.duplicates:
             terminal.say(f"{name}: {result.duplicates:,} documents are identical to others and count once")
 

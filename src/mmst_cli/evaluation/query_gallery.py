@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from mmst_cli.evaluation.evaluation_results import Evaluation, Hits
+from mmst_cli.evaluation.query_pairing import query_keys
 from mmst_cli.html.previews import Preview, Value, preview
 
 SHOWN = 5  # documents a query
@@ -126,10 +127,12 @@ def build_gallery(
 
 def _matched(evaluation: Evaluation, before: Evaluation | None) -> np.ndarray:
     """Return each query's metric before training, NaN where it isn't known."""
-    known: dict[str, float] = {}
-    if before is not None and (values := before.per_query.get(before.result.full.key)) is not None:
-        known = dict(zip(before.query_ids, values.tolist(), strict=True))
-    return np.array([known.get(query_id, np.nan) for query_id in evaluation.query_ids], dtype=np.float64)
+    values = None if before is None else before.per_query.get(before.result.full.key)
+    if before is None or values is None:
+        return np.full(len(evaluation.query_ids), np.nan)
+    wanted, there = query_keys(evaluation, before)
+    known = dict(zip(there, values.tolist(), strict=True))
+    return np.array([known.get(key, np.nan) for key in wanted], dtype=np.float64)
 
 
 def _choose(after: np.ndarray, before: np.ndarray, per_kind: int, rng: np.random.Generator) -> dict[str, list[int]]:

@@ -14,6 +14,7 @@ from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 from mmst_cli.evaluation.cell_scores import RetrievalVectors, scorer
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.evaluation.statistics import intervals
+from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.model.precision import Precision
 from mmst_cli.retrieval.retrieval_set import Deduplicator, RetrievalSet
 from mmst_cli.rows.columns import as_input
@@ -106,7 +107,8 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         Everything else that was found is kept in :attr:`evaluation`.
         """
         duplicates = Deduplicator()
-        queries = self._encode(model, self.retrieval.queries(), "query", self.query_prompts)
+        self._contents: list[str] = []
+        queries = self._encode(model, self._queries(), "query", self.query_prompts)
         corpus = self._encode(model, self._documents(duplicates), "document", self.corpus_prompts)
         wanted, kept = self._relevance(duplicates)
         self.evaluation = self._measure(RetrievalVectors(queries, corpus, model.similarity), wanted, kept)
@@ -138,6 +140,11 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         answers = torch.zeros(wanted.queries, len(wanted.order), dtype=torch.bool)
         answers[wanted.query, wanted.document] = True
         return Hits(kept[documents.numpy()], scores.numpy(), answers.gather(1, documents).numpy())
+
+    def _queries(self) -> Iterator[tuple[Any, Any]]:
+        for modality, value in self.retrieval.queries():
+            self._contents.append(digest_of_input(modality, value).hex())
+            yield modality, value
 
     def _documents(self, duplicates: Deduplicator) -> Iterator[tuple[Any, Any]]:
         if not self.deduplicate:
@@ -184,7 +191,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
             cells=cells,
             duplicates=len(self.retrieval.corpus_ids) - len(kept),
         )
-        return Evaluation(result, self.retrieval.query_ids, per_query)
+        return Evaluation(result, self.retrieval.query_ids, per_query, contents=self._contents)
 
     def _grid(self, full: int) -> list[tuple[int, str]]:
         dims = self.dims or [full]

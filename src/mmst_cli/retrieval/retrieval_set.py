@@ -12,6 +12,7 @@ from typing import Any
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, named_file
+from mmst_cli.rows.row_keys import column_keys
 
 
 class RetrievalSet(ABC):
@@ -74,7 +75,8 @@ class RetrievalSet(ABC):
 class RowRetrieval(RetrievalSet):
     """Anchors are queries; positives, then negatives, are the corpus; a row's positives answer its anchor.
 
-    Where lists of positives or pages of documents became rows, all rows of an anchor are one query.
+    All rows of an anchor are one query: those that lists of positives or pages of documents became, and those that
+    repeat what it asks, so that the other answers to it don't count as misses.
     """
 
     def __init__(self, rows: RowSet) -> None:
@@ -82,23 +84,38 @@ class RowRetrieval(RetrievalSet):
         self._drawn: dict[str, list[int]] = rows.rows.select_columns([ROW, ENTRY])[:] if rows.stored is not None else {}
 
     @cached_property
+    def _rows_of(self) -> list[list[int]]:
+        """The rows of each query, in the order of their first ones."""
+        keys: list[Any] = column_keys(self.query_rows, self.anchor)
+        if self._drawn:  # the entries of a list have one anchor, whatever each of them is
+            of_origin: dict[int, Any] = {}
+            keys = [of_origin.setdefault(origin, key) for origin, key in zip(self._drawn[ROW], keys, strict=True)]
+        rows_of: dict[Any, list[int]] = {}
+        for row, key in enumerate(keys):
+            rows_of.setdefault(key, []).append(row)
+        return list(rows_of.values())
+
+    @property
     def _anchors(self) -> list[int]:
         """The first row of each query."""
-        if not self._drawn:
-            return list(range(len(self.query_rows)))
-        origins = self._drawn[ROW]
-        return [row for row, origin in enumerate(origins) if row == 0 or origin != origins[row - 1]]
+        return [rows[0] for rows in self._rows_of]
+
+    @cached_property
+    def repeats(self) -> int:
+        """How many stored rows ask what an earlier one asks, and are further answers to it."""
+        stored = set(self._drawn[ROW]) if self._drawn else range(len(self.query_rows))
+        return len(stored) - len(self._rows_of)
 
     def queries(self) -> Iterator[tuple[Modality, Any]]:
         """Yield (modality, value) of each query, decoded one at a time."""
-        if not self._drawn:
+        if len(self._rows_of) == len(self.query_rows):
             return super().queries()
         rows = replace(self.query_rows, rows=self.query_rows.rows.select(self._anchors))
         return ((self.anchor.modality, value) for value in rows.values(self.anchor))
 
     def query_at(self, index: int) -> tuple[Modality, Any]:
         """Return (modality, value) of the query with ``query_ids[index]``."""
-        return super().query_at(self._anchors[index])
+        return super().query_at(self._rows_of[index][0])
 
     @cached_property
     def query_ids(self) -> list[str]:
@@ -135,10 +152,9 @@ class RowRetrieval(RetrievalSet):
         """Query id to the ids of its rows' positives, each of grade 1."""
         count = len(self.corpus_rows)
         places = [place for place, column in enumerate(self.documents) if column.role is Role.positive]
-        ends = [*self._anchors[1:], count]
         return {
-            query: {self.corpus_ids[place * count + row]: 1 for place in places for row in range(first, end)}
-            for query, first, end in zip(self.query_ids, self._anchors, ends, strict=True)
+            query: {self.corpus_ids[place * count + row]: 1 for place in places for row in rows}
+            for query, rows in zip(self.query_ids, self._rows_of, strict=True)
         }
 
 

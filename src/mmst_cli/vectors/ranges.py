@@ -149,7 +149,7 @@ def without_width(ranges: Ranges) -> int:
 
 
 def _is_narrow(pair: np.ndarray) -> np.ndarray:
-    return np.asarray(pair[1] - pair[0] <= ROUNDING * max(float(np.abs(pair).max()), np.finfo(np.float32).tiny))
+    return np.asarray(pair[1] - pair[0] <= ROUNDING * float(np.abs(pair).max()))
 
 
 def _check_width(path: Path, ranges: Ranges) -> None:

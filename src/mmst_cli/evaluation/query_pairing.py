@@ -1,0 +1,41 @@
+"""Which query of one evaluation is which of another: by what they ask, for of other data a row's number says nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+from mmst_cli.evaluation.evaluation_results import Evaluation
+
+UNKNOWN = (
+    "One of the two was saved by an earlier version, without what its queries ask: they were paired by row or id, "
+    "which is right only if the data are the same. Evaluate it again to be sure."
+)
+
+
+def paired_by_content(one: Evaluation, other: Evaluation) -> bool:
+    """Whether both know what their queries ask; older files know only their rows or ids."""
+    return bool(one.contents and other.contents)
+
+
+def query_keys(one: Evaluation, other: Evaluation) -> tuple[Sequence[Hashable], Sequence[Hashable]]:
+    """Return what names each query of either, the same where they are the same query."""
+    if not paired_by_content(one, other):
+        return one.query_ids, other.query_ids
+    return _by_content(one), _by_content(other)
+
+
+def same_queries(one: Evaluation, other: Evaluation) -> bool:
+    """Whether both are of the same queries, in the same order."""
+    first, second = query_keys(one, other)
+    return list(first) == list(second)
+
+
+def _by_content(evaluation: Evaluation) -> list[tuple[str, int]]:
+    """Return the content of each query, and which one of it that is by their ids, for judgements may repeat it."""
+    of: dict[str, list[str]] = defaultdict(list)
+    for content, query in zip(evaluation.contents, evaluation.query_ids, strict=True):
+        of[content].append(query)
+    rank = {content: {query: place for place, query in enumerate(sorted(found))} for content, found in of.items()}
+    pairs = zip(evaluation.contents, evaluation.query_ids, strict=True)
+    return [(content, rank[content][query]) for content, query in pairs]
