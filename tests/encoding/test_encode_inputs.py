@@ -38,7 +38,7 @@ def test_rows_that_hold_no_text_fail_alone(tmp_path):
     found = failures(path, "a")
     assert list(found) == [1, 2, 3, 4]
     assert found[1] == "column a holds int, not text"
-    assert found[2] == "column a is empty"
+    assert found[2] == "this row has no column a"
 
 
 def test_a_cell_that_is_no_utf8_fails_alone(tmp_path):
@@ -113,4 +113,4 @@ def test_columns_that_the_first_line_lacks(tmp_path):
     assert source.kinds == (("message",),)
     found = failures(path, "b")
     assert list(found) == [0, 1]
-    assert found[0] == "column b is empty"
+    assert found[0] == "this row has no column b"

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import MediaConfig, Modality
-from mmst_cli.encoding.items import PDF, Item, Source, page_items
+from mmst_cli.encoding.folder_walk import PassedOver, walk
+from mmst_cli.encoding.items import PDF, Item, Source, broken_item, page_items
+from mmst_cli.encoding.named_inputs import check_named_once
 from mmst_cli.encoding.table_inputs import TableOptions, open_table
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.pdf import OFFICE, page_numbers
@@ -30,9 +32,18 @@ from mmst_cli.sources.remote_files import is_remote
 from mmst_cli.sources.text_rows import decoded_lines, text_lines
 
 SUFFIXES = {
-    Modality.image: (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    Modality.audio: (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac"),
-    Modality.video: (".mp4", ".webm", ".mkv", ".mov", ".avi"),
+    Modality.image: (
+        *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif"),
+        *(".jfif", ".jpe", ".jp2", ".ppm", ".pgm", ".tga"),
+    ),
+    Modality.audio: (
+        *(".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac"),
+        *(".aif", ".aiff", ".oga", ".mka", ".wma", ".amr", ".caf", ".au"),
+    ),
+    Modality.video: (
+        *(".mp4", ".webm", ".mkv", ".mov", ".avi"),
+        *(".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv", ".mts", ".m2ts"),
+    ),
 }
 MODALITY_OF = {suffix: modality for modality, suffixes in SUFFIXES.items() for suffix in suffixes} | {
     PDF: Modality.image
@@ -75,6 +86,7 @@ def open_sources(
     if names.count(STDIN) > 1:
         raise ConfigError("INPUT: - stands for stdin, which can be read only once.")
     table = replace(table or TableOptions(), columns=tuple(columns or ()))
+    check_named_once(names, MODALITY_OF)
     tables = [name for name in names if _is_table(name, table)]
     if table.given and not tables:
         raise ConfigError(f"{table.given}: only tables ({', '.join(READERS)}) have columns, and none is given.")
@@ -108,7 +120,7 @@ def _open_source(name: str, how: _How) -> Source:
     if is_remote(name):
         raise DataError(f"{name}: nothing is fetched here. Download it first and name the file.")
     if path.is_dir():
-        return _open_files(name, _walk(path), partial(_walk, path), reader, pages)
+        return _open_folder(name, path, how)
     if is_pattern(name) and not path.is_file():
         files = find_files(name, name)
         return _open_files(name, files, lambda: files, reader, pages)
@@ -128,12 +140,35 @@ def _open_source(name: str, how: _How) -> Source:
     raise DataError(f"{name}: can't tell what this file is by its suffix; encode reads {known}, folders and -.")
 
 
+def _open_folder(name: str, path: Path, how: _How) -> Source:
+    """Return the media below a folder. What of it can't be entered fails as a file does that can't be read."""
+    passed = PassedOver()
+    try:
+        source = _open_files(name, walk(path, passed), partial(walk, path), how.reader, how.pages)
+    except DataError as error:
+        raise DataError(f"{error}{passed.in_words()}") from error
+    kind = source.kinds[0][0]
+
+    def items() -> Iterator[Item]:
+        for folder, reason in passed.closed.items():
+            yield broken_item(_as_given(name, folder), kind, f"the folder can't be entered: {reason}")
+        yield from source.items()
+
+    return replace(
+        source,
+        items=items,
+        count=None if source.count is None else source.count + len(passed.closed),
+        links=tuple(_as_given(name, folder) for folder in passed.links),
+        closed=tuple(_as_given(name, folder) for folder in passed.closed),
+    )
+
+
 def _open_files(
     name: str, found: Iterable[Path], walk: Callable[[], Iterable[Path]], reader: Reader, pages: Any
 ) -> Source:
     """Return the media among the files of a folder or pattern; ``found`` are those that ``walk`` gives again."""
     counts: dict[str, int] = {}
-    others = office = 0
+    others = office = rows = 0
     for path in found:
         suffix = path.suffix.lower()
         if suffix in MODALITY_OF:
@@ -141,6 +176,7 @@ def _open_files(
         else:
             others += 1
             office += suffix in OFFICE
+            rows += suffix == LINES or row_ending(path.name) in READERS
     if not counts:
         hint = " Convert the office documents in it to PDF first." if office else ""
         raise DataError(
@@ -155,7 +191,7 @@ def _open_files(
 
     kinds = tuple((modality,) for modality in dict.fromkeys(MODALITY_OF[suffix] for suffix in sorted(counts)))
     count = None if PDF in counts else sum(counts.values())
-    return Source(name, kinds, items, reader, count, skipped=others, office=office)
+    return Source(name, kinds, items, reader, count, skipped=others, office=office, rows=rows)
 
 
 def _as_given(name: str, path: Path) -> str:
@@ -165,18 +201,11 @@ def _as_given(name: str, path: Path) -> str:
 
 
 def _media_of(folder: Path) -> Iterator[Path]:
-    return (path for path in _walk(folder) if path.suffix.lower() in MODALITY_OF)
+    return (path for path in walk(folder) if path.suffix.lower() in MODALITY_OF)
 
 
 def _tables_of(folder: Path) -> Iterator[Path]:
-    return (path for path in _walk(folder) if row_ending(path.name) in READERS)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below ``folder`` in sorted order, holding the names of one folder at a time."""
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent) / file for file in sorted(files))
+    return (path for path in walk(folder) if row_ending(path.name) in READERS)
 
 
 def _file_items(name: str, path: Path, reader: Reader, pages: Any) -> Iterator[Item]:

@@ -49,6 +49,12 @@ class Source:
     """Files of a folder that can't be read as any kind of input."""
     office: int = 0
     """How many of these are office documents, which would be read as PDF files."""
+    rows: int = 0
+    """How many of them are tables or lines of text, which are read where they are named themselves."""
+    links: tuple[str, ...] = ()
+    """Folders below it that are links, which aren't followed."""
+    closed: tuple[str, ...] = ()
+    """Folders below it that can't be entered; each fails as an input does."""
 
 
 def page_items(name: str, path: Path, pages: Any, reader: Reader) -> Iterator[Item]:
@@ -64,10 +70,15 @@ def page_items(name: str, path: Path, pages: Any, reader: Reader) -> Iterator[It
         # Of listed pages, those that a document lacks fail one by one when they are read.
         numbers = page_numbers(path, None if isinstance(pages, list) else pages)
     except DataError as error:
-        yield Item(name, (Modality.image,), partial(_raise, str(error)))
+        yield broken_item(name, Modality.image, str(error))
         return
     for number in pages if isinstance(pages, list) else numbers:
         yield Item(f"{name}#{number}", (Modality.image,), partial(reader.read, Modality.image, f"{path}#{number}"))
+
+
+def broken_item(name: str, modality: Modality, message: str) -> Item:
+    """Return an input that says why it can't be read when it is."""
+    return Item(name, (modality,), partial(_raise, message))
 
 
 def _raise(message: str) -> NoReturn:

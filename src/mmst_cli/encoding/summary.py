@@ -14,6 +14,8 @@ from mmst_cli.model.model_media import random_crop_warning
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.ranges import without_width
 
+SHOWN = 5  # folders named of those that are left out
+
 
 @dataclass(frozen=True)
 class EncodeResult:
@@ -46,6 +48,7 @@ def say_beginning(
     for source in sources:
         if source.skipped:
             terminal.say(_skipped(source))
+        _warn_of_folders(source, terminal)
     _warn_of_crops(sources, encoder, terminal)
     if encoder.ranges and (flat := without_width(encoder.ranges)):
         terminal.warn(
@@ -66,7 +69,23 @@ def _skipped(source: Source) -> str:
     sentence = f"{source.name}: skipped {others} of no kind that can be embedded."
     if source.office:
         sentence += f" {source.office:,} of them office documents; convert these to PDF to have them embedded."
+    if source.rows:
+        sentence += f" {source.rows:,} of them tables or texts; name these themselves to have their rows embedded."
     return sentence
+
+
+def _warn_of_folders(source: Source, terminal: Terminal) -> None:
+    if source.closed:
+        terminal.warn(f"{source.name}: {_folders(source.closed)} can't be entered; nothing in there is embedded.")
+    if source.links:
+        terminal.warn(
+            f"{source.name}: {_folders(source.links)} left out, for links aren't followed; name what is meant."
+        )
+
+
+def _folders(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return f"{len(names):,} {'folder' if len(names) == 1 else 'folders'} ({', '.join(names[:SHOWN])}{more})"
 
 
 def _warn_of_crops(sources: list[Source], encoder: Encoder, terminal: Terminal) -> None:

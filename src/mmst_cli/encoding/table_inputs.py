@@ -143,6 +143,8 @@ def _read_row(read: Callable[[], Row], columns: list[Column], reader: Reader) ->
     parts = {column.modality: _read_cell(row, column, reader) for column in columns if row.get(column.name) is not None}
     if not parts:
         names = " and ".join(column.name for column in columns)
+        if not any(column.name in row for column in columns):
+            raise DataError(f"this row has no column {names}")
         raise DataError(f"column {names} is empty" if len(columns) == 1 else f"columns {names} are empty")
     if len(columns) > 1:
         return {str(modality): value for modality, value in parts.items()}

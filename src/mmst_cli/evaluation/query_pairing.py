@@ -1,4 +1,4 @@
-"""Which query of one evaluation is which of another: by what they ask, for of other data a row's number says nothing."""
+"""Which query of one evaluation is which of another: by what they ask, for a row's number may be any query's."""
 
 from __future__ import annotations
 
