@@ -58,6 +58,20 @@ def test_chunks_are_whole_batches_that_fit_into_the_bounds(monkeypatch):
     assert [len(chunk) for chunk in chunk_inputs([b"x"] * 50, 4)] == [20, 20, 10]
 
 
+def test_a_batch_of_large_inputs_is_cut_short(monkeypatch):
+    monkeypatch.setattr(pipeline, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(pipeline, "BATCH_BYTES", 2000)
+
+    def sizes(*weights, batch_size=8):
+        return [len(chunk) for chunk in chunk_inputs([b"x" * weight for weight in weights], batch_size)]
+
+    assert sizes(*[600] * 8) == [3, 3, 2]
+    assert sizes(*[250] * 17) == [8, 8, 1]  # a batch of 2,000 bytes stays whole
+    assert sizes(9000, 9000, 10) == [1, 1, 1]
+    assert sizes(*[10] * 5, 1500, *[10] * 5) == [6, 5]
+    assert sizes(*[100] * 8, *[900] * 3, *[100] * 8) == [8, 2, 8, 1]
+
+
 def test_nothing_is_read_ahead_of_a_chunk(monkeypatch):
     monkeypatch.setattr(pipeline, "CHUNK_BYTES", 1000)
     read = []

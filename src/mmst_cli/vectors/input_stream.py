@@ -22,6 +22,7 @@ Task = Literal["query", "document"]
 CHUNK_BYTES = 256 * 2**20  # decoded inputs held at a time, in bytes
 CLIPS = "chats with clips"
 CHUNK_INPUTS = 20_000  # and in number, for inputs that weigh next to nothing
+BATCH_BYTES = 512 * 2**20  # of a batch, which is cut short where it would hold more: processors copy it once or twice
 
 
 def encode_stream(
@@ -107,17 +108,22 @@ def kind_of(value: Any) -> Any:
 def chunk_inputs(inputs: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
     """Cut a stream into lists of whole batches: as many as fit into ``CHUNK_BYTES`` decoded bytes, but at least one.
 
-    A batch is taken to be as large as the one before it, so that no more than that is held for long collections.
+    A batch is taken to be as large as the one before it, so that no more than that is held for long collections. One
+    that doesn't fit into ``BATCH_BYTES`` is cut short, as those of large photos are: memory is bounded by bytes,
+    whatever the size of a batch.
     """
     chunk: list[Any] = []
     size = before = 0
     for item in inputs:
         chunk.append(item)
-        size += decoded_bytes(item)
-        if len(chunk) % batch_size == 0:
-            if 2 * size - before > CHUNK_BYTES or len(chunk) >= CHUNK_INPUTS:
-                yield chunk
-                chunk, size = [], 0
+        weight = decoded_bytes(item)
+        size += weight
+        is_whole = len(chunk) % batch_size == 0
+        is_full = is_whole and (2 * size - before > CHUNK_BYTES or len(chunk) >= CHUNK_INPUTS)
+        if is_full or size + weight > BATCH_BYTES:  # another one like it would be too much
+            yield chunk
+            chunk, size, before = [], 0, 0
+        if is_whole:
             before = size
     if chunk:
         yield chunk
