@@ -92,3 +92,13 @@ def test_quantiles_of_nothing_are_nothing():
 
     assert quantiles(np.array([np.nan])) == {}
     assert quantiles(np.array([1.0, 3.0, np.nan]))["median"] == 2
+
+
+def test_what_the_processor_refuses_is_a_finding(job, check, picture):
+    rows = [{"query": query, "image": picture(n)} for n, query in enumerate(("one", "a <|image_pad|> mark", "three"))]
+    columns = {"query": "anchor:text", "image": "positive:image"}
+    result = check(job(columns, train=rows), model=True)
+    found = next(found for found in result.findings if found.kind == "refused")
+    assert (found.dataset, found.column, found.count, list(found.rows)) == ("train", "query", 1, [1])
+    assert "Found 1 <|image_pad|> tokens" in found.rows[1]
+    assert result.failed

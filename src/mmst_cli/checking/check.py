@@ -21,7 +21,7 @@ from mmst_cli.checking.false_negatives import find_false_negatives
 from mmst_cli.checking.findings import DROPPED, KINDS, Checked, Finding, Harm
 from mmst_cli.checking.input_faults import find_bad_inputs
 from mmst_cli.checking.parallel_parts import processors
-from mmst_cli.checking.processed_inputs import Processed, find_truncated, process_columns
+from mmst_cli.checking.processed_inputs import Processed, find_refused_inputs, find_truncated, process_columns
 from mmst_cli.checking.repeated_inputs import find_leaks, find_relations
 from mmst_cli.checking.same_inputs import find_same_contents
 from mmst_cli.config.load import config_to_yaml
@@ -190,6 +190,7 @@ def _find(
         *find_leaks(checked),
         *find_relations(checked),
         *find_false_negatives(config, checked),
+        *find_refused_inputs(checked, processed),
         *find_truncated(checked, processed),
         *find_unusable_labels(checked),
         *find_skewed_labels(described),

@@ -36,6 +36,7 @@ class Harm(IntEnum):
 
 KINDS = {
     "broken": Harm.serious,
+    "refused": Harm.serious,
     "wrong-content": Harm.serious,
     "leakage": Harm.serious,
     "own-positive": Harm.serious,
@@ -55,7 +56,7 @@ KINDS = {
 """Kinds of findings in order of harm."""
 
 DROPPED = (
-    *("broken", "wrong-content", "leakage", "own-positive", "empty"),
+    *("broken", "refused", "wrong-content", "leakage", "own-positive", "empty"),
     *("duplicates", "blank", "silence", "repeated-negatives", "extreme"),
 )
 """Kinds whose rows are left out of cleaned data."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +13,13 @@ import numpy.typing as npt
 from mmst_cli.checking.checked_sets import Numbers
 from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
 from mmst_cli.config.schema import Modality
+from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.model.model_checks import pixels_of
 from mmst_cli.model.model_parts import encoders_of
+from mmst_cli.preparing.prepared_config import TASKS
 from mmst_cli.rows.columns import Column, as_input
 from mmst_cli.sources.tables import choose_indices
+from mmst_cli.vectors.refused_inputs import refused_of_many
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -46,6 +49,8 @@ class Processed:
     """Rows of the set."""
     pixels_before: Values | None = None
     pixels_after: Values | None = None
+    refused: dict[int, str] = field(default_factory=dict)
+    """Row of the set to why the processor refuses its input; these are not among ``rows``."""
 
     @property
     def cut(self) -> npt.NDArray[np.bool_]:
@@ -95,6 +100,27 @@ def process_columns(model: SentenceTransformer, checked: Checked) -> list[Proces
 
 
 def _process(model: SentenceTransformer, checked: Checked, number: int, column: Column, rows: Numbers) -> Processed:
+    try:
+        return _process_rows(model, checked, number, column, rows)
+    except Exception as error:  # processors raise whatever they like
+        if not concerns_input(error):
+            raise
+        whole = checked.sets[number].rows
+        inputs = (as_input(whole.value_at(column, int(row)), column.modality) for row in rows)
+        refused = refused_of_many(model, inputs, TASKS.get(column.role))
+        if not refused:
+            raise
+    kept = rows[[place for place in range(len(rows)) if place not in refused]]
+    where = (checked.sets[number].name, column.name, 0)
+    found = (
+        _process_rows(model, checked, number, column, kept) if len(kept) else Processed(*where, None, None, None, kept)
+    )
+    return replace(found, refused={int(rows[place]): reason for place, reason in refused.items()})
+
+
+def _process_rows(
+    model: SentenceTransformer, checked: Checked, number: int, column: Column, rows: Numbers
+) -> Processed:
     checked_set = checked.sets[number]
     values = (as_input(checked_set.rows.value_at(column, int(row)), column.modality) for row in rows)
     where = (checked_set.name, column.name, len(rows))
@@ -157,6 +183,27 @@ def _without_limit(encoder: Any) -> Iterator[None]:
         yield
     finally:
         encoder.max_seq_length = limit
+
+
+def find_refused_inputs(checked: Checked, processed: list[Processed]) -> Iterator[Finding]:
+    """Yield the columns of which the model's processor refuses inputs, among those that it was given."""
+    for one in processed:
+        if not one.refused:
+            continue
+        number = next(place for place, checked_set in enumerate(checked.sets) if checked_set.name == one.dataset)
+        column = [declared.name for declared in checked.inputs(number)].index(one.column)
+        count, of = len(one.refused), one.count + len(one.refused)
+        yield Finding(
+            "refused",
+            one.dataset,
+            one.column,
+            count,
+            of,
+            f"{counted(count, 'input')} of {of:,} that were tried can be read, but the model doesn't take them.",
+            "A run stops there, or leaves the row out with on_bad_row: skip. Change these inputs, or remove the rows.",
+            [checked.example((number, column, row), note=why) for row, why in list(one.refused.items())[:EXAMPLES]],
+            one.refused,
+        )
 
 
 def find_truncated(checked: Checked, processed: list[Processed]) -> Iterator[Finding]:

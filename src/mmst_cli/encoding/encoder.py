@@ -23,6 +23,7 @@ from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.input_stream import Task, chunk_inputs, encode_stream, kind_of
 from mmst_cli.vectors.quantise import VectorFormat
 from mmst_cli.vectors.ranges import Ranges
+from mmst_cli.vectors.refused_inputs import RefusedInputError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -167,28 +168,15 @@ class Encoder:
             vectors = self._encode(chunk)
         except MemoryShortageError as error:
             raise WorkError(f"{error}. {_LESS_MEMORY}") from error
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # processors, too, raise whatever they like
-            faults = {index: fault for index, value in enumerate(chunk) if (fault := self._fault(value))}
-            if not faults:
-                raise
-            for index, fault in faults.items():
-                writer.fail(ids[index], fault)
-            ids = [name for index, name in enumerate(ids) if index not in faults]
-            vectors = self._encode([value for index, value in enumerate(chunk) if index not in faults])
+        except RefusedInputError as error:
+            for index, fault in error.reasons.items():
+                writer.fail(ids[index], in_options(fault))
+            ids = [name for index, name in enumerate(ids) if index not in error.reasons]
+            vectors = self._encode([value for index, value in enumerate(chunk) if index not in error.reasons])
         finite = (vectors.half() if self.job.precision == "float16" else vectors).isfinite().all(dim=1)
         for index in (~finite).nonzero().flatten().tolist():
             writer.fail(ids[index], f"the model gave no vector for it that is finite in {self.job.precision}")
         writer.add([name for name, good in zip(ids, finite.tolist(), strict=True) if good], vectors[finite])
-
-    def _fault(self, value: Any) -> str | None:
-        """Return why the model's processor refuses an input, such as a far too narrow strip."""
-        try:
-            self.model.preprocess([value])
-        except Exception as error:
-            return _explain(error)
-        return None
 
     def _encode(self, chunk: list[Any]) -> torch.Tensor:
         """Return float32 vectors of shape (inputs, dimension)."""

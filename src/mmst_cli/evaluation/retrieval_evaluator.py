@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
+from mmst_cli.errors import DataError
 from mmst_cli.evaluation.cell_scores import RetrievalVectors, scorer
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.evaluation.statistics import intervals
@@ -21,6 +23,7 @@ from mmst_cli.rows.columns import as_input
 from mmst_cli.vectors.input_stream import Task, encode_stream
 from mmst_cli.vectors.quantise import bytes_per_vector
 from mmst_cli.vectors.ranking import Relevance, Scorer, best_hits, metrics_per_query, relevance, relevant_ranks
+from mmst_cli.vectors.refused_inputs import RefusedInputError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -108,8 +111,10 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         """
         duplicates = Deduplicator()
         self._contents: list[str] = []
-        queries = self._encode(model, self._queries(), "query", self.query_prompts)
-        corpus = self._encode(model, self._documents(duplicates), "document", self.corpus_prompts)
+        with self._refused(self.retrieval.place_of_query):
+            queries = self._encode(model, self._queries(), "query", self.query_prompts)
+        with self._refused(lambda place: self.retrieval.place_of_document(duplicates.first_of.index(place))):
+            corpus = self._encode(model, self._documents(duplicates), "document", self.corpus_prompts)
         wanted, kept = self._relevance(duplicates)
         self.evaluation = self._measure(RetrievalVectors(queries, corpus, model.similarity), wanted, kept)
         # On the CPU, so that a GPU keeps its memory for training.
@@ -141,6 +146,14 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         answers[wanted.query, wanted.document] = True
         return Hits(kept[documents.numpy()], scores.numpy(), answers.gather(1, documents).numpy())
 
+    @contextmanager
+    def _refused(self, place_of: Callable[[int], str]) -> Iterator[None]:
+        """Name the row of an input that the model's processor refuses."""
+        try:
+            yield
+        except RefusedInputError as error:
+            raise DataError(f"{place_of(error.place)}: {error.reason} Remove the row, or change it.") from error
+
     def _queries(self) -> Iterator[tuple[Any, Any]]:
         for modality, value in self.retrieval.queries():
             self._contents.append(digest_of_input(modality, value).hex())
@@ -148,7 +161,9 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
 
     def _documents(self, duplicates: Deduplicator) -> Iterator[tuple[Any, Any]]:
         if not self.deduplicate:
-            yield from self.retrieval.corpus()
+            for index, document in enumerate(self.retrieval.corpus()):
+                duplicates.first_of.append(index)
+                yield document
             return
         for _, modality, value in duplicates.unique(self.retrieval.corpus()):
             yield modality, value

@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmst_cli.errors import DataError, MmstError
+from mmst_cli.errors import DataError, MmstError, WorkError
 from mmst_cli.media.content import reason
 
 _MACHINE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC}
@@ -16,7 +16,7 @@ _PLAIN = (OSError, ValueError, RuntimeError)  # say in words what is wrong; of a
 
 def concerns_input(error: BaseException) -> bool:
     """Whether an error may be due to the input: not where memory or files ran out, or somebody stopped the work."""
-    if not isinstance(error, Exception) or isinstance(error, MemoryError):
+    if not isinstance(error, Exception) or isinstance(error, MemoryError | WorkError):
         return False
     if isinstance(error, OSError) and error.errno in _MACHINE:
         return False

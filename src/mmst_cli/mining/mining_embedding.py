@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,11 @@ from mmst_cli.errors import DataError, WorkError
 from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Part, Side, StoredPrints, StoredVectors, write_array
 from mmst_cli.model.precision import Precision
-from mmst_cli.rows.columns import ROW, Column, RowSet, as_input
+from mmst_cli.rows.columns import ROW, Column, RowSet, as_input, place
 from mmst_cli.similarity.sketch import sketch_of
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.input_stream import Task, encode_stream
+from mmst_cli.vectors.refused_inputs import RefusedInputError
 from mmst_cli.work import part_path
 
 if TYPE_CHECKING:
@@ -103,8 +105,12 @@ def write_part(
                 new[name] = number
                 yield as_input(value, column.modality)
 
-    vectors = embedder.encode(inputs(), part.name)  # type: ignore[arg-type]
-    check_finite(vectors, lambda index: rows.rows[list(new.values())[index]], rows, column)
+    def drawn(index: int) -> Any:
+        return rows.rows[list(new.values())[index]]
+
+    with refused_by_row(drawn, rows, column):
+        vectors = embedder.encode(inputs(), part.name)  # type: ignore[arg-type]
+    check_finite(vectors, drawn, rows, column)
     part.write(vectors, digests, prints)
 
 
@@ -118,6 +124,20 @@ def read_values(rows: RowSet, column: Column) -> Iterator[Any]:
         yield from rows.values(column)
     except DataError as error:
         raise WorkError(str(error)) from error
+
+
+@contextmanager
+def refused_by_row(drawn: Callable[[int], Any], rows: RowSet, column: Column) -> Iterator[None]:
+    """Name the row of an input that the model's processor refuses.
+
+    Raises:
+        WorkError: it does.
+    """
+    try:
+        yield
+    except RefusedInputError as error:
+        number = rows.find(drawn(error.place), column.origin).get(ROW)
+        raise WorkError(f"{place(rows.key, number, column.name)}: {error.reason} Remove the row.") from error
 
 
 def check_finite(vectors: FloatArray, drawn: Callable[[int], Any], rows: RowSet, column: Column) -> None:
@@ -150,8 +170,10 @@ def embed_again(
         path = part_path(embedder.folder, f"second-{task}", number, ".npy")
         if not path.is_file():
             some = replace(narrow, rows=narrow.rows.select(wanted))
-            vectors = embedder.encode((as_input(value, column.modality) for value in read_values(some, column)), task)
-            check_finite(vectors, lambda index, some=some: some.rows[index], rows, column)  # type: ignore[misc]
+            with refused_by_row(some.rows.__getitem__, rows, column):
+                values = (as_input(value, column.modality) for value in read_values(some, column))
+                vectors = embedder.encode(values, task)
+            check_finite(vectors, some.rows.__getitem__, rows, column)
             write_array(path, vectors)
         files.append(path)
         progress.advance(len(wanted))

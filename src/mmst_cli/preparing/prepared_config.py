@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmst_cli.config.schema import Config, Layout, Modality
+from mmst_cli.config.schema import Config, Layout, Modality, OnBadRow, Role
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.model_media import media_key, random_crop_warning
 from mmst_cli.model.precision import Runtime, choose_runtime
@@ -15,11 +15,16 @@ from mmst_cli.retrieval.data_card import Rows, data_card, held_modalities
 from mmst_cli.retrieval.judgements import prepare_judgements
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.rows.bad_rows import BadRows
+from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_preparation import prepare_rows
+from mmst_cli.rows.skipping import drop_refused_rows
 from mmst_cli.terminal import Terminal
+from mmst_cli.vectors.refused_inputs import refused_of_many
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+TASKS: dict[Role, str] = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ def prepare_config(
     prepared = prepare_model(
         config.model, runtime, rows, prompts=config.prompts, dims=declared_dims(config), seed=config.seed
     )
+    rows = {key: _without_refused(config, key, data, prepared.model, bad_rows) for key, data in rows.items()}
     warning = random_crop_warning(prepared.model, config.media, f"{media_key('max_seconds')}:")
     if warning and Modality.audio in held_modalities(rows.values()):
         terminal.warn(warning)
@@ -65,9 +71,22 @@ def _prepare_data(config: Config, key: str, bad_rows: BadRows) -> Rows:
     section = config.datasets[key]
     if section.layout is Layout.beir:
         return prepare_judgements(key, section, config.seed, config.media)
-    # A batch of a training set can do without a row. Evaluators and mining take all rows there are.
-    drop = section.mine is not None or any(evaluator.dataset == key for evaluator in config.evaluators.values())
-    return prepare_rows(key, section, config.seed, config.media, bad_rows, drop=drop)
+    return prepare_rows(key, section, config.seed, config.media, bad_rows, drop=_takes_all(config, key))
+
+
+def _takes_all(config: Config, key: str) -> bool:
+    """Whether a set is evaluated on or mined, which takes all its rows; a batch of training can do without one."""
+    return config.datasets[key].mine is not None or any(one.dataset == key for one in config.evaluators.values())
+
+
+def _without_refused(config: Config, key: str, data: Rows, model: SentenceTransformer, bad_rows: BadRows) -> Rows:
+    """Leave out what the model's processor refuses, where that is left out and can't be while rows are drawn."""
+    skips = config.datasets[key].on_bad_row is OnBadRow.skip
+    if not skips or not _takes_all(config, key) or not isinstance(data, RowSet) or data.is_stream:
+        return data
+    return drop_refused_rows(
+        data, lambda column, inputs: refused_of_many(model, inputs, TASKS.get(column.role)), bad_rows
+    )
 
 
 def _say_data(config: Config, rows: dict[str, Rows], terminal: Terminal) -> None:

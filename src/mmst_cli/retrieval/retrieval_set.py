@@ -11,7 +11,7 @@ from typing import Any
 
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.media.input_digest import digest_of_input
-from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, named_file
+from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, named_file, place
 from mmst_cli.rows.row_keys import column_keys
 
 
@@ -68,8 +68,20 @@ class RetrievalSet(ABC):
 
     def document_at(self, index: int) -> tuple[Modality, Any]:
         """Return (modality, value) of the document with ``corpus_ids[index]``."""
-        place, row = divmod(index, len(self.corpus_rows))
-        return self.documents[place].modality, self.corpus_rows.value_at(self.documents[place], row)
+        column, row = divmod(index, len(self.corpus_rows))
+        return self.documents[column].modality, self.corpus_rows.value_at(self.documents[column], row)
+
+    def place_of_query(self, index: int) -> str:
+        """Return where the query with ``query_ids[index]`` stands, for messages."""
+        return self._place(self.query_rows, self.anchor, index)
+
+    def place_of_document(self, index: int) -> str:
+        """Return where the document with ``corpus_ids[index]`` stands, for messages."""
+        column, row = divmod(index, len(self.corpus_rows))
+        return self._place(self.corpus_rows, self.documents[column], row)
+
+    def _place(self, rows: RowSet, column: Column, row: int) -> str:
+        return place(rows.key, rows.find(rows.rows[row], column.origin).get(ROW), column.name)
 
 
 class RowRetrieval(RetrievalSet):
@@ -116,6 +128,10 @@ class RowRetrieval(RetrievalSet):
     def query_at(self, index: int) -> tuple[Modality, Any]:
         """Return (modality, value) of the query with ``query_ids[index]``."""
         return super().query_at(self._rows_of[index][0])
+
+    def place_of_query(self, index: int) -> str:
+        """Return where the query with ``query_ids[index]`` stands first, for messages."""
+        return super().place_of_query(self._rows_of[index][0])
 
     @cached_property
     def query_ids(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -12,11 +12,13 @@ import xxhash
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
 from mmst_cli.rows.bad_rows import BadRow, BadRows
-from mmst_cli.rows.columns import ROW, Column, RowSet
+from mmst_cli.rows.columns import ROW, Column, RowSet, as_input
 from mmst_cli.rows.media_checks import find_broken
 from mmst_cli.rows.row_checks import SAMPLE, empty_rows, media_and_texts, rows_drawn_of, sample_rows
 from mmst_cli.rows.stored_cells import rows_with_empty_entries, rows_with_unusable_labels
 from mmst_cli.terminal import Terminal
+
+Refused = Callable[[Column, Iterable[Any]], Mapping[int, str]]
 
 
 def try_read(rows: RowSet, row: Mapping[str, Any]) -> dict[str, Any] | BadRow:
@@ -26,7 +28,7 @@ def try_read(rows: RowSet, row: Mapping[str, Any]) -> dict[str, Any] | BadRow:
         for name, value in rows.read_each(row):
             values[name] = value
     except DataError as error:
-        return _bad_row(rows, rows.columns[len(values)], row, error)
+        return bad_row(rows, rows.columns[len(values)], row, error)
     return values
 
 
@@ -72,6 +74,33 @@ def drop_bad_rows(rows: RowSet, bad_rows: BadRows) -> RowSet:
     return rows if len(whole) == len(rows) else replace(rows, rows=rows.rows.select(whole))
 
 
+def drop_refused_rows(rows: RowSet, refused_of: Refused, bad_rows: BadRows) -> RowSet:
+    """Return the rows whose inputs a model's processor takes; the others are noted and gone.
+
+    Args:
+        rows: rows that can be read.
+        refused_of: which of a column's inputs the processor refuses, and why.
+        bad_rows: takes those that are left out.
+
+    Raises:
+        DataError: there is more than may be left out, or no row is left.
+    """
+    refused: dict[int, None] = {}
+    for column in rows.columns:
+        if column.role is Role.label:
+            continue
+        inputs = (as_input(value, column.modality) for value in rows.values(column))
+        for index, reason in refused_of(column, inputs).items():
+            if index not in refused:
+                bad_rows.add(bad_row(rows, column, rows.rows[index], DataError(reason)))
+            refused[index] = None
+    if len(refused) == len(rows):
+        raise DataError(f"datasets.{rows.key}: the model's processor takes none of its rows.")
+    if not refused:
+        return rows
+    return replace(rows, rows=rows.rows.select([index for index in range(len(rows)) if index not in refused]))
+
+
 def _watched(rows: RowSet, terminal: Terminal | None) -> Iterator[Any]:
     if terminal is None:
         yield from rows.rows
@@ -95,7 +124,7 @@ def _look(rows: RowSet, seed: int) -> Iterator[BadRow]:
                 rows.value_at(column, index)
             except DataError as error:
                 broken.add(index)
-                yield _bad_row(rows, column, rows.rows[index], error)
+                yield bad_row(rows, column, rows.rows[index], error)
 
 
 def _suspects(rows: RowSet, column: Column, looked_at: dict[tuple[Modality, str], set[int]]) -> set[int]:
@@ -114,7 +143,8 @@ def _suspects(rows: RowSet, column: Column, looked_at: dict[tuple[Modality, str]
     return suspects
 
 
-def _bad_row(rows: RowSet, column: Column, row: Mapping[str, Any], error: DataError) -> BadRow:
+def bad_row(rows: RowSet, column: Column, row: Mapping[str, Any], error: DataError) -> BadRow:
+    """Return what is broken about a drawn row: why its input in this column can't be read, or be processed."""
     found = rows.find(row, column.origin)
     number = found.get(ROW)
     several = rows.listed is not None and rows.listed in column.sources

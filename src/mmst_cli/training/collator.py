@@ -10,11 +10,14 @@ from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
 from mmst_cli.config.schema import OnBadRow, Role
+from mmst_cli.errors import DataError
+from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.message import clip_options
 from mmst_cli.rows.bad_rows import BadRow
 from mmst_cli.rows.columns import RowSet
-from mmst_cli.rows.skipping import try_read
+from mmst_cli.rows.skipping import bad_row, try_read
 from mmst_cli.training.dead_run import drawn_rows
+from mmst_cli.vectors.refused_inputs import in_words
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -65,12 +68,49 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         kept = {} if name is None else {NAME: name}
         added: dict[str, Any] = {NAME: self.current.key, DRAWN_ROWS: drawn_rows(self.current, features)}
         if self.current.on_bad_row is OnBadRow.error:
-            batch: dict[str, Any] = super().__call__([{**self.current.read(row), **kept} for row in features])
-            return {**batch, **added}
-        read = [try_read(self.current, row) for row in features]
+            read: list[dict[str, Any] | BadRow] = [self.current.read(row) for row in features]
+        else:
+            read = [try_read(self.current, row) for row in features]
+        batch, read = self._collate(features, read, kept)
         bad = [row for row in read if isinstance(row, BadRow)]
-        batch = super().__call__([{**row, **kept} for row in read if not isinstance(row, BadRow)])
         return {**batch, **added, **({BAD_ROWS: bad} if bad else {})}
+
+    def _collate(
+        self, features: list[dict[str, Any]], read: list[dict[str, Any] | BadRow], kept: dict[str, Any]
+    ) -> tuple[dict[str, Any], list[dict[str, Any] | BadRow]]:
+        """Return the batch of the rows that could be read, and these without those that the processor refuses.
+
+        Raises:
+            DataError: it refuses an input, and broken rows are not left out; the message names dataset, row and column.
+        """
+        try:
+            return super().__call__([{**row, **kept} for row in read if not isinstance(row, BadRow)]), read
+        except Exception as error:  # processors raise whatever they like
+            if not concerns_input(error):
+                raise
+            whole = [
+                row if isinstance(row, BadRow) else self._refused(drawn, row, kept) or row
+                for drawn, row in zip(features, read, strict=True)
+            ]
+            found = [new for new, old in zip(whole, read, strict=True) if isinstance(new, BadRow) and new is not old]
+            if not found:
+                raise
+            if self.current.on_bad_row is OnBadRow.error:
+                raise DataError(str(found[0])) from error
+        return super().__call__([{**row, **kept} for row in whole if not isinstance(row, BadRow)]), whole
+
+    def _refused(self, drawn: dict[str, Any], row: dict[str, Any], kept: dict[str, Any]) -> BadRow | None:
+        """Return what is broken about a row of which the processor refuses an input, None if it takes all of them."""
+        for column in self.current.columns:
+            if column.role is Role.label:
+                continue
+            try:
+                super().__call__([{column.name: row[column.name], **kept}])
+            except Exception as error:
+                if not concerns_input(error):
+                    raise
+                return bad_row(self.current, column, drawn, DataError(in_words(error)))
+        return None
 
     def _resolve_prompts(self, batch: dict[str, Any]) -> Any:
         return self.prompts_of_role.get(self.current.key) or super()._resolve_prompts(batch)

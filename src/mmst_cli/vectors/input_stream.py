@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,9 +11,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.message import clip_options
 from mmst_cli.model.precision import Precision
 from mmst_cli.vectors.fitting_batches import encode_fitting
+from mmst_cli.vectors.refused_inputs import RefusedInputError, find_refused
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -56,6 +59,7 @@ def encode_stream(
         float32 tensors of shape (inputs of the chunk, embedding dimension) on the model's device.
 
     Raises:
+        RefusedInputError: the model's processor refuses inputs; it says which.
         MemoryShortageError: there is no room for a single input.
     """
     encode = {"query": model.encode_query, "document": model.encode_document, None: model.encode}[task]
@@ -66,14 +70,29 @@ def encode_stream(
         call = partial(encode, inputs, **options, **more)
         return encode_fitting(model, lambda size: call(batch_size=size), batch_size)
 
+    done = 0
     for chunk in chunk_inputs(inputs, batch_size):
-        with precision.forward_of(model):
+        with precision.forward_of(model), _refused_by_name(model, chunk, task, done):
             vectors = _encode_by_kind(encode_what_fits, chunk)
         count = len(chunk)
+        done += count
         del chunk  # or it would be held while the next one is read
         yield vectors.float()  # scores and files are float32 everywhere
         if on_encoded:
             on_encoded(count)
+
+
+@contextmanager
+def _refused_by_name(model: SentenceTransformer, chunk: list[Any], task: Task | None, first: int) -> Iterator[None]:
+    """Say which inputs the processor refuses, if that is why encoding a chunk fails; they count from ``first`` on."""
+    try:
+        yield
+    except Exception as error:  # processors raise whatever they like
+        if not concerns_input(error):
+            raise
+        if refused := find_refused(model, chunk, task):
+            raise RefusedInputError({first + place: reason for place, reason in refused.items()}) from error
+        raise
 
 
 def _encode_by_kind(encode: Callable[..., torch.Tensor], chunk: list[Any]) -> torch.Tensor:
