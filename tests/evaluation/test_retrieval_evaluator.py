@@ -137,7 +137,7 @@ def test_a_query_that_looks_like_media_is_text(text, tiny_model, tmp_path, monke
     evaluator = MatryoshkaRetrievalEvaluator(RowRetrieval(rows), [128])
     vectors = evaluator._encode(tiny_model, RowRetrieval(rows).queries(), "query", {})
     assert not any(isinstance(file, str | Path) for file in opened)
-    assert torch.equal(vectors, tiny_model.encode_query([{"text": text}] * 2, convert_to_tensor=True))
+    assert torch.equal(vectors, tiny_model.encode_query([{"text": text}], convert_to_tensor=True))
 
 
 def test_the_declared_precision_is_used_for_every_evaluator(tiny_model, rows):
