@@ -27,6 +27,8 @@ FLOORS = [
     ["media"],
     ["runs", "config", "work"],
     ["terminal", "storage", "errors"],
+    ["lasting_console"],
+    ["streams"],
 ]
 FLOOR_OF = {name: len(FLOORS) - index for index, names in enumerate(FLOORS) for name in names}
 HEAVY = ("torch", "transformers", "sentence_transformers", "datasets")

@@ -15,6 +15,8 @@ from typing import Any, Self
 from rich import progress as bars
 from rich.console import Console, RenderableType
 
+from mmst_cli.lasting_console import LastingConsole, fitted
+
 LOG_WIDTH = 120  # characters a line of a log file
 LINE_EVERY = 10.0  # seconds between lines of progress where nobody watches
 
@@ -28,8 +30,8 @@ class Terminal:
     """
 
     def __init__(self, console: Console | None = None, *, json_results: bool = False) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
-        self._results = self.console if json_results else Console(highlight=False)
+        self.console = console or LastingConsole(stderr=True, highlight=False)
+        self._results = self.console if json_results else LastingConsole(highlight=False)
         self._log: Path | None = None
         self._kept = StringIO()
 
@@ -46,12 +48,14 @@ class Terminal:
     def say(self, message: RenderableType = "", style: str | None = None) -> None:
         """Print a line or a table. A string is text, whatever brackets it holds."""
         # A log file or pipe gets whole sentences on one line; only a person's window wraps them.
-        self.console.print(message, style=style, markup=False, soft_wrap=not self.is_interactive)
+        shown = fitted(message, self.console.width)
+        self.console.print(shown, style=style, markup=False, soft_wrap=not self.is_interactive)
         self.record(message)
 
     def show(self, result: RenderableType) -> None:
         """Print a result: a table or a sentence."""
-        self._results.print(result, markup=False, soft_wrap=isinstance(result, str) and not self._results.is_terminal)
+        shown = fitted(result, self._results.width)
+        self._results.print(shown, markup=False, soft_wrap=isinstance(shown, str) and not self._results.is_terminal)
         self.record(result)
 
     def warn(self, message: str) -> None:
@@ -80,13 +84,13 @@ class Terminal:
         if self._log is None:
             self._kept.write(plain.getvalue())
         else:
-            with self._log.open("a", encoding="utf-8") as file:
+            with self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(plain.getvalue())
 
     def log_to(self, path: Path) -> None:
         """Append all that was said so far, and all that will be, to ``path``."""
         self._log = path
-        with path.open("a", encoding="utf-8") as file:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(self._kept.getvalue())
         self._kept = StringIO()
 

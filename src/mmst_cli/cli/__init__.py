@@ -14,6 +14,7 @@ from mmst_cli.cli.inspect_command import inspect_modalities
 from mmst_cli.cli.mine_command import mine
 from mmst_cli.cli.train_command import train
 from mmst_cli.errors import Interrupted
+from mmst_cli.streams import prepare_streams
 
 __all__ = ["app", "main"]
 
@@ -28,6 +29,7 @@ app.command(name="inspect-modalities")(inspect_modalities)
 
 def main() -> None:
     """Run the command line."""
+    prepare_streams()
     # A tokenizer's threads and forked data workers get into each other's way.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Each dataset that is opened would be counted at a server, with a wait where none is reached.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ import typer
 
 from mmst_cli import __version__
 from mmst_cli.errors import ConfigError, Interrupted, MmstError, first_line
+from mmst_cli.streams import drain, takes_any_character
 
 app = typer.Typer(
     name="mmst",
@@ -52,7 +54,11 @@ def told_in_one_line() -> Iterator[None]:
 
 def print_json(value: Any) -> None:
     """Print a result for a script."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=not takes_any_character(sys.stdout))
+    try:
+        typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold bytes that are no text
+    except OSError:  # nobody reads it; the work is done
+        drain(sys.stdout)
 
 
 def _show_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,10 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
             update={"model": config.model.model_copy(update={"name_or_path": str(target), "revision": None})}
         )
     if not (run.model / "modules.json").is_file():
-        raise RunError(f"{run.path}: this run has no model yet. Finish it with `mmst train {run.config} --resume`.")
+        raise RunError(
+            f"{run.path}: this run has no model yet. "
+            f"Finish it with `mmst train {shlex.quote(str(run.config))} --resume`."
+        )
     config = load_checked_config(config_path or run.config, overrides, for_training=False)
     return config.model_copy(
         update={"model": config.model.model_copy(update={"name_or_path": str(run.model), "revision": None})}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +69,9 @@ def refuse_if_failed(run: RunFolder, result: GateResult) -> None:
     """Raise WorkError if what was saved isn't what was measured."""
     if result.passed:
         return
-    again = f" `mmst train {run.config} --resume` saves and compares again." if run.checkpoints() else ""
+    again = (
+        f" `mmst train {shlex.quote(str(run.config))} --resume` saves and compares again." if run.checkpoints() else ""
+    )
     raise WorkError(
         f"the saved model didn't pass the gate and is in {run.failed_model}, not in {run.model}: {result.sentence}"
         f" The figures are in {run.gate}.{again}"

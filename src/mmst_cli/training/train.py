@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
 from collections.abc import Sequence
@@ -118,6 +119,7 @@ class _Job:
         self.before: dict[str, Evaluation] = {}
         self.step = 0
         self.row_keys: dict[str, Dataset] = {}
+        self._config = shlex.quote(str(run.config))
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
 
@@ -284,16 +286,16 @@ class _Job:
         said.append(
             f"The last whole checkpoint is {whole[-1]}: add --resume to go on from it."
             if whole
-            else f"No checkpoint was saved; `mmst train {self.run.config} --overwrite` starts again."
+            else f"No checkpoint was saved; `mmst train {self._config} --overwrite` starts again."
         )
         return " ".join(said)
 
     def _say_interrupted(self) -> None:
         whole = self.run.checkpoints()
         way_on = (
-            f"`mmst train {self.run.config} --resume` goes on from step {checkpoint_step(whole[-1])}."
+            f"`mmst train {self._config} --resume` goes on from step {checkpoint_step(whole[-1])}."
             if whole
-            else f"No checkpoint was saved yet; `mmst train {self.run.config} --overwrite` starts again."
+            else f"No checkpoint was saved yet; `mmst train {self._config} --overwrite` starts again."
         )
         self.terminal.say(f"interrupted at step {self.step}. {way_on}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,4 +101,4 @@ def next_command(run: RunFolder, after: dict[str, Evaluation]) -> str:
     """Return the command that encodes a collection as recommended, or at the full dimension."""
     advice = [evaluation.result.recommendation for evaluation in after.values() if evaluation.result.recommendation]
     command = advice[0].get("command") if advice else None
-    return command or f"mmst encode {run.path} INPUT --output vectors"
+    return command or f"mmst encode {shlex.quote(str(run.path))} INPUT --output vectors"

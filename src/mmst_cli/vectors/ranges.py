@@ -7,6 +7,7 @@ truncated and normalised again has larger values than the first part of the whol
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -133,7 +134,7 @@ def find_ranges(model: str, given: Path | None, dim: int | None) -> tuple[Path, 
         known = ", ".join(map(str, ranges.by_dim)) or "none"
         raise DataError(
             f"{path}: it has ranges for {known} dimensions, not {wanted}; "
-            f"`mmst eval {model} --dims {wanted} --precisions float32,int8` measures them."
+            f"`mmst eval {shlex.quote(str(model))} --dims {wanted} --precisions float32,int8` measures them."
         )
     if dim == ranges.dimension and not ranges.normalised:
         raise DataError(f"--dim {dim}: {path} has ranges of whole vectors, not normalised ones; leave --dim out.")
