@@ -27,7 +27,7 @@ def read_video(source: Any, settings: MediaConfig) -> dict[str, Any]:
     """Return a clip as sentence-transformers takes it: ``{"array", "video_metadata"}``.
 
     The array is uint8 of shape (frames, height, width, 3). The metadata make the frames that are handed over the
-    whole clip: ``fps`` (theirs), ``total_num_frames`` and ``frames_indices``. Frames without a rate, as those of
+    whole clip: ``fps`` (theirs), ``total_num_frames``, ``duration`` and ``frames_indices``. Frames without a rate, as those of
     arrays, lists and folders, are taken for ``settings.fps``, else 24, to a second.
 
     Args:

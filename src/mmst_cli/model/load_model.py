@@ -19,6 +19,8 @@ from mmst_cli.model.model_checks import check_pixel_bounds
 from mmst_cli.model.model_media import keep_whole_sounds
 from mmst_cli.model.model_parts import build_router, router_of
 from mmst_cli.model.precision import HALF, Precision, Runtime
+from mmst_cli.model.processor_arguments import check_processor_arguments
+from mmst_cli.model.text_inputs import take_mapped_texts
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -175,7 +177,9 @@ def _load_encoder(
     if router_of(model) is not None and weights in HALF:
         model.to(weights)  # projections are read in float32, whatever the encoders are
     _finish(model, config, source, key)
+    check_processor_arguments(model, config.processor, source, config.revision, f"{key}.processor")
     keep_whole_sounds(model)
+    take_mapped_texts(model)
     return model, choice
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from mmst_cli.config.schema import Attention, ModelConfig
 from mmst_cli.errors import ModelError
+from mmst_cli.model.checkpoint import run_trusts
 from mmst_cli.model.load_model import check_loadable, load_model
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ def build_without_weights(
     """
     from sentence_transformers import SentenceTransformer
 
+    trusted = trust_remote_code or run_trusts(source)
     try:
         with _no_weights():
-            return SentenceTransformer(source, revision=revision, device="meta", trust_remote_code=trust_remote_code)
+            return SentenceTransformer(source, revision=revision, device="meta", trust_remote_code=trusted)
     except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         at = f" at revision {revision}" if revision else ""
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -85,7 +87,9 @@ def _from_config(cls: type[Any], /, _name: str, *_args: Any, config: Any, **_kwa
     from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
 
     with torch.device("meta"), meta_device_safe_creation_ops(), no_init_weights():
-        return cls(config).eval()
+        model = cls(config).eval()
+    model.tie_weights()  # as loading does: what is tied is one parameter
+    return model
 
 
 def _skip_weights(cls: type[Any], /, model_name_or_path: str, model: Any = None, **where: Any) -> Any:
