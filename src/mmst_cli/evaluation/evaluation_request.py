@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.rules_evaluators import PRECISIONS
@@ -69,7 +70,7 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
 
 def with_model(config: Config, name_or_path: str) -> Config:
     """Return the config with another model, as a whole one: what the config's own is put together from is left out."""
-    put_together = {"routes": {}, "dimension": None, "frozen": []}
+    put_together: dict[str, Any] = {"routes": {}, "dimension": None, "frozen": []}
     model = config.model.model_copy(update={"name_or_path": name_or_path, "revision": None, **put_together})
     return config.model_copy(update={"model": model})
 

@@ -108,7 +108,22 @@ def take_frames_as_given(model: SentenceTransformer) -> None:
         model: the model; changed in place. One that takes no video stays as it is.
     """
     for encoder in encoders_of(model, "video"):
-        processor_part(encoder, "video").do_sample_frames = False
+        part = processor_part(encoder, "video")
+        part.do_sample_frames = False
+        if _chooses(encoder):
+            # A processor that passes its rate on asks for sampling by that (SmolVLM); the third repeats the two, and
+            # wins when they are read back.
+            part.fps = part.num_frames = None
+            vars(part).pop("video_sampling", None)
+
+
+def _chooses(encoder: Any) -> bool:
+    """Say whether a processor takes other frames of a clip than all of them."""
+    frames = max(FRAMES, temporal_patch(encoder))
+    try:
+        return see_clip(encoder, frames, SIDE, SIDE, FPS).frames < frames
+    except Exception:  # what is wrong with it is told where a clip is read for it
+        return False
 
 
 def check_video_bounds(

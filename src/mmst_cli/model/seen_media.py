@@ -85,9 +85,12 @@ def _count_pixels(values: torch.Tensor, features: Mapping[str, Any]) -> int:
     if positions is not None:
         mask = (positions >= 0).all(dim=-1)
     patches = prod(sizes) if mask is None else int(mask.sum())
-    return patches * values.shape[-1] // COLOURS
+    return patches * int(values.shape[-1]) // COLOURS
 
 
 def _find(features: Mapping[str, Any], names: tuple[str, ...], shape: tuple[int, ...]) -> torch.Tensor | None:
-    found = (features.get(name) for name in names)
-    return next((value for value in found if torch.is_tensor(value) and tuple(value.shape) == shape), None)
+    for name in names:
+        value = features.get(name)
+        if isinstance(value, torch.Tensor) and tuple(value.shape) == shape:
+            return value
+    return None

@@ -12,7 +12,7 @@ from PIL import Image
 from mmst_cli.errors import ModelError, first_line
 from mmst_cli.media.frame_choice import whole_clip
 from mmst_cli.model.model_media import least_frames, sampling_rate
-from mmst_cli.model.model_parts import encoders_of
+from mmst_cli.model.model_parts import encoders_of, processor_part
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import as_input
 from mmst_cli.vectors.input_stream import Task, encode_stream
@@ -100,9 +100,10 @@ def _bare(value: Any) -> Any:
 
 
 def _frames(model: SentenceTransformer) -> int:
-    """Return how many frames the probe clip has: as many as models want that take no other number."""
-    configs = [getattr(encoder, "config", None) for encoder in encoders_of(model, "video")]
-    wanted = [getattr(config, "num_frames", None) or FRAMES for config in configs]
+    """Return how many frames the probe clip has: as many as models and processors want that take no fewer."""
+    encoders = encoders_of(model, "video")
+    owners = [owner for encoder in encoders for owner in (encoder.config, processor_part(encoder, "video"))]
+    wanted = [getattr(owner, "num_frames", None) or FRAMES for owner in owners]
     return max([least_frames(model), *(int(number) for number in wanted)])
 
 
