@@ -87,7 +87,7 @@ def _check_embeds(encoder: Encoder, sources: list[Source]) -> None:
     told = [(name, tuple(map(str, kind))) for name, kind in kinds if kind != (Modality.mixed,)]
     task, _ = how_to_encode(encoder.job.prompt_name)
     declared = [(name, kind if len(kind) > 1 else kind[0], task) for name, kind in told]
-    check_embeds(encoder.model, declared, encoder.precision or Precision())
+    check_embeds(encoder.model, declared, encoder.precision or Precision(), settings="--dtype")
 
 
 class Encoder:

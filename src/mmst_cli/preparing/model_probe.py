@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mmst_cli.errors import ModelError, first_line
+from mmst_cli.errors import ModelError, WorkError, first_line
 from mmst_cli.media.frame_choice import whole_clip
 from mmst_cli.model.model_media import least_frames, sampling_rate
 from mmst_cli.model.model_parts import encoders_of, processor_part
@@ -27,7 +27,10 @@ FRAMES, FPS = 4, 4.0  # of the probe clip
 
 
 def check_embeds(
-    model: SentenceTransformer, declared: Iterable[tuple[str, Kind, Task | None]], precision: Precision
+    model: SentenceTransformer,
+    declared: Iterable[tuple[str, Kind, Task | None]],
+    precision: Precision,
+    settings: str = "model.processor or model.dtype",
 ) -> None:
     """Embed a probe of every declared kind, as the model will be given it.
 
@@ -39,9 +42,11 @@ def check_embeds(
         declared: the dotted key of what declares inputs, their kind (a modality, or the modalities of one input) and
             the task they are encoded for.
         precision: what forward passes run under.
+        settings: what the message says to change.
 
     Raises:
         ModelError: it can't embed one of them; the message begins with the key.
+        WorkError: the device has no room for one of them.
     """
     seen: set[tuple[Kind, Task | None]] = set()
     for key, kind, task in declared:
@@ -50,14 +55,14 @@ def check_embeds(
         seen.add((kind, task))
         try:
             _embed(model, probe_of(model, kind), task, precision)
-        except torch.OutOfMemoryError:
+        except (torch.OutOfMemoryError, WorkError):  # there is no room for it
             raise
         except Exception as error:  # a model may raise anything, and nothing was begun yet
             what = kind if isinstance(kind, str) else " with ".join(kind)
             held = str(model.dtype).removeprefix("torch.")
             raise ModelError(
                 f"{key}: {what}: {_names(model, kind)}, held in {held} on {model.device.type}, can't embed it:"
-                f" {first_line(error).rstrip('.')}. Change model.processor or model.dtype, or choose another model."
+                f" {first_line(error).rstrip('.')}. Change {settings}, or choose another model."
             ) from error
 
 
