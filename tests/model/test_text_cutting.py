@@ -49,7 +49,7 @@ def test_its_vector_is_the_same_beside_others(folder):
 def test_a_picture_that_is_too_long_by_itself(folder):
     model = load("Qwen2-VL", folder, 20)
     with pytest.raises(
-        DataError, match=r"^its image takes \d+ tokens with what stands around it, and the model takes 20"
+        DataError, match=r"^the image of an input takes \d+ tokens with what stands around it, and the model 20\."
     ):
         model.preprocess([{"text": LONG, "image": PICTURE}])
 

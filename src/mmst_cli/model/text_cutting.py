@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.errors import DataError
+from mmst_cli.media.message import clip_options
 from mmst_cli.model.model_parts import router_of
 
 if TYPE_CHECKING:
@@ -45,10 +46,20 @@ def _preprocess_cut(encoder: Any, preprocess: Any, /, inputs: list[Any], *args: 
         if limit is None or limit >= _NO_LIMIT or not any(_holds_media(value) for value in inputs):
             raise
         # One by one: what an input becomes must not depend on those beside it.
-        cut = [_cut(encoder, partial(preprocess, *args, **options), value, limit) for value in inputs]
+        alone = [partial(preprocess, *args, **_options_of(value, options)) for value in inputs]
+        cut = [_cut(encoder, one, value, limit) for one, value in zip(alone, inputs, strict=True)]
         if all(one is other for one, other in zip(cut, inputs, strict=True)):
             raise
         return preprocess(cut, *args, **options)
+
+
+def _options_of(value: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with what they say of clips in the chats of a batch said of one chat."""
+    given = options.get("processing_kwargs") or {}
+    if "video_metadata" not in given.get("video", {}):
+        return options
+    others = {kind: values for kind, values in given.items() if kind != "video"}
+    return {**options, "processing_kwargs": {**others, **clip_options([value])}}
 
 
 def _cut(encoder: Any, preprocess: Any, value: Any, limit: int) -> Any:
@@ -70,8 +81,8 @@ def _cut(encoder: Any, preprocess: Any, value: Any, limit: int) -> Any:
         if shorter is None:
             media = " and ".join(dict.fromkeys(_media_of(value)))
             raise DataError(
-                f"its {media} takes {count:,} tokens with what stands around it, and the model takes {limit:,}. Raise"
-                " model.processor.model_max_length, or make it smaller, as by model.processor.max_pixels."
+                f"the {media} of an input takes {count:,} tokens with what stands around it, and the model {limit:,}."
+                " Raise model.processor.model_max_length, or make it smaller, as by model.processor.max_pixels."
             )
         value = shorter
         with _without_limit(encoder):
