@@ -105,7 +105,7 @@ def test_sounds_and_clips_stand_in_a_chat_as_arrays(tmp_path):
     assert (audio["type"], audio["sampling_rate"]) == ("audio", 10)
     assert numpy.array_equal(video["video"], frames)
     assert clip_options([chat, [{"role": "user", "content": "none"}]]) == {
-        "video": {"video_metadata": [{"fps": 2, "total_num_frames": 2, "frames_indices": [0, 1]}]}
+        "video": {"video_metadata": [{"fps": 2, "total_num_frames": 2, "duration": 1.0, "frames_indices": [0, 1]}]}
     }
     assert clip_options([[{"role": "user", "content": "none"}], {"text": "no chat"}]) == {}
 

@@ -14,8 +14,8 @@ from mmst_cli.checking.checked_sets import Numbers
 from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
 from mmst_cli.config.schema import Modality
 from mmst_cli.media.input_errors import concerns_input
-from mmst_cli.model.model_checks import pixels_of
 from mmst_cli.model.model_parts import encoders_of
+from mmst_cli.model.seen_media import pixels_of
 from mmst_cli.preparing.prepared_config import TASKS
 from mmst_cli.rows.columns import Column, as_input
 from mmst_cli.sources.tables import choose_indices

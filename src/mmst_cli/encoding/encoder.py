@@ -17,6 +17,7 @@ from mmst_cli.errors import DataError, ModelError, WorkError, did_you_mean
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.model.model_parts import takes
 from mmst_cli.model.precision import Precision, Runtime
+from mmst_cli.preparing.model_probe import check_embeds
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
@@ -58,6 +59,7 @@ def load_encoder(
         if not any(encoder.takes(kind) for kind in source.kinds):
             found = " and ".join(" with ".join(kind) for kind in source.kinds)
             raise ModelError(f"{source.name}: {found}, but {job.model} takes {encoder.taken}.")
+    _check_embeds(encoder, sources)
     if job.prompt_name is not None and job.prompt_name not in model.prompts:
         known = ", ".join(model.prompts) or "none"
         raise ModelError(
@@ -77,6 +79,15 @@ def load_encoder(
             f"{encoder.model_dimension}. Name ranges of this model."
         )
     return encoder
+
+
+def _check_embeds(encoder: Encoder, sources: list[Source]) -> None:
+    """Embed a probe of each kind of input that the model takes; of mixed columns only reading tells the kind."""
+    kinds = [(source.name, kind) for source in sources for kind in source.kinds if encoder.takes(kind)]
+    told = [(name, tuple(map(str, kind))) for name, kind in kinds if kind != (Modality.mixed,)]
+    task, _ = how_to_encode(encoder.job.prompt_name)
+    declared = [(name, kind if len(kind) > 1 else kind[0], task) for name, kind in told]
+    check_embeds(encoder.model, declared, encoder.precision or Precision(), settings="--dtype")
 
 
 class Encoder:

@@ -18,7 +18,7 @@ from mmst_cli.evaluation.evaluation_output import (
     save_runs,
     show_advice,
 )
-from mmst_cli.evaluation.evaluation_request import EvaluationOptions, refuse_if_written, with_grid
+from mmst_cli.evaluation.evaluation_request import EvaluationOptions, refuse_if_written, with_grid, with_model
 from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
 from mmst_cli.evaluation.recommendation import advised
@@ -171,11 +171,7 @@ def _compare(
 
 def _measure_other(config: Config, options: EvaluationOptions, terminal: Terminal) -> dict[str, Evaluation]:
     name = str(options.compare)
-    prepared = _prepare(
-        config.model_copy(update={"model": config.model.model_copy(update={"name_or_path": name, "revision": None})}),
-        options,
-        terminal,
-    )
+    prepared = _prepare(with_model(config, name), options, terminal)
     with watched(prepared.suite, terminal, f"of {name}"):
         prepared.suite(prepared.model)
     return prepared.suite.evaluations

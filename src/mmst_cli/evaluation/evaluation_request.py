@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.rules_evaluators import PRECISIONS
@@ -61,18 +62,21 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
                 f"--config: missing. {target} is a model, not a run: add --config CONFIG to say what to evaluate it on."
             )
         config = load_checked_config(config_path, overrides, for_training=False)
-        return config.model_copy(
-            update={"model": config.model.model_copy(update={"name_or_path": str(target), "revision": None})}
-        )
+        return with_model(config, str(target))
     if not (run.model / "modules.json").is_file():
         raise RunError(
             f"{run.path}: this run has no model yet. "
             f"Finish it with `mmst train {shlex.quote(str(run.config))} --resume`."
         )
     config = load_checked_config(config_path or run.config, overrides, for_training=False)
-    return config.model_copy(
-        update={"model": config.model.model_copy(update={"name_or_path": str(run.model), "revision": None})}
-    )
+    return with_model(config, str(run.model))
+
+
+def with_model(config: Config, name_or_path: str) -> Config:
+    """Return the config with another model, as a whole one: what the config's own is put together from is left out."""
+    put_together: dict[str, Any] = {"routes": {}, "dimension": None, "frozen": []}
+    model = config.model.model_copy(update={"name_or_path": name_or_path, "revision": None, **put_together})
+    return config.model_copy(update={"model": model})
 
 
 def report_path(config: Config, output: Path | None) -> Path:

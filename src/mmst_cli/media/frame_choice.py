@@ -55,7 +55,8 @@ def take_frames(clip: Clip, settings: MediaConfig) -> dict[str, Any]:
 
     Returns:
         ``array``: uint8 of shape (frames, height, width, 3); ``video_metadata``: the frames themselves are the clip for
-        the processor: ``fps`` is theirs, ``total_num_frames`` their number, and ``frames_indices`` counts them.
+        the processor: ``fps`` is theirs, ``total_num_frames`` their number, ``duration`` how long they are shown in
+        seconds, and ``frames_indices`` counts them.
 
     Raises:
         DataError: there are no frames, too many, or some are broken.
@@ -76,22 +77,29 @@ def take_frames(clip: Clip, settings: MediaConfig) -> dict[str, Any]:
         raise DataError(f"the video breaks off after {read} of the {len(distinct)} frames that were to be read.")
     if len(distinct) < len(numbers):
         array = array[numpy.searchsorted(distinct, numbers)]
-    indices = list(range(len(numbers)))
-    return {
-        "array": array,
-        "video_metadata": {"fps": fps, "total_num_frames": len(indices), "frames_indices": indices},
-    }
+    return {"array": array, "video_metadata": whole_clip(len(numbers), fps)}
+
+
+def whole_clip(frames: int, fps: float) -> dict[str, Any]:
+    """Return what processors are told of a clip whose frames are all handed over.
+
+    Some sample by ``duration`` (EmbeddingGemma 2, SmolVLM) and keep every frame, or fail, where it is missing.
+
+    Args:
+        frames: how many there are.
+        fps: how many are shown in a second.
+    """
+    return {"fps": fps, "total_num_frames": frames, "duration": frames / fps, "frames_indices": list(range(frames))}
 
 
 def show_on(video: dict[str, Any], least: int) -> dict[str, Any]:
     """Return a video of :func:`take_frames` whose last frame is repeated until it has ``least`` frames."""
-    frames, metadata = video["array"], video["video_metadata"]
+    frames = video["array"]
     missing = least - len(frames)
     if missing <= 0:
         return video
-    whole = {"total_num_frames": least, "frames_indices": list(range(least))}
     array = numpy.concatenate([frames, numpy.repeat(frames[-1:], missing, axis=0)])
-    return {"array": array, "video_metadata": metadata | whole}
+    return {"array": array, "video_metadata": whole_clip(least, video["video_metadata"]["fps"])}
 
 
 def choose_frames(clip: Clip, settings: MediaConfig) -> tuple[list[int], float]:

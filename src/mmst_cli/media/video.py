@@ -27,8 +27,8 @@ def read_video(source: Any, settings: MediaConfig) -> dict[str, Any]:
     """Return a clip as sentence-transformers takes it: ``{"array", "video_metadata"}``.
 
     The array is uint8 of shape (frames, height, width, 3). The metadata make the frames that are handed over the
-    whole clip: ``fps`` (theirs), ``total_num_frames`` and ``frames_indices``. Frames without a rate, as those of
-    arrays, lists and folders, are taken for ``settings.fps``, else 24, to a second.
+    whole clip: ``fps`` (theirs), ``total_num_frames``, ``duration`` in seconds and ``frames_indices``. Frames without a
+    rate, as those of arrays, lists and folders, are taken for ``settings.fps``, else 24, to a second.
 
     Args:
         source: a path or bytes of a file (mp4, webm, mkv, mov, avi; gif, webp and png that move), a folder of frames in

@@ -10,6 +10,7 @@ import torch
 
 from mmst_cli.config.schema import ModelConfig
 from mmst_cli.errors import ModelError, WorkError
+from mmst_cli.runs import RunFolder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -82,7 +83,7 @@ def load_checkpoint(
             source,
             revision=config.revision,
             device=str(device),
-            trust_remote_code=config.trust_remote_code,
+            trust_remote_code=config.trust_remote_code or run_trusts(source),
             model_kwargs=dict(model_kwargs),
             processor_kwargs=dict(config.processor) or None,
         )
@@ -94,6 +95,23 @@ def load_checkpoint(
     # A folder that was copied in part or edited raises any of these, depending on the file it happened to.
     except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(_why_not_loaded(config.name_or_path, config.revision, key, error)) from error
+
+
+def run_trusts(source: str) -> bool:
+    """Say whether ``source`` is a model or a checkpoint of a run whose config allows the code that comes with it.
+
+    That code was read, as the config says, before it was trained, and it is saved beside the weights.
+    """
+    from omegaconf import OmegaConf
+
+    run = RunFolder(Path(source).parent)
+    if not Path(source).is_dir() or not run.is_run():
+        return False
+    try:
+        config: Any = OmegaConf.to_container(OmegaConf.load(run.config))
+        return config["model"]["trust_remote_code"] is True
+    except Exception:  # somebody else's config.yaml, which allows nothing
+        return False
 
 
 def is_raw(source: str, revision: str | None) -> bool:
@@ -119,6 +137,11 @@ def _why_not_loaded(name: str, revision: str | None, key: str, error: Exception)
         return f"{where}: no such folder or hub model, or it is private and needs `hf auth login`."
     if isinstance(error, RevisionNotFoundError):
         return f"{key}.revision: {revision}: {name} has no such branch, tag or commit."
+    if "trust_remote_code" in str(error):
+        return (
+            f"{where}: it comes with Python code of its own, which runs only if you allow it. Read that code first,"
+            " then train with model.trust_remote_code=true; what is made of that run may run it, too."
+        )
     at = f" at revision {revision}" if revision else ""
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return f"{where}{at} can't be loaded: {first_line}"

@@ -132,7 +132,7 @@ def _max_length(model: SentenceTransformer) -> int | None:
         length: int | None = model.max_seq_length
         return length
     lengths = [getattr(encoder, "max_seq_length", None) for encoder in encoders_of(model, "text")]
-    return max((int(length) for length in lengths if length), default=None)
+    return max((int(length) for length in lengths if length and length < MAX_TOKENS), default=None)
 
 
 def _matryoshka_dims(source: str, model: SentenceTransformer, config: Any) -> list[int] | None:

@@ -19,6 +19,10 @@ from mmst_cli.model.model_checks import check_pixel_bounds
 from mmst_cli.model.model_media import keep_whole_sounds
 from mmst_cli.model.model_parts import build_router, router_of
 from mmst_cli.model.precision import HALF, Precision, Runtime
+from mmst_cli.model.processor_arguments import check_processor_arguments
+from mmst_cli.model.text_cutting import cut_texts_beside_media
+from mmst_cli.model.text_inputs import take_mapped_texts
+from mmst_cli.model.vector_width import settle_width
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -175,15 +179,20 @@ def _load_encoder(
     if router_of(model) is not None and weights in HALF:
         model.to(weights)  # projections are read in float32, whatever the encoders are
     _finish(model, config, source, key)
+    check_processor_arguments(model, config.processor, source, config.revision, f"{key}.processor")
     keep_whole_sounds(model)
+    take_mapped_texts(model)
+    cut_texts_beside_media(model)
     return model, choice
 
 
 def _finish(model: SentenceTransformer, config: ModelConfig, source: str, key: str) -> None:
     """Pool and normalise as the config says; what it doesn't say stays as sentence-transformers has it."""
     normalise = config.normalize
+    raw = is_raw(source, config.revision)
+    if raw:
+        settle_width(model)
     if config.pooling is not None:
-        raw = is_raw(source, config.revision)
         set_pooling(model, config.pooling, raw=raw, key=key)
         # A pooling chosen here makes an embedding model of a checkpoint, and those are normalised.
         normalise = True if normalise is None and raw else normalise

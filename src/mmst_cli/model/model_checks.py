@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mmst_cli.errors import ModelError
-from mmst_cli.model.model_parts import PARTS, encoders_of, processor_part, takes
+from mmst_cli.model.model_parts import PARTS, encoders_of, takes
+from mmst_cli.model.seen_media import pixels_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -49,19 +50,21 @@ def check_modalities(model: SentenceTransformer, declared: Mapping[str, str | tu
         ModelError: it doesn't take one of them.
     """
     taken = [name for name in PARTS if takes(model, name)]
+    together = [" with ".join(several) for several in model.modalities if isinstance(several, tuple)]
     for key, modality in declared.items():
         if takes(model, modality):
             continue
         parts = (modality,) if isinstance(modality, str) else modality
         missing = [part for part in parts if part not in taken]
-        known = ", ".join(name for name in taken if name != "message" or "message" in parts)
+        known = ", ".join([*(name for name in taken if name != "message" or "message" in parts), *together])
         if missing:
             where = key if isinstance(modality, str) else f"{key}.{missing[0]}"
             raise ModelError(
                 f"{where}: {missing[0]}: the model takes {known}. Drop the column, or choose a model that takes it."
             )
+        several = "but not these in one input" if together else "but not several in one input"
         raise ModelError(
-            f"{key}: {' with '.join(parts)}: the model takes {known}, but not several in one input."
+            f"{key}: {' with '.join(parts)}: the model takes {known}, {several}."
             " Name one column, or choose a model that takes messages."
         )
 
@@ -117,13 +120,3 @@ def produced_pixels(model: SentenceTransformer, image: Image.Image) -> int:
     """Return how many pixels the processor makes of an image."""
     encoder = encoders_of(model, "image")[0]
     return pixels_of(encoder, encoder.preprocess([image]))
-
-
-def pixels_of(encoder: Any, features: Mapping[str, Any]) -> int:
-    """Return how many pixels an encoder's processor made of an image, by the features of that image alone."""
-    grid = features.get("image_grid_thw")
-    if grid is not None:
-        patch = int(processor_part(encoder, "image").patch_size)
-        return int(grid[0].prod()) * patch * patch
-    height, width = features["pixel_values"].shape[-2:]
-    return int(height) * int(width)

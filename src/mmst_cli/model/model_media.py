@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mmst_cli.config.schema import MediaConfig
-from mmst_cli.errors import ModelError
+from mmst_cli.errors import ModelError, first_line
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.model_parts import encoders_of, processor_part
+from mmst_cli.model.seen_media import SeenClip, see_clip, temporal_patch
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -100,16 +98,6 @@ def keep_whole_sounds(model: SentenceTransformer) -> None:
             encoder.processing_kwargs.setdefault("audio", {}).setdefault("max_length", int(samples))
 
 
-@dataclass(frozen=True)
-class SeenClip:
-    """What a processor made of a clip."""
-
-    frames: int
-    """Whole temporal patches; the last of them may repeat the last frame."""
-    pixels: int
-    """Of one frame."""
-
-
 def take_frames_as_given(model: SentenceTransformer) -> None:
     """Let the model see every frame of a clip that it is handed, and no other choice of them.
 
@@ -120,7 +108,22 @@ def take_frames_as_given(model: SentenceTransformer) -> None:
         model: the model; changed in place. One that takes no video stays as it is.
     """
     for encoder in encoders_of(model, "video"):
-        processor_part(encoder, "video").do_sample_frames = False
+        part = processor_part(encoder, "video")
+        part.do_sample_frames = False
+        if _chooses(encoder):
+            # A processor that passes its rate on asks for sampling by that (SmolVLM); the third repeats the two, and
+            # wins when they are read back.
+            part.fps = part.num_frames = None
+            vars(part).pop("video_sampling", None)
+
+
+def _chooses(encoder: Any) -> bool:
+    """Say whether a processor takes other frames of a clip than all of them."""
+    frames = max(FRAMES, temporal_patch(encoder))
+    try:
+        return see_clip(encoder, frames, SIDE, SIDE, FPS).frames < frames
+    except Exception:  # what is wrong with it is told where a clip is read for it
+        return False
 
 
 def check_video_bounds(
@@ -141,16 +144,16 @@ def check_video_bounds(
 
 
 def _check_frames(encoder: Any, media: MediaConfig, key_of: Callable[[str], str]) -> None:
-    least = _temporal_patch(encoder)
+    least = temporal_patch(encoder)
     if media.max_frames is not None and media.max_frames < least:
         raise ModelError(
             f"{key_of('max_frames')}: {media.max_frames}: the model takes {least} frames at a time."
             f" Write {least} or more."
         )
     frames = max(least, min(media.max_frames or FRAMES, MAX_FRAMES))
-    seen = see_clip(encoder, frames, SIDE, SIDE, media.fps or FPS)
+    key, value = ("max_frames", media.max_frames) if media.max_frames is not None else ("fps", media.fps)
+    seen = _see(encoder, frames, SIDE, media.fps or FPS, f"{key_of(key)}: {value}")
     if not frames <= seen.frames < frames + least:
-        key, value = ("max_frames", media.max_frames) if media.max_frames is not None else ("fps", media.fps)
         raise ModelError(
             f"{key_of(key)}: {value}: of a clip of {frames} frames the processor took {seen.frames}. It chooses frames"
             " itself; leave fps and max_frames out, or choose a model whose processor takes them as they are."
@@ -159,7 +162,7 @@ def _check_frames(encoder: Any, media: MediaConfig, key_of: Callable[[str], str]
 
 def _check_pixels(encoder: Any, max_pixels: int, key_of: Callable[[str], str]) -> None:
     side = isqrt(max_pixels)
-    seen = see_clip(encoder, _temporal_patch(encoder), side, side, FPS)
+    seen = _see(encoder, temporal_patch(encoder), side, FPS, f"{key_of('max_pixels')}: {max_pixels}")
     if seen.pixels > max_pixels:
         raise ModelError(
             f"{key_of('max_pixels')}: {max_pixels}: the processor made {seen.pixels} pixels of a {side}x{side} frame."
@@ -167,25 +170,16 @@ def _check_pixels(encoder: Any, max_pixels: int, key_of: Callable[[str], str]) -
         )
 
 
-def see_clip(encoder: Any, frames: int, height: int, width: int, fps: float) -> SeenClip:
-    """Return what an encoder's processor makes of a clip of so many frames of so many pixels."""
-    metadata = {"fps": fps, "total_num_frames": frames, "frames_indices": list(range(frames))}
-    clip = {"array": np.zeros((frames, height, width, 3), dtype=np.uint8), "video_metadata": metadata}
-    features = encoder.preprocess([{"video": clip}])
-    grid = features.get("video_grid_thw")
-    if grid is not None:
-        patch = int(processor_part(encoder, "video").patch_size)
-        time, rows, columns = (int(size) for size in grid[0])
-        return SeenClip(time * _temporal_patch(encoder), rows * columns * patch * patch)
-    # (clips, frames, channels, height, width), as processors without a grid have it
-    shape = features["pixel_values_videos"].shape
-    return SeenClip(int(shape[1]), int(shape[-2]) * int(shape[-1]))
+def _see(encoder: Any, frames: int, side: int, fps: float, setting: str) -> SeenClip:
+    try:
+        return see_clip(encoder, frames, side, side, fps)
+    except Exception as error:  # processors raise whatever they like
+        raise ModelError(
+            f"{setting}: the processor can't take a clip of {frames} frames of {side}x{side}: {first_line(error)}"
+            " Leave this out, or choose another value."
+        ) from error
 
 
 def least_frames(model: SentenceTransformer) -> int:
     """Return how many frames the model takes at a time; 1 if it takes single ones, or no video."""
-    return max((_temporal_patch(encoder) for encoder in encoders_of(model, "video")), default=1)
-
-
-def _temporal_patch(encoder: Any) -> int:
-    return int(getattr(processor_part(encoder, "video"), "temporal_patch_size", None) or 1)
+    return max((temporal_patch(encoder) for encoder in encoders_of(model, "video")), default=1)

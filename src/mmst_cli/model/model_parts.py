@@ -139,7 +139,9 @@ def takes(model: SentenceTransformer, modality: Modality) -> bool:
 
     ``model.supports`` of a routed model answers for all encoders together, whatever their routes are for.
     """
-    return bool(routes_for(model, modality)) if router_of(model) is not None else model.supports(modality)
+    if router_of(model) is not None:
+        return bool(routes_for(model, modality))
+    return _takes(list(model.modalities), tuple(sorted(modality)) if isinstance(modality, tuple) else modality)
 
 
 def _takes(modalities: list[Any], wanted: Modality) -> bool:
@@ -152,11 +154,13 @@ def _takes(modalities: list[Any], wanted: Modality) -> bool:
 def encoders_of(model: SentenceTransformer, modality: str) -> list[Any]:
     """Return the input modules that take ``modality``: of a routed model, those of the routes for it; else the first.
 
-    Empty where the model doesn't take it. An encoder that several routes share comes once.
+    Also those that take it beside others only, as PaliGemma takes images with a text. Empty where the model takes none.
+    An encoder that several routes share comes once.
     """
     router = router_of(model)
     if router is None:
-        return [model[0]] if modality in model.modalities else []
+        known = (kind if isinstance(kind, tuple) else (kind,) for kind in model.modalities)
+        return [model[0]] if any(modality in kinds for kinds in known) else []
     modules = (router.sub_modules[route][0] for route in routes_for(model, modality))
     return list({id(module): module for module in modules}.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from safetensors import SafetensorError, safe_open
 
 from mmst_cli.config.schema import Attention, ModelConfig
 from mmst_cli.errors import ModelError
+from mmst_cli.model.checkpoint import is_raw, run_trusts
 from mmst_cli.model.load_model import check_loadable, load_model
+from mmst_cli.model.vector_width import settle_width
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -36,13 +39,17 @@ def build_without_weights(
     """
     from sentence_transformers import SentenceTransformer
 
+    trusted = trust_remote_code or run_trusts(source)
     try:
         with _no_weights():
-            return SentenceTransformer(source, revision=revision, device="meta", trust_remote_code=trust_remote_code)
+            model = SentenceTransformer(source, revision=revision, device="meta", trust_remote_code=trusted)
     except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         at = f" at revision {revision}" if revision else ""
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"{source}{at} can't be inspected: {first_line}") from error
+    if is_raw(source, revision):
+        settle_width(model)
+    return model
 
 
 def load_without_weights(config: ModelConfig) -> SentenceTransformer:
@@ -59,16 +66,18 @@ def load_without_weights(config: ModelConfig) -> SentenceTransformer:
 
 @contextmanager
 def _no_weights() -> Iterator[None]:
-    """Replace the two places through which sentence-transformers reads weights: it has no setting for this.
+    """Replace the places through which sentence-transformers reads weights: it has no setting for this.
 
     Sizes of layers come from configs, so that everything but the values is what loading would give.
     """
     from sentence_transformers.base.modules import Module
+    from sentence_transformers.sentence_transformer.modules import WordEmbeddings
     from transformers import PreTrainedModel
 
     replaced: list[tuple[Any, str, Any]] = [
         (PreTrainedModel, "from_pretrained", _from_config),
         (Module, "load_torch_weights", _skip_weights),
+        (WordEmbeddings, "load", partial(_load_without_values, vars(WordEmbeddings)["load"].__func__)),
     ]
     originals = [vars(owner)[name] for owner, name, _ in replaced]
     for owner, name, stand_in in replaced:
@@ -85,7 +94,9 @@ def _from_config(cls: type[Any], /, _name: str, *_args: Any, config: Any, **_kwa
     from transformers.initialization import meta_device_safe_creation_ops, no_init_weights
 
     with torch.device("meta"), meta_device_safe_creation_ops(), no_init_weights():
-        return cls(config).eval()
+        model = cls(config).eval()
+    model.tie_weights()  # as loading does: what is tied is one parameter
+    return model
 
 
 def _skip_weights(cls: type[Any], /, model_name_or_path: str, model: Any = None, **where: Any) -> Any:
@@ -99,6 +110,12 @@ def _skip_weights(cls: type[Any], /, model_name_or_path: str, model: Any = None,
             f"{model_name_or_path}: {cls.__name__} has no config of its own, and its weights aren't there."
         )
     return {name: torch.empty(shape, device="meta") for name, (shape, _) in stored_tensors(Path(path)).items()}
+
+
+def _load_without_values(load: Any, cls: type[Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Stand in for ``WordEmbeddings.load``, whose layer copies the values that it is given."""
+    with torch.device("meta"):
+        return load(cls, *args, **kwargs)
 
 
 def stored_tensors(path: Path) -> dict[str, tuple[list[int], str]]:

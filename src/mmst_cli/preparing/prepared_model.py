@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,8 +18,10 @@ from mmst_cli.model.model_media import fit_media, media_key
 from mmst_cli.model.precision import Runtime
 from mmst_cli.model.prompts import set_prompts
 from mmst_cli.model.weightless import load_without_weights
+from mmst_cli.preparing.model_probe import Kind, check_embeds
 from mmst_cli.retrieval.data_card import Rows, readers_of
 from mmst_cli.rows.columns import Column, RowSet
+from mmst_cli.vectors.input_stream import Task
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -75,6 +77,8 @@ def prepare_model(
     for key, data in rows.items():
         check_columns(model, key, data.columns)
     check_pixel_bounds(model, config.processor)
+    if runtime is not None:
+        check_embeds(model, _probed(rows), runtime.precision)
     return PreparedModel(model, attention, freeze(model, config.frozen))
 
 
@@ -97,8 +101,7 @@ def check_columns(model: SentenceTransformer, key: str, columns: Iterable[Column
     Raises:
         ModelError: it doesn't; the message begins with the key.
     """
-    told = [c for c in columns if c.role is not Role.label and (c.parts or c.modality is not Modality.mixed)]
-    check_modalities(model, {_key_of_column(key, column): _kind(column) for column in told})
+    check_modalities(model, {_key_of_column(key, column): _kind(column) for column in _told(columns)})
 
 
 def with_own_reader(rows: RowSet) -> RowSet:
@@ -106,9 +109,21 @@ def with_own_reader(rows: RowSet) -> RowSet:
     return replace(rows, reader=copy(rows.reader))
 
 
+def _told(columns: Iterable[Column]) -> list[Column]:
+    """Return the columns of inputs of which the config tells what they hold."""
+    return [c for c in columns if c.role is not Role.label and (c.parts or c.modality is not Modality.mixed)]
+
+
 def _key_of_column(key: str, column: Column) -> str:
     kind = "parts" if column.parts else "message" if column.message else "modality"
     return f"datasets.{key}.columns.{column.name}.{kind}"
+
+
+def _probed(rows: Mapping[str, Rows]) -> Iterator[tuple[str, Kind, Task]]:
+    """Yield the keys of columns whose kind is told, with what a probe of each is embedded as."""
+    for name, data in rows.items():
+        for column in _told(data.columns):
+            yield _key_of_column(name, column), _kind(column), "query" if column.role is Role.anchor else "document"
 
 
 def _kind(column: Column) -> str | tuple[str, ...]:
