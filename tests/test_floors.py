@@ -26,7 +26,7 @@ FLOORS = [
     ["builtin"],
     ["media"],
     ["runs", "config", "work"],
-    ["terminal", "storage", "errors"],
+    ["terminal", "storage", "output_claim", "aside", "errors"],
     ["lasting_console"],
     ["streams"],
 ]

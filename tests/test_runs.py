@@ -53,29 +53,111 @@ def test_a_file_in_the_place_of_the_folder(tmp_path):
     with pytest.raises(RunError, match=r"^output_dir: "):
         RunFolder(tmp_path / "a").refuse_if_taken()
     with pytest.raises(RunError, match=r"^output_dir: .* is a file"):
-        RunFolder(tmp_path / "a").clear()
+        RunFolder(tmp_path / "a").set_aside()
     assert (tmp_path / "a").is_file()
 
 
-def test_clearing_leaves_what_no_run_wrote(run):
+def whole_tree(folder):
+    """Return every file below a folder with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def add_trackers_files(run):
+    events = run.path / "runs" / "Jan01_12-00-00_host" / "events.out.tfevents.1.host.0"
+    events.parent.mkdir(parents=True)
+    events.write_bytes(b"curves")
+
+
+def test_what_is_set_aside_is_what_a_run_wrote(run):
+    add_trackers_files(run)
     (run.path / "checkpoint-5-good").mkdir()
     (run.path / "checkpoint-notes.md").write_text("mine")
-    run.clear()
-    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoint-5-good", "checkpoint-notes.md", "notes.md"]
+    assert run.set_aside()
+    left = sorted(path.name for path in run.path.iterdir())
+    assert left == [".replaced", "checkpoint-5-good", "checkpoint-notes.md", "notes.md"]
+    run.drop_replaced()
+    assert not (run.path / ".replaced").exists()
 
 
-def test_clearing_refuses_a_folder_without_a_run(run):
+def test_a_folder_called_runs_with_other_files_stays(run):
+    add_trackers_files(run)
+    (run.path / "runs" / "mine.txt").touch()
+    run.set_aside()
+    assert (run.path / "runs" / "mine.txt").exists()
+
+
+def begin_another(run):
+    run.write_record("model: {b: 1}\n", [], ["cpu"])
+    run.log_metrics({"step": 1, "loss": 2})
+
+
+def test_a_run_comes_back_if_the_new_one_came_to_nothing(run):
+    add_trackers_files(run)
+    before = whole_tree(run.path)
+    run.set_aside()
+    begin_another(run)
+    assert run.put_back()
+    after = whole_tree(run.path)
+    assert {name: content for name, content in after.items() if not name.startswith("failed/")} == before
+    assert after["failed/config.yaml"] == b"model: {b: 1}\n"
+    assert not run.put_back()
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "model"])
+def test_a_run_is_gone_once_the_new_one_can_be_gone_on_with(what, run):
+    run.set_aside()
+    begin_another(run)
+    checkpoint(run, 3) if what == "checkpoint" else run.model.mkdir()
+    assert not run.put_back()
+    assert run.config.read_text() == "model: {b: 1}\n"
+    assert not (run.path / ".replaced").exists()
+
+
+@pytest.mark.parametrize("renames", range(12))
+def test_killed_while_it_is_moved_a_run_comes_back(renames, run, monkeypatch):
+    """Whichever renaming is the last, of those that set a run aside and bring it back, the run is whole afterwards."""
+    before = whole_tree(run.path)
+    left = iter(range(renames))
+
+    def rename(path, target):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return path.replace(target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(run.path), "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            run.set_aside()
+            begin = run.path / "config.yaml"
+            begin.write_text("model: {b: 1}\n")
+            run.put_back()
+    run.put_back()
+    after = {name: content for name, content in whole_tree(run.path).items() if not name.startswith("failed/")}
+    assert after == before
+
+
+def test_a_second_failure_takes_the_place_of_the_first(run):
+    before = whole_tree(run.path)
+    for step in (1, 2):
+        run.set_aside()
+        run.write_record(f"model: {{b: {step}}}\n", [], ["cpu"])
+        assert run.put_back()
+    assert (run.path / "failed" / "config.yaml").read_text() == "model: {b: 2}\n"
+    assert before.items() <= whole_tree(run.path).items()
+
+
+def test_a_folder_without_a_run_is_left_alone(run):
     run.config.unlink()
     with pytest.raises(RunError, match="holds files but no run"):
-        run.clear()
+        run.set_aside()
     assert run.log.exists()
     assert run.model.exists()
 
 
-def test_clearing_nothing(tmp_path):
-    RunFolder(tmp_path / "gone").clear()
+def test_setting_nothing_aside(tmp_path):
+    assert not RunFolder(tmp_path / "gone").set_aside()
     assert not (tmp_path / "gone").exists()
-    RunFolder(tmp_path).clear()
+    assert not RunFolder(tmp_path).set_aside()
 
 
 def test_the_record_says_how_the_run_was_made(run):

@@ -15,7 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mmst_cli.aside import FAILED, drop_aside, finish_moving, is_aside, put_back, set_aside
 from mmst_cli.errors import RunError
+from mmst_cli.output_claim import LOCK
 from mmst_cli.storage import append_line, write_json, write_text
 
 PACKAGES = (
@@ -97,7 +99,7 @@ class RunFolder:
 
     def refuse_if_taken(self) -> None:
         """Raise RunError if anything is in the folder already."""
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or self._holds_anything()):
             what = "already holds a run" if self.is_run() else "already exists and is not empty"
             raise RunError(
                 f"output_dir: {self.path} {what}. Go on with it by --resume, replace it by --overwrite, "
@@ -114,22 +116,57 @@ class RunFolder:
         """Raise RunError if something is there that is no run: --overwrite leaves it alone."""
         if self.path.exists() and not self.path.is_dir():
             raise RunError(f"output_dir: {self.path} is a file, so --overwrite leaves it alone.")
-        if self.path.is_dir() and any(self.path.iterdir()) and not self.is_run():
+        if self.path.is_dir() and self._holds_anything() and not self.is_run():
             raise RunError(f"output_dir: {self.path} holds files but no run, so --overwrite leaves it alone.")
 
-    def clear(self) -> None:
-        """Remove everything a run writes, and nothing else.
+    def set_aside(self) -> bool:
+        """Move everything a run writes out of the way, and nothing else, and say whether there was a run.
+
+        It stands in ``.replaced`` until :meth:`drop_replaced`, or :meth:`put_back` where the new run came to nothing.
 
         Raises:
             RunError: the folder holds something, but no run.
         """
         self.refuse_to_clear()
+        if self.is_run():
+            set_aside(self.path, self._written())
+        return is_aside(self.path)
+
+    def put_back(self) -> bool:
+        """Bring back the run that was set aside, unless the new one can be gone on with, and say whether it was.
+
+        What the new run wrote is then in ``failed/``.
+        """
+        finish_moving(self.path)
+        if not is_aside(self.path):
+            return False
+        if self.checkpoints() or self.model.is_dir():
+            self.drop_replaced()
+            return False
+        put_back(self.path, self._written())
+        return True
+
+    def drop_replaced(self) -> None:
+        """Remove the run that was set aside: there is a checkpoint of the new one, or its model."""
+        drop_aside(self.path)
+
+    def _written(self) -> list[Path]:
+        """Return all that a run wrote and that is there."""
         models = (self.model, self.unchecked_model, self.failed_model)
-        for entry in [*self._checkpoint_folders(), *models, self.evaluations]:
-            shutil.rmtree(entry, ignore_errors=True)
+        folders = (*self._checkpoint_folders(), *models, self.evaluations, self.path / FAILED)
         named = (self.config, self.environment, self.log, self.metrics, self.skipped_rows, self.report, self.gate)
-        for path in (*named, self.dead_batch, self.path / "overrides.txt"):
-            path.unlink(missing_ok=True)
+        batches = self.path.glob(f"{self.dead_batch.stem}*{self.dead_batch.suffix}")  # one a process
+        found = [*folders, *named, *batches, self.path / "overrides.txt", *self._trackers_folder()]
+        return [path for path in found if path.exists()]
+
+    def _trackers_folder(self) -> list[Path]:
+        """Return where TensorBoard's files are, unless something else is in it."""
+        folder = self.path / "runs"
+        files = [path for path in folder.rglob("*") if not path.is_dir()]
+        return [folder] if files and all(path.name.startswith("events.out.tfevents") for path in files) else []
+
+    def _holds_anything(self) -> bool:
+        return any(path.name != LOCK for path in self.path.iterdir())
 
     def log_metrics(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""

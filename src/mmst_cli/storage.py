@@ -2,15 +2,83 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mmst_cli.errors import WorkError
+
+_FAULTS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed",
+    errno.EROFS: "the file system can only be read",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOTDIR: "there is a file in the place of a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EIO: "the disk gives an input/output error",
+}
+_CUT_OFF = ("inline_container", "PytorchStreamWriter", r"requested and \d+ written")  # torch twice, and NumPy
+
+
+def disk_fault(error: BaseException, place: Path | None = None) -> str | None:
+    """Return in a sentence what a disk or a folder refused, or None where an error is about something else.
+
+    Safetensors, torch and NumPy have errors of their own for it, with the system's number in their text or nowhere.
+
+    Args:
+        error: what was raised; what it was raised from is looked at too.
+        place: where was being written, for errors that don't say it.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        said = re.search(r"\(os error (\d+)\)|\[[Ee]rrno (\d+)\]", str(seen))
+        number = seen.errno if isinstance(seen, OSError) else int(said[1] or said[2]) if said else None
+        reason = _FAULTS.get(number) if number is not None else None
+        if isinstance(seen, RuntimeError | OSError) and any(re.search(name, str(seen)) for name in _CUT_OFF):
+            reason = "the file could not be written to its end, as on a full disk"
+        if reason is not None:
+            named = getattr(seen, "filename", None)
+            where = os.fsdecode(named) if isinstance(named, str | bytes) else place
+            return f"{where}: {reason}{_free(Path(where), number)}" if where is not None else reason
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _free(place: Path, number: int | None) -> str:
+    if number in (errno.ENOSPC, None):
+        for folder in (place, *place.parents):
+            if folder.is_dir():
+                return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"
+    return ""
+
+
+@contextmanager
+def told_of_disk(place: Path, then: str = "") -> Iterator[None]:
+    """Turn what a disk or folder refuses into an error that says so.
+
+    Args:
+        place: where is being written, for errors that don't say it.
+        then: a sentence about what to do.
+
+    Raises:
+        WorkError: something couldn't be written or read.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (fault := disk_fault(error, place)) is None:
+            raise
+        raise WorkError(f"{fault}. {then}".strip()) from error
 
 
 @contextmanager

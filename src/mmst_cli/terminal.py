@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -84,7 +84,8 @@ class Terminal:
         if self._log is None:
             self._kept.write(plain.getvalue())
         else:
-            with self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            # A full disk is told of by what can't do without it.
+            with suppress(OSError), self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(plain.getvalue())
 
     def log_to(self, path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.errors import ConfigError, RunError
+from mmst_cli.output_claim import LOCK
 from mmst_cli.storage import write_json
 
 JOB = "job.json"
@@ -42,7 +43,8 @@ def own_entries(output: Path, patterns: Sequence[str]) -> list[Path]:
     if output.exists() and not output.is_dir():
         raise RunError(f"--output: {output} is a file; name a folder.")
     own = {path for pattern in patterns for path in output.glob(pattern)}
-    others = sorted(path.name for path in output.iterdir() if path not in own) if output.is_dir() else []
+    there = output.iterdir() if output.is_dir() else ()
+    others = sorted(path.name for path in there if path not in own and path.name != LOCK)
     if others:
         raise RunError(f"--output: {output} holds other files, such as {others[0]}. Name another folder.")
     return sorted(own)

@@ -28,6 +28,7 @@ from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
+from mmst_cli.output_claim import claimed
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.sources.tables import choose_indices
 from mmst_cli.storage import digest
@@ -90,6 +91,18 @@ def run_check(
         terminal.warn(warning)
     check_options(config, options)
     output = options.output or Path("checks") / config.run_name
+    with claimed(output, "--output"):
+        return _check(config, options, output, terminal, trainable, begun)
+
+
+def _check(
+    config: Config,
+    options: CheckOptions,
+    output: Path,
+    terminal: Terminal,
+    trainable: Trainable | None,
+    begun: float,
+) -> CheckResult:
     check_output(output, resume=options.resume, overwrite=options.overwrite)
     quiet_libraries(terminal)
     rows, sets = open_sets(config, stream_rows=options.sample)

@@ -83,7 +83,8 @@ def begin_output(output: Path, job: str, *, resume: bool) -> Path:
                 " with, or add --overwrite to begin anew."
             )
         return work
-    begin_job(work, {"job": job}, own_entries(output, OURS))
+    # What an earlier check found stays until what this one finds takes its place.
+    begin_job(work, {"job": job}, [path for path in own_entries(output, OURS) if path.name not in (RESULT, PAGE)])
     return work
 
 

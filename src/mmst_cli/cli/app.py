@@ -6,12 +6,14 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mmst_cli import __version__
-from mmst_cli.errors import ConfigError, Interrupted, MmstError, first_line
+from mmst_cli.errors import ConfigError, Interrupted, MmstError, WorkError, first_line
+from mmst_cli.storage import disk_fault, expand_home
 from mmst_cli.streams import drain, takes_any_character
 
 app = typer.Typer(
@@ -31,6 +33,11 @@ LOADING = "loading torch and sentence-transformers"
 Json = Annotated[bool, typer.Option("--json", help="Put the result on stdout as JSON.")]
 
 
+def at_home(path: Path | None) -> Path | None:
+    """Return the value of an option with `~/` at its beginning replaced, which a shell leaves in `--output=~/x`."""
+    return None if path is None else expand_home(str(path))
+
+
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
     """Turn a user's mistake into one line a fault, without a traceback, and the exit code that goes with it."""
@@ -43,13 +50,17 @@ def told_in_one_line() -> Iterator[None]:
     except MmstError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from error
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's own, which may not be imported yet
-            raise
-        typer.echo(f"error: out of memory: {first_line(error)}. Use smaller batches or inputs, or free it.", err=True)
-        raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         raise typer.Exit(error.exit_code if isinstance(error, Interrupted) else 130) from None
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's own, which may not be imported yet
+            said = f"out of memory: {first_line(error)}. Use smaller batches or inputs, or free it."
+        elif refused := disk_fault(error):
+            said = f"{refused}."
+        else:
+            raise
+        typer.echo(f"error: {said}", err=True)
+        raise typer.Exit(WorkError.exit_code) from error
 
 
 def print_json(value: Any) -> None:
@@ -57,8 +68,11 @@ def print_json(value: Any) -> None:
     text = json.dumps(value, indent=2, ensure_ascii=not takes_any_character(sys.stdout))
     try:
         typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold bytes that are no text
-    except OSError:  # nobody reads it; the work is done
+    except OSError as error:
         drain(sys.stdout)
+        if refused := disk_fault(error):
+            raise WorkError(f"the result could not be put out: {refused}.") from error
+        # Nobody reads it; the work is done.
 
 
 def _show_version(wanted: bool) -> None:

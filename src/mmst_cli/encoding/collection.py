@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import MediaConfig, Modality
+from mmst_cli.encoding.content_stamps import stamp_of_file
 from mmst_cli.encoding.folder_walk import PassedOver, walk
 from mmst_cli.encoding.items import PDF, Item, Source, broken_item, page_items
 from mmst_cli.encoding.named_inputs import check_named_once
@@ -59,6 +62,7 @@ class _How:
     table: TableOptions
     reader: Reader
     pages: Any
+    again: bool
 
 
 def open_sources(
@@ -67,6 +71,8 @@ def open_sources(
     reader: Reader | None = None,
     pages: Any = None,
     table: TableOptions | None = None,
+    *,
+    again: bool = False,
 ) -> list[Source]:
     """Check the inputs of the command line and return them, unread.
 
@@ -77,6 +83,7 @@ def open_sources(
         reader: how media are read.
         pages: which pages of a document: all, first, or numbers from 1.
         table: which rows of a table.
+        again: they may be walked through more than once, stdin included.
 
     Raises:
         ConfigError: the inputs and columns don't go together.
@@ -90,7 +97,7 @@ def open_sources(
     tables = [name for name in names if _is_table(name, table)]
     if table.given and not tables:
         raise ConfigError(f"{table.given}: only tables ({', '.join(READERS)}) have columns, and none is given.")
-    how = _How(table, reader or Reader(MediaConfig(), Path()), pages)
+    how = _How(table, reader or Reader(MediaConfig(), Path()), pages, again)
     return [open_table(name, table, how.reader, pages) if name in tables else _open_source(name, how) for name in names]
 
 
@@ -115,7 +122,7 @@ def _is_table(name: str, table: TableOptions) -> bool:
 def _open_source(name: str, how: _How) -> Source:
     reader, pages = how.reader, how.pages
     if name == STDIN:
-        return Source(name, ((Modality.text,),), partial(_lines, name, lambda: decoded_lines(sys.stdin.buffer)), reader)
+        return Source(name, ((Modality.text,),), partial(_lines, name, _stdin(how.again)), reader)
     path = local_path(name)
     if is_remote(name):
         raise DataError(f"{name}: nothing is fetched here. Download it first and name the file.")
@@ -216,18 +223,35 @@ def _file_items(name: str, path: Path, reader: Reader, pages: Any) -> Iterator[I
         yield from page_items(readable, path, pages, reader)
     else:
         modality = MODALITY_OF[suffix]
-        yield Item(readable, (modality,), partial(_read_file, reader, modality, path.absolute().as_posix()))
+        read = partial(_read_file, reader, modality, path.absolute().as_posix())
+        yield Item(readable, (modality,), read, partial(stamp_of_file, path))
 
 
 def _read_file(reader: Reader, modality: Modality, path: str) -> Any:
     return as_input(reader.read(modality, path), modality)
 
 
+def _stdin(again: bool) -> Callable[[], Iterable[bytes]]:
+    """Return what walks through the lines of stdin; more than once only through a copy of it on the disk."""
+    folder: list[tempfile.TemporaryDirectory[str]] = []  # goes with the source
+
+    def lines() -> Iterable[bytes]:
+        if not again:
+            return decoded_lines(sys.stdin.buffer)
+        if not folder:
+            folder.append(tempfile.TemporaryDirectory(prefix="mmst-"))
+            with (Path(folder[0].name) / "stdin").open("wb") as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+        return decoded_lines((Path(folder[0].name) / "stdin").open("rb"))
+
+    return lines
+
+
 def _lines(name: str, lines: Callable[[], Iterable[bytes]]) -> Iterator[Item]:
     """Yield a text a line; a line is decoded when it is read, so that a broken one fails alone."""
     for number, line in enumerate(lines()):
         if line.strip():
-            yield Item(f"{name}#{number}", (Modality.text,), partial(_read_line, line))
+            yield Item(f"{name}#{number}", (Modality.text,), partial(_read_line, line), partial(bytes, line))
 
 
 def _read_line(line: bytes) -> Any:

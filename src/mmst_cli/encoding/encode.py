@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import Dtype, ModelConfig
 from mmst_cli.encoding.collection import open_sources
 from mmst_cli.encoding.encoder import Encoder, load_encoder
@@ -19,8 +20,10 @@ from mmst_cli.encoding.shards import (
     RANGES,
     PartRecord,
     begin_output,
+    bring_back,
     check_output,
-    check_same_inputs,
+    holds_same_inputs,
+    vectors_path,
     whole_parts,
 )
 from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
@@ -30,6 +33,7 @@ from mmst_cli.media.reading import Reader
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import weights_identity
 from mmst_cli.model.precision_of_run import encoding_runtime, name_of
+from mmst_cli.output_claim import claimed
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
@@ -88,7 +92,7 @@ def run_encode(
     reader = Reader(media_settings(model, media or {}), Path())
     table = table or TableOptions()
     runtime, dtype = encoding_runtime(find_model(model), dtype, terminal)
-    sources = open_sources(inputs, columns, reader, parse_pages(pages), table)
+    sources = open_sources(inputs, columns, reader, parse_pages(pages), table, again=resume)
     job = EncodeJob(
         *(model, revision, str(dtype), weights_identity(model), dim, prompt_name),
         inputs=[{"name": source.name, "bytes": source.bytes} for source in sources],
@@ -104,15 +108,22 @@ def run_encode(
         pages=parse_pages(pages),
         mixed_precision=None if runtime.precision.autocast is None else name_of(runtime.precision),
     )
-    check_output(output, asdict(job), resume=resume, overwrite=overwrite)
-    items, kept = _begin_items(sources, output, resume=resume)
-    quiet_libraries(terminal)
-    config = ModelConfig(name_or_path=model, revision=revision, dtype=dtype)
-    encoder = load_encoder(job, config, runtime, sources, found[1] if found else None)
-    say_beginning(sources, kept, encoder, output, terminal)
-    done = sum(record.items for record in kept)
-    progress = terminal.progress("encoding", count_inputs(sources), done=done, unit="inputs")
-    records = _write(encoder, items, kept, found, output, progress)
+    with claimed(output, "--output"):
+        bring_back(output)  # of an --overwrite that was killed
+        check_output(output, asdict(job), resume=resume, overwrite=overwrite)
+        items, kept = _begin_items(sources, output, terminal, resume=resume)
+        quiet_libraries(terminal)
+        config = ModelConfig(name_or_path=model, revision=revision, dtype=dtype)
+        encoder = load_encoder(job, config, runtime, sources, found[1] if found else None)
+        say_beginning(sources, kept, encoder, output, terminal)
+        done = sum(record.items for record in kept)
+        progress = terminal.progress("encoding", count_inputs(sources), done=done, unit="inputs")
+        try:
+            records = _write(encoder, items, kept, found, output, progress, overwrite=overwrite)
+        except BaseException:
+            if bring_back(output):
+                terminal.say(f"The vectors that were in {output} are there again, as they were.")
+            raise
     result = EncodeResult(
         output,
         count=sum(record.rows for record in records),
@@ -125,14 +136,30 @@ def run_encode(
     return result
 
 
-def _begin_items(sources: list[Source], output: Path, *, resume: bool) -> tuple[Iterator[Item], list[PartRecord]]:
+def _begin_items(
+    sources: list[Source], output: Path, terminal: Terminal, *, resume: bool
+) -> tuple[Iterator[Item], list[PartRecord]]:
     """Return the inputs that are to be encoded, and the records of the whole parts that are kept."""
-    items = chain.from_iterable(source.items() for source in sources)
-    kept = _skip_kept(output, items) if resume else []
+    items = _walk(sources)
+    kept: list[PartRecord] = []
+    for number, record in enumerate(whole_parts(output) if resume else ()):
+        if not holds_same_inputs(record, number, islice(items, record.items)):
+            terminal.warn(
+                f"--resume: inputs of {vectors_path(Path(), number)} have changed since it was made:"
+                " it is made again, and all that is behind it."
+            )
+            done = sum(one.items for one in kept)
+            items = islice(_walk(sources), done, None)
+            break
+        kept.append(record)
     first = next(items, None)
     if first is None and not kept:
         raise DataError(f"{', '.join(source.name for source in sources)}: nothing to encode in it.")
     return chain([first], items) if first else iter(()), kept
+
+
+def _walk(sources: list[Source]) -> Iterator[Item]:
+    return chain.from_iterable(source.items() for source in sources)
 
 
 def _write(
@@ -142,14 +169,17 @@ def _write(
     found: tuple[Path, Ranges] | None,
     output: Path,
     progress: Progress,
+    *,
+    overwrite: bool,
 ) -> list[PartRecord]:
     """Write the output folder and return the records of all its parts."""
-    begin_output(output, asdict(encoder.job), kept)
+    begin_output(output, asdict(encoder.job), kept, overwrite=overwrite)
     if found:  # whoever searches needs them for the queries
         save_ranges(output / RANGES, found[1])
     with progress:
         records = kept + encoder.write_parts(items, output, len(kept), progress)
     write_manifest(output, encoder, records, found)
+    drop_aside(output)  # also where there was nothing to write
     return records
 
 
@@ -170,12 +200,3 @@ def _check_precision(precision: str, ranges: Path | None) -> None:
     check_precision(precision)
     if ranges is not None and precision != "int8":
         raise ConfigError(f"--ranges: only int8 vectors have ranges; leave it out for {precision}.")
-
-
-def _skip_kept(output: Path, items: Iterator[Item]) -> list[PartRecord]:
-    """Pass over the inputs that whole parts cover, without reading them."""
-    kept = []
-    for number, record in enumerate(whole_parts(output)):
-        check_same_inputs(record, number, (item.id for item in islice(items, record.items)))
-        kept.append(record)
-    return kept

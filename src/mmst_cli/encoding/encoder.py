@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import Modality, ModelConfig
 from mmst_cli.encoding.items import Item, Modalities, Source
 from mmst_cli.encoding.job import EncodeJob, in_options
@@ -129,6 +130,7 @@ class Encoder:
             with open_part(output, first + len(records), self.format) as writer:
                 self._write_items(part, writer, progress)
             records.append(writer.record)
+            drop_aside(output)  # from here on --resume goes on with these
         return records
 
     def _write_items(self, items: Iterator[Item], writer: PartWriter, progress: Progress) -> None:
@@ -136,7 +138,7 @@ class Encoder:
 
         def read() -> Iterator[Any]:
             for item in items:
-                writer.cover(item.id)
+                writer.cover(item)
                 try:
                     value = self._read(item)
                 except Exception as error:  # what opens a file may raise whatever it likes; one file is one failure

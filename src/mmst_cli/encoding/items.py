@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mmst_cli.config.schema import Modality
+from mmst_cli.encoding.content_stamps import stamp_of_file
 from mmst_cli.errors import DataError
 from mmst_cli.media.pdf import page_numbers
 from mmst_cli.media.reading import Reader
@@ -27,6 +28,8 @@ class Item:
     """What it holds."""
     read: Callable[[], Any]
     """Reads and decodes it into a model input; raises whatever its decoder raises."""
+    stamp: Callable[[], bytes]
+    """Tells its content apart without decoding it; raises whatever its source raises."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +69,21 @@ def page_items(name: str, path: Path, pages: Any, reader: Reader) -> Iterator[It
         pages: all (also if None), first, or page numbers from 1.
         reader: draws them.
     """
+    stamp = partial(stamp_of_file, path)
     try:
         # Of listed pages, those that a document lacks fail one by one when they are read.
         numbers = page_numbers(path, None if isinstance(pages, list) else pages)
     except DataError as error:
-        yield broken_item(name, Modality.image, str(error))
+        yield broken_item(name, Modality.image, str(error), stamp)
         return
     for number in pages if isinstance(pages, list) else numbers:
-        yield Item(f"{name}#{number}", (Modality.image,), partial(reader.read, Modality.image, f"{path}#{number}"))
+        read = partial(reader.read, Modality.image, f"{path}#{number}")
+        yield Item(f"{name}#{number}", (Modality.image,), read, stamp)
 
 
-def broken_item(name: str, modality: Modality, message: str) -> Item:
+def broken_item(name: str, modality: Modality, message: str, stamp: Callable[[], bytes] = bytes) -> Item:
     """Return an input that says why it can't be read when it is."""
-    return Item(name, (modality,), partial(_raise, message))
+    return Item(name, (modality,), partial(_raise, message), stamp)
 
 
 def _raise(message: str) -> NoReturn:

@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmst_cli.aside import drop_aside, finish_moving, is_aside, put_back, set_aside
+from mmst_cli.encoding.items import Item
 from mmst_cli.errors import DataError, RunError
 from mmst_cli.storage import append_line, digest_of_file, whole_file
 from mmst_cli.vectors.quantise import VectorFormat
@@ -44,6 +46,8 @@ class PartRecord:
     """Vectors in it."""
     ids_sha256: str = ""
     """Names the inputs it covers, in order."""
+    contents_sha256: str = ""
+    """Tells their content apart; empty in parts that were made before this was noted."""
     norm_error: float = 0.0
     """Largest distance of a vector's length from 1."""
     failed: list[dict[str, str]] = field(default_factory=list)
@@ -64,13 +68,34 @@ def check_output(output: Path, job: dict[str, Any], *, resume: bool, overwrite: 
         raise RunError(f"--output: {output} holds vectors. Add --resume to go on, or --overwrite to replace them.")
 
 
-def begin_output(output: Path, job: dict[str, Any], kept: list[PartRecord]) -> None:
-    """Clear what is not kept, write the record of the job, and list the failures of the kept parts again."""
+def begin_output(output: Path, job: dict[str, Any], kept: list[PartRecord], *, overwrite: bool = False) -> None:
+    """Clear what is not kept, write the record of the job, and list the failures of the kept parts again.
+
+    What is to be overwritten is set aside, for :func:`bring_back` or until a part of the new is whole.
+    """
     keep = {vectors_path(output, number) for number in range(len(kept))}
-    begin_job(output, job, own_entries(output, OURS), keep, RECORD)
+    stale = own_entries(output, OURS)
+    if overwrite and stale:
+        set_aside(output, stale)
+        stale = []
+    begin_job(output, job, stale, keep, RECORD)
     for record in kept:
         for failure in record.failed:
             append_line(output / ERRORS, failure)
+
+
+def bring_back(output: Path) -> bool:
+    """Bring back what was set aside, unless a part of the new is whole, and say whether it was."""
+    finish_moving(output)
+    if not is_aside(output):
+        return False
+    if vectors_path(output, 0).is_file():
+        drop_aside(output)
+        return False
+    for path in {path for pattern in OURS for path in output.glob(pattern)}:
+        path.unlink()
+    put_back(output, ())
+    return True
 
 
 def vectors_path(output: Path, number: int) -> Path:
@@ -97,13 +122,14 @@ class PartWriter:
         self._file, self._errors, self._form = file, output / ERRORS, form
         self._ids: list[str] = []
         self._vectors: list[np.ndarray] = []
-        self._digest = hashlib.sha256()
+        self._digest, self._contents = hashlib.sha256(), hashlib.sha256()
         self.record = PartRecord()
 
-    def cover(self, item_id: str) -> None:
+    def cover(self, item: Item) -> None:
         """Count an input, before it is read."""
         self.record.items += 1
-        self._digest.update(id_bytes(item_id))
+        self._digest.update(id_bytes(item.id))
+        self._contents.update(content_bytes(item))
 
     def fail(self, item_id: str, error: str) -> None:
         """Note that an input couldn't be encoded."""
@@ -135,6 +161,7 @@ class PartWriter:
         """Write what is left, and the record."""
         self._write_group()
         self.record.ids_sha256 = self._digest.hexdigest()
+        self.record.contents_sha256 = self._contents.hexdigest()
         self._file.add_key_value_metadata({RECORD_KEY: json.dumps(asdict(self.record))})
 
 
@@ -156,21 +183,33 @@ def id_bytes(item_id: str) -> bytes:
     return item_id.encode() + b"\0"
 
 
-def check_same_inputs(record: PartRecord, number: int, ids: Iterator[str]) -> None:
-    """Check that the next inputs are those that a kept part covers.
+def content_bytes(item: Item) -> bytes:
+    """Return what an input adds to the digest that tells the content of a part's inputs apart."""
+    try:
+        stamp = item.stamp()
+    except Exception:  # it can't be read, which is its failure
+        stamp = b"unreadable"
+    return len(stamp).to_bytes(8, "little") + stamp
+
+
+def holds_same_inputs(record: PartRecord, number: int, items: Iterator[Item]) -> bool:
+    """Say whether the content of the next inputs is still that from which a part was made.
 
     Raises:
         DataError: files or rows were added, removed or renamed since.
     """
-    digest, count = hashlib.sha256(), 0
-    for item_id in ids:
-        digest.update(id_bytes(item_id))
+    digest, contents, count = hashlib.sha256(), hashlib.sha256(), 0
+    for item in items:
+        digest.update(id_bytes(item.id))
+        if record.contents_sha256:
+            contents.update(content_bytes(item))
         count += 1
     if (count, digest.hexdigest()) != (record.items, record.ids_sha256):
         raise DataError(
             f"--resume: the inputs are no longer those of {vectors_path(Path(), number)}: files or rows "
             "were added, removed or renamed since. Add --overwrite to begin anew, or name another folder."
         )
+    return record.contents_sha256 in ("", contents.hexdigest())
 
 
 def describe_parts(output: Path, records: list[PartRecord]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import DatasetConfig, Modality, Use
+from mmst_cli.encoding.content_stamps import stamp_of_cells
 from mmst_cli.encoding.items import PDF, Item, Modalities, Source, page_items
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
 from mmst_cli.media.message import PARTS
@@ -87,7 +88,8 @@ def open_table(name: str, options: TableOptions, reader: Reader, pages: Any = No
     def items() -> Iterator[Item]:
         with _in_options():
             for number, row in enumerate(table.rows([column.name for column in columns])):
-                item = Item(f"{name}#{number}", modalities, partial(_read_row, row, columns, near))
+                read, stamp = partial(_read_row, row, columns, near), partial(_stamp_row, row, columns, near)
+                item = Item(f"{name}#{number}", modalities, read, stamp)
                 document = _find_document(row, documents, near) if documents else None
                 yield from page_items(item.id, document, pages, near) if document else (item,)
 
@@ -133,6 +135,11 @@ def _find_column(source: str, wanted: str, file: RowsInTurn) -> Column:
     if declared and noted and declared != noted and (noted, declared) != (Modality.image, Modality.video):
         raise DataError(f"{source}: column {name} holds {noted}, not {declared}.")
     return Column(name, Modality(declared) if declared else types[name])
+
+
+def _stamp_row(read: Callable[[], Row], columns: list[Column], reader: Reader) -> bytes:
+    names_files = {column.name: column.modality is not Modality.text for column in columns}
+    return stamp_of_cells(read(), names_files, reader)
 
 
 def _read_row(read: Callable[[], Row], columns: list[Column], reader: Reader) -> Any:

@@ -34,6 +34,7 @@ from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.precision import choose_runtime
 from mmst_cli.model.precision_of_run import with_environment
+from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
@@ -65,9 +66,16 @@ def run_mining(
         MmstError: a mistake in options, data or model; nothing was written.
         WorkError: an input can't be read; what was done so far is kept for --resume.
     """
-    started = time.monotonic()
     config = with_environment(config, terminal)
-    places, section = Places(options.output), config.datasets[options.dataset]
+    places = Places(options.output)
+    with claimed(places.output, "--output", places.lock):
+        return _run(config, options, places, terminal, next_step)
+
+
+def _run(
+    config: Config, options: MiningOptions, places: Places, terminal: Terminal, next_step: NextStep | None
+) -> MiningResult:
+    started, section = time.monotonic(), config.datasets[options.dataset]
     check_output(places, section, resume=options.resume, overwrite=options.overwrite)
     check_index(str(options.mine.index))
     runtime = choose_runtime(config.training)

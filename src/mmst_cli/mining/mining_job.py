@@ -65,6 +65,11 @@ class Places:
         return self.output.with_suffix(".media")
 
     @property
+    def lock(self) -> Path:
+        """Held while a command is at work."""
+        return self.output.with_name(f".{self.output.name}.lock")
+
+    @property
     def work(self) -> Path:
         """What is kept until the output stands."""
         return self.output.with_name(f".{self.output.name}.work")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 
+from mmst_cli.aside import is_aside
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import MEAN
@@ -28,13 +28,16 @@ from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.mining.training_sets import check_minings, mine_training_sets
 from mmst_cli.model.precision_of_run import with_environment
 from mmst_cli.model.prompts import column_prompts
+from mmst_cli.output_claim import check_writable, claimed
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.best_weights import best_so_far
 from mmst_cli.training.dead_run import DeadRunError, write_rows
 from mmst_cli.training.dry_run import try_batches
+from mmst_cli.training.failed_run import told_of_failures, way_on
 from mmst_cli.training.gated_saving import GateCallback, refuse_if_failed, save_as_measured
 from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
@@ -78,7 +81,23 @@ def run_training(
     config = with_environment(config, terminal)
     for warning in check_config(config):
         terminal.warn(warning)
-    run = RunFolder(Path(config.output_dir))
+    run = RunFolder(expand_home(config.output_dir))
+    if dry_run:
+        check_writable(run.path, "output_dir")
+    with nullcontext() if dry_run else claimed(run.path, "output_dir"):
+        return _run(config, run, overrides, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
+
+
+def _run(
+    config: Config,
+    run: RunFolder,
+    overrides: Sequence[str],
+    terminal: Terminal,
+    *,
+    resume: bool,
+    overwrite: bool,
+    dry_run: bool,
+) -> TrainingResult:
     checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     quiet_libraries(terminal)
     # What the arguments and this machine refuse is reported before anything is loaded.
@@ -95,15 +114,16 @@ def run_training(
     job.rehearse()
     if dry_run:
         return job.try_one_batch()
-    if overwrite:
-        run.clear()
-    if checkpoint is None:
-        run.write_record(config_to_yaml(config), overrides, _devices(prepared))
-    else:
-        take_up(run, checkpoint, terminal)
-    terminal.log_to(run.log)
-    bad_rows.list_in(run.skipped_rows)
-    return job.train(checkpoint)
+    with told_of_failures(run, terminal):
+        if overwrite and run.set_aside():
+            terminal.say(f"the run that is in {run.path} is kept until this one has a checkpoint, or is done.")
+        if checkpoint is None:
+            run.write_record(config_to_yaml(config), overrides, _devices(prepared))
+        else:
+            take_up(run, checkpoint, terminal)
+        terminal.log_to(run.log)
+        bad_rows.list_in(run.skipped_rows)
+        return job.train(checkpoint)
 
 
 class _Job:
@@ -119,7 +139,6 @@ class _Job:
         self.before: dict[str, Evaluation] = {}
         self.step = 0
         self.row_keys: dict[str, Dataset] = {}
-        self._config = shlex.quote(str(run.config))
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
 
@@ -284,20 +303,16 @@ class _Job:
         whole = self.run.checkpoints()
         said.append("No model was saved. Lower training.learning_rate, or look at these rows.")
         said.append(
-            f"The last whole checkpoint is {whole[-1]}: add --resume to go on from it."
-            if whole
-            else f"No checkpoint was saved; `mmst train {self._config} --overwrite` starts again."
+            f"The last whole checkpoint is {whole[-1]}: add --resume to go on from it." if whole else self._way_on()
         )
-        return " ".join(said)
+        return " ".join(said).strip()
 
     def _say_interrupted(self) -> None:
-        whole = self.run.checkpoints()
-        way_on = (
-            f"`mmst train {self._config} --resume` goes on from step {checkpoint_step(whole[-1])}."
-            if whole
-            else f"No checkpoint was saved yet; `mmst train {self._config} --overwrite` starts again."
-        )
-        self.terminal.say(f"interrupted at step {self.step}. {way_on}")
+        self.terminal.say(f"interrupted at step {self.step}. {self._way_on()}".strip())
+
+    def _way_on(self) -> str:
+        """Return the sentence about how to go on; none where the run that was to be replaced comes back."""
+        return "" if is_aside(self.run.path) else way_on(self.run)
 
     def _evaluate_after(self, trainer: RunTrainer) -> dict[str, Evaluation]:
         """Measure the final model, unless the last step's evaluation just did."""
@@ -317,6 +332,8 @@ class _Job:
             save_evaluation_files(evaluation, self.suite, self.run.evaluations, before=self.before.get(name))
         summary = verdict(self.before, after)
         saved = self._save(trainer, after, summary)
+        if saved.passed:
+            self.run.drop_replaced()
         write_page(
             self.run.report,
             self.config,

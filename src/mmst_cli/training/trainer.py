@@ -234,6 +234,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         if self.args.should_save:
             run = RunFolder(Path(self.args.output_dir))
             mark_whole(run.path / f"checkpoint-{self.state.global_step}")
+            run.drop_replaced()  # from here on --resume goes on with this run
             run.drop_old_checkpoints(limit, self.state.best_model_checkpoint)
 
     def _load_best_model(self) -> None:

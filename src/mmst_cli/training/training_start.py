@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
+from mmst_cli.aside import FAILED
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
@@ -16,6 +17,7 @@ from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision
 from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.argument_faults import told_by_key
 from mmst_cli.training.mixing import loss_rows
@@ -51,7 +53,7 @@ def check_trainable(config: Config, rows: Mapping[str, Rows]) -> None:
         ModelError: the model isn't there.
     """
     check_machine(config)
-    build_arguments(config, Path(config.output_dir))
+    build_arguments(config, expand_home(config.output_dir))
     loss_rows(config, rows)
 
 
@@ -73,6 +75,11 @@ def find_start(
     """Return the checkpoint to start from, or None to start anew. Nothing is written."""
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other.")
+    if not dry_run and run.put_back():
+        terminal.say(
+            f"{run.path} holds the run again that --overwrite was to replace: the new one was stopped before its first"
+            f" checkpoint. What it wrote is in {run.path / FAILED}."
+        )
     if overwrite:
         run.refuse_to_clear()
         return None

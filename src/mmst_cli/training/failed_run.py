@@ -1,0 +1,70 @@
+"""A run that ends before its time: what is said of it, and what becomes of the run that it was to replace."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mmst_cli.aside import FAILED, is_aside
+from mmst_cli.errors import MmstError, WorkError
+from mmst_cli.output_claim import leads
+from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.storage import disk_fault
+from mmst_cli.terminal import Terminal
+
+# Two sentences of torch's loader: a signal that it saw, and a process that it found gone.
+_KILLED = re.compile(
+    r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: (\w+)|exited unexpectedly)"
+)
+
+
+@contextmanager
+def told_of_failures(run: RunFolder, terminal: Terminal) -> Iterator[None]:
+    """Say in a sentence what ended a run from outside, and bring back the run that it was to replace.
+
+    A new run takes the place of an old one with its first whole checkpoint, from which it can be resumed; what fails
+    before, in whatever way, leaves the old run as it was.
+
+    Raises:
+        WorkError: a disk or folder refused to be written, or the system killed a worker.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not leads():
+            raise
+        replacing = is_aside(run.path)
+        run.drop_broken_checkpoints()
+        if run.put_back():
+            terminal.say(
+                f"The run that was in {run.path} is there again, as it was. What the new one wrote is in"
+                f" {run.path / FAILED}."
+            )
+        if isinstance(error, MmstError) or not isinstance(error, Exception):
+            raise
+        reason = disk_fault(error, run.path) or _killed_worker(error)
+        if reason is None:
+            raise
+        raise WorkError(f"{reason}. {'' if replacing else way_on(run)}".strip()) from error
+
+
+def way_on(run: RunFolder) -> str:
+    """Return the sentence that says how to go on with a run that was stopped."""
+    config = shlex.quote(str(run.config))
+    if whole := run.checkpoints():
+        return f"`mmst train {config} --resume` goes on from step {checkpoint_step(whole[-1])}."
+    return f"No checkpoint was saved yet; `mmst train {config} --overwrite` starts again."
+
+
+def _killed_worker(error: BaseException) -> str | None:
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, RuntimeError) and (found := _KILLED.search(str(seen))):
+            return (
+                f"the system ended a process that reads the data ({found[1].strip()}), most likely for want of memory:"
+                " lower training.dataloader_num_workers, or 0 reads in the process that trains"
+            )
+        seen = seen.__cause__ or seen.__context__
+    return None
