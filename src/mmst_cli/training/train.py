@@ -175,7 +175,7 @@ class _Job:
         losses = self.losses.values() if isinstance(self.losses, dict) else [self.losses]
         reporter = RunReporter(self.run, self.terminal, MatryoshkaMeter(*losses), list(self._primary_keys()))
         trainer = self._build_trainer(self.run.path, [reporter, self.steps_taken])
-        reporter.trainer = trainer
+        reporter.trainer, trainer.warn = trainer, self.terminal.warn
         self._check_best_metric(trainer, metrics)
         training_seconds = self._train(trainer, reporter, checkpoint)
         for sentence in self.bad_rows.summary():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from mmst_cli.runs import RunFolder, mark_whole
 from mmst_cli.training.best_weights import load_best, load_weights
 from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, TypedCollator, label_columns, routed_tasks
 from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
+from mmst_cli.training.resumed_state import AskedSettings, lacks_optimizer, load_loss_weights, save_loss_weights
 from mmst_cli.training.stop_signals import outlive_first_sigterm
 
 _DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
@@ -66,6 +68,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self.column_prompts, self.write_card = prompts, write_card
         self.data_seconds = 0.0
         self.watch = Watch()
+        self.warn: Callable[[str], None] = logging.getLogger(__name__).warning
         drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
         drawn += [_named(rows) for rows in evaluated]
         self.drawn = list(zip(drawn, self.row_sets, strict=True))
@@ -248,9 +251,34 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def _load_from_checkpoint(self, checkpoint_path: str) -> None:
         load_weights(self.model, Path(checkpoint_path))
 
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Take up the state of a checkpoint, with the settings that are asked for now.
+
+        Raises:
+            ConfigError: the weights of the loss are others than the loss has.
+        """
+        if checkpoint is None:
+            return
+        asked = AskedSettings(self.optimizer, self.lr_scheduler)
+        super()._load_optimizer_and_scheduler(checkpoint)
+        folder = Path(checkpoint)
+        if said := load_loss_weights(folder, self.loss, self.model):
+            self.warn(said)
+        alone = lacks_optimizer(folder)
+        if alone:
+            self.warn(
+                f"{checkpoint} holds no state of the optimizer (training.save_only_model): its averages begin anew, so"
+                " that the run ends with other weights than without the interruption."
+            )
+        if not (self.is_deepspeed_enabled or self.is_fsdp_enabled):
+            asked.apply(self.optimizer, self.lr_scheduler, self.state.global_step if alone else None)
+        # Those of the checkpoint's own state would be kept otherwise.
+        self.state.compute_steps(self.args, self.state.max_steps)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or os.fspath(self.args.output_dir))
         self.model.save_pretrained(str(folder), create_model_card=False)
+        save_loss_weights(folder, self.loss, self.model)
         self.write_card(folder)
 
 

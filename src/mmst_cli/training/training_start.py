@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from omegaconf import OmegaConf
+from typing import TYPE_CHECKING
 
 from mmst_cli.aside import FAILED
-from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.model.load_model import check_scalable
 from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision
 from mmst_cli.model.precision_of_run import name_of
+from mmst_cli.output_claim import leads
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.argument_faults import told_by_key
 from mmst_cli.training.mixing import loss_rows
+from mmst_cli.training.resume_rules import changed_keys, check_resumable
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformerTrainingArguments
@@ -75,7 +74,7 @@ def find_start(
     """Return the checkpoint to start from, or None to start anew. Nothing is written."""
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other.")
-    if not dry_run and run.put_back():
+    if not dry_run and leads() and run.put_back():
         terminal.say(
             f"{run.path} holds the run again that --overwrite was to replace: the new one was stopped before its first"
             f" checkpoint. What it wrote is in {run.path / FAILED}."
@@ -92,7 +91,8 @@ def find_start(
     whole = run.checkpoints()
     if not whole:
         raise RunError(f"--resume: no whole checkpoint in {run.path}. Start again by --overwrite.")
-    _warn_of_changes(run, config, terminal)
+    if used := check_resumable(changed_keys(run.config, config), run.config, config, whole[-1]):
+        terminal.warn(f"the run was begun with other values of {', '.join(used)}; the new ones are used from here.")
     return whole[-1]
 
 
@@ -103,19 +103,3 @@ def take_up(run: RunFolder, checkpoint: Path, terminal: Terminal) -> None:
     run.forget_metrics_after(checkpoint_step(checkpoint))
     run.dead_batch.unlink(missing_ok=True)
     terminal.say(f"resuming from {checkpoint}")
-
-
-def _warn_of_changes(run: RunFolder, config: Config, terminal: Terminal) -> None:
-    """Name the keys in which a resumed run's config differs from the one it was begun with."""
-    now: Any = OmegaConf.to_container(OmegaConf.create(config_to_yaml(config)))
-    then: Any = OmegaConf.to_container(OmegaConf.load(run.config))
-    changed = sorted(_differences(now, then))
-    if changed:
-        terminal.warn(f"the run was begun with other values of {', '.join(changed)}; the new ones are used from here.")
-
-
-def _differences(now: Any, then: Any, prefix: str = "") -> list[str]:
-    if isinstance(now, dict) and isinstance(then, dict):
-        keys = [*now, *(key for key in then if key not in now)]
-        return [d for key in keys for d in _differences(now.get(key), then.get(key), f"{prefix}{key}.")]
-    return [] if now == then else [prefix.rstrip(".")]

@@ -1,0 +1,116 @@
+"""What of a config may change when a run is gone on with, and what stands against it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mmst_cli.config.load import config_to_yaml
+from mmst_cli.config.schema import Config
+from mmst_cli.errors import ConfigError
+from mmst_cli.runs import checkpoint_step
+
+FIXED = (
+    # Other weights, or others of them trained: the checkpoint's and the optimizer's don't belong to them.
+    r"model\.(name_or_path|revision|dtype|pooling|normalize|dimension|routes|frozen)",
+    r"loss",
+    r"prompts",
+    # Other rows, or the same in another order: what was seen of an epoch is no longer known.
+    r"seed",
+    r"training\.(seed|data_seed|batch_sampler|multi_dataset_batch_sampler|train_sampling_strategy|dataloader_drop_last)",
+    r"training\.(per_device_train_batch_size|gradient_accumulation_steps|auto_find_batch_size)",
+    # Another optimizer, or other groups of parameters in it: its state is of no use.
+    r"training\.(optim|optim_args|optim_target_modules|learning_rate_mapping|router_mapping|prompts)",
+    r"training\.(fsdp|fsdp_config|deepspeed|parallelism_config)",
+    # The best score so far is of another measure.
+    r"training\.(metric_for_best_model|greater_is_better)",
+)
+FIXED_OF_TRAINING_SETS = r"(use|layout|name|split|revision|max_rows|streaming|sql|weight|loss|prompts|mine|columns)"
+# Changes how a loss is computed, not what it is.
+FREE = r"(loss|datasets\.[^.]+\.loss)\.\d+\.args\.mini_batch_size"
+SCHEDULE = r"training\.(learning_rate|lr_scheduler_type|lr_scheduler_kwargs|warmup_steps|warmup_ratio)"
+MEASURED = {"reduce_lr_on_plateau", "greedy"}
+"""Schedules whose rate comes of what was measured so far; that of all others is a function of the step."""
+
+
+def changed_keys(begun: Path, config: Config) -> dict[str, tuple[Any, Any]]:
+    """Return the dotted keys in which a config differs from the one of a run, with their values then and now.
+
+    Args:
+        begun: the run's own ``config.yaml``.
+        config: what it is to be gone on with.
+    """
+    now: Any = OmegaConf.to_container(OmegaConf.create(config_to_yaml(config)))
+    then: Any = OmegaConf.to_container(OmegaConf.load(begun))
+    return dict(sorted(_differences(then, now)))
+
+
+def check_resumable(changed: dict[str, tuple[Any, Any]], begun: Path, config: Config, checkpoint: Path) -> list[str]:
+    """Return the changed keys whose new values are used from here on.
+
+    Raises:
+        ConfigError: a change that the state of the run doesn't allow; one sentence a key.
+    """
+    then: Any = OmegaConf.to_container(OmegaConf.load(begun))
+    training_sets = {
+        key
+        for datasets in (then.get("datasets") or {}, {k: v.model_dump() for k, v in config.datasets.items()})
+        for key, section in datasets.items()
+        if str(section.get("use")) == "train"
+    }
+    schedules = {str(one.get("lr_scheduler_type")) for one in (then.get("training") or {}, config.training)}
+    faults = [
+        _fault(key, values, checkpoint)
+        for key, values in changed.items()
+        if _is_fixed(key, training_sets) or (re.fullmatch(SCHEDULE, key) and schedules & MEASURED)
+    ]
+    steps, done = config.training.get("max_steps", -1), checkpoint_step(checkpoint)
+    if isinstance(steps, int) and 0 < steps < done:
+        faults.append(f"training.max_steps: {steps}, but {checkpoint} was saved at step {done}. Write that or more.")
+    if faults:
+        raise ConfigError(*faults)
+    return list(changed)
+
+
+def _is_fixed(key: str, training_sets: set[str]) -> bool:
+    if re.fullmatch(FREE, key):
+        return False
+    if any(re.match(rf"{pattern}(\.|$)", key) for pattern in FIXED):
+        return True
+    section, _, rest = key.removeprefix("datasets.").partition(".")
+    if not key.startswith("datasets.") or section not in training_sets:
+        return False
+    return not rest or re.match(rf"{FIXED_OF_TRAINING_SETS}(\.|$)", rest) is not None
+
+
+def _fault(key: str, values: tuple[Any, Any], checkpoint: Path) -> str:
+    then, now = ("left out" if value is None else _short(value) for value in values)
+    return (
+        f"{key}: the run was begun with {then}, and now it is {now}, which --resume can't change. Write it as before,"
+        f" or start another run from these weights: model.name_or_path={checkpoint}, and another output_dir."
+    )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _differences(then: Any, now: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    if isinstance(now, dict) and isinstance(then, dict):
+        for key in {**then, **now}:
+            yield from _differences(then.get(key), now.get(key), f"{prefix}{key}.")
+    elif _are_layers(then) and _are_layers(now) and len(now) == len(then):
+        for index, (before, after) in enumerate(zip(then, now, strict=True)):
+            yield from _differences(before, after, f"{prefix}{index}.")
+    elif now != then:
+        yield prefix.rstrip("."), (then, now)
+
+
+def _are_layers(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, dict) for entry in value)

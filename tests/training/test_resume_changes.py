@@ -1,0 +1,251 @@
+"""A run that is gone on with: exactly, or with a sentence about what is new, or not at all."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from mmst_cli.config.load import config_to_yaml, load_config
+from mmst_cli.errors import ConfigError, MmstError
+from mmst_cli.runs import is_whole
+from mmst_cli.training.resume_rules import changed_keys, check_resumable
+from mmst_cli.training.resumed_state import weights_of_losses
+from mmst_cli.training.train import run_training
+
+OWN_LOSS = """
+import torch
+from torch import nn
+
+class WithWeights(nn.Module):
+    def __init__(self, model, size=128):
+        super().__init__()
+        self.model = model
+        self.scale = nn.Parameter(torch.ones(size))
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, features, labels):
+        a, b = (self.model(one)["sentence_embedding"] for one in features)
+        self.seen += 1
+        return ((a * self.scale - b) ** 2).mean() + 0.001 * self.seen.sum() * self.scale.mean()
+"""
+
+
+def text_job(folder, **training):
+    """Return a job of 48 rows of text, with a checkpoint every three steps."""
+    rows = [{"query": f"where is stone {i}", "doc": f"by hill {i * 7 % 48}", "kind": i % 3} for i in range(48)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {
+        "output_dir": str(folder / "run"),
+        "model": {"name_or_path": "builtin:tiny-text", "dtype": "float32"},
+        "datasets": {
+            "pairs": {
+                "use": "train",
+                "path": str(folder / "rows.jsonl"),
+                "columns": {"query": {"role": "anchor"}, "doc": {"role": "positive"}},
+            }
+        },
+        "loss": [{"type": "MultipleNegativesRankingLoss"}],
+        "training": {
+            "max_steps": 6,
+            "per_device_train_batch_size": 8,
+            "learning_rate": 1e-3,
+            "use_cpu": True,
+            "logging_steps": 1,
+            "save_strategy": "steps",
+            "save_steps": 3,
+            **training,
+        },
+    }
+
+
+def train(config, folder, **options):
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return run_training(load_config(path), **options)
+
+
+def resume_at_three(config, folder):
+    """Train, take away all that came after step 3, and train on; return the model's weights of both."""
+    run = folder / "run"
+    train(config, folder)
+    alone = load_file(run / "model/model.safetensors")
+    remove(run / "model")
+    remove(run / "checkpoint-6")
+    train(config, folder, resume=True)
+    return alone, load_file(run / "model/model.safetensors")
+
+
+def remove(folder):
+    for path in sorted(folder.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    folder.rmdir()
+
+
+def logged(folder):
+    return [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("kind", ["SoftmaxLoss", "a user's own"])
+def test_what_a_loss_has_learned_is_gone_on_with(kind, tmp_path, monkeypatch):
+    config = text_job(tmp_path)
+    if kind == "SoftmaxLoss":
+        config["datasets"]["pairs"]["columns"]["kind"] = {"role": "label"}
+        config["loss"] = [{"type": kind, "args": {"embedding_dimension": 128, "num_labels": 3}}]
+        names = {"classifier.weight", "classifier.bias"}
+    else:
+        (tmp_path / "own_resumed_loss.py").write_text(OWN_LOSS)
+        monkeypatch.syspath_prepend(tmp_path)
+        config["loss"] = [{"type": "own_resumed_loss.WithWeights"}]
+        names = {"scale", "seen"}
+    alone, resumed = resume_at_three(config, tmp_path)
+    assert all(torch.equal(alone[name], resumed[name]) for name in alone)
+    assert set(load_file(tmp_path / "run/checkpoint-3/loss.safetensors")) == names
+    assert is_whole(tmp_path / "run/checkpoint-3")
+
+
+def test_a_checkpoint_without_the_weights_of_the_loss_is_told_of(tmp_path, capsys):
+    config = text_job(tmp_path)
+    config["datasets"]["pairs"]["columns"]["kind"] = {"role": "label"}
+    config["loss"] = [{"type": "SoftmaxLoss", "args": {"embedding_dimension": 128, "num_labels": 3}}]
+    train({**config, "training": {**config["training"], "max_steps": 3}}, tmp_path)
+    checkpoint = tmp_path / "run/checkpoint-3"
+    (checkpoint / "loss.safetensors").unlink()
+    sizes = json.loads((checkpoint / "complete.json").read_text())
+    del sizes["loss.safetensors"]
+    (checkpoint / "complete.json").write_text(json.dumps(sizes))
+    train(config, tmp_path, resume=True)
+    assert "checkpoint-3 was saved without the weights of the loss: they begin anew" in capsys.readouterr().err
+
+
+def test_a_loss_without_weights_and_a_guide_leave_nothing(tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss, MatryoshkaLoss
+
+    from mmst_cli.builtin.tiny_text import build_tiny_text
+
+    model, guide = (SentenceTransformer(str(build_tiny_text()), device="cpu") for _ in range(2))
+    loss = MatryoshkaLoss(model, CachedGISTEmbedLoss(model, guide), [64])
+    assert weights_of_losses({"a": loss, "b": loss}, model) == {}
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_a_new_learning_rate_and_decay_are_used(schedule, tmp_path, capsys):
+    config = text_job(tmp_path, lr_scheduler_type=schedule, weight_decay=0.1)
+    train({**config, "training": {**config["training"], "max_steps": 3}}, tmp_path)
+    config["training"] |= {"learning_rate": 1e-6, "weight_decay": 0.0, "max_steps": 9}
+    train(config, tmp_path, resume=True)
+    said = capsys.readouterr().err
+    assert "other values of training.learning_rate, training.max_steps, training.weight_decay; the new ones" in said
+    rates = {line["step"]: line["learning_rate"] for line in logged(tmp_path) if "learning_rate" in line}
+    share = {step: (1.0 if schedule == "constant" else (9 - step + 1) / 9) for step in range(4, 10)}
+    assert {step: rates[step] for step in share} == pytest.approx({step: 1e-6 * part for step, part in share.items()})
+    state = torch.load(tmp_path / "run/checkpoint-9/optimizer.pt", weights_only=True)
+    assert [group["weight_decay"] for group in state["param_groups"]] == [0.0, 0.0]
+
+
+def test_new_intervals_are_used(tmp_path):
+    config = text_job(tmp_path)
+    train({**config, "training": {**config["training"], "max_steps": 3}}, tmp_path)
+    config["training"] |= {"save_steps": 2, "max_steps": 6, "logging_steps": 2}
+    train(config, tmp_path, resume=True)
+    saved = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert saved == ["checkpoint-3", "checkpoint-4", "checkpoint-6"]
+    assert [line["step"] for line in logged(tmp_path) if "loss" in line] == [1, 2, 3, 4, 6]
+
+
+def test_without_the_optimizers_state_it_is_said(tmp_path, capsys):
+    config = text_job(tmp_path, save_only_model=True, lr_scheduler_type="linear")
+    resume_at_three(config, tmp_path)
+    assert "checkpoint-3 holds no state of the optimizer (training.save_only_model): its" in capsys.readouterr().err
+    rates = {line["step"]: line["learning_rate"] for line in logged(tmp_path) if "learning_rate" in line}
+    assert rates[4] == pytest.approx(1e-3 * 3 / 6)  # the schedule goes on
+
+
+CHANGES = {
+    "model.name_or_path": ["model", "name_or_path", "other"],
+    "model.frozen": ["model", "frozen", ["embeddings"]],
+    "loss.0.type": ["loss", 0, "type", "CoSENTLoss"],
+    "loss": ["loss", [{"type": "CoSENTLoss"}, {"type": "MatryoshkaLoss", "args": {"matryoshka_dims": [8]}}]],
+    "datasets.pairs.columns.doc.role": ["datasets", "pairs", "columns", "doc", "role", "negative"],
+    "datasets.pairs.weight": ["datasets", "pairs", "weight", 2.0],
+    "training.optim": ["training", "optim", "adafactor"],
+    "training.seed": ["training", "seed", 7],
+    "training.per_device_train_batch_size": ["training", "per_device_train_batch_size", 4],
+    "training.gradient_accumulation_steps": ["training", "gradient_accumulation_steps", 2],
+    "prompts": ["prompts", {"anchor": "query: "}],
+}
+
+
+def put(config, keys, value):
+    for key in keys[:-1]:
+        config = config[key]
+    config[keys[-1]] = value
+
+
+def as_config(config, path):
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return load_config(path)
+
+
+def begun(config, folder):
+    """Write the record of a run that was begun with a config."""
+    path = folder / "config.yaml"
+    path.write_text(config_to_yaml(as_config(config, folder / "then.yaml")))
+    return path
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_what_the_state_of_a_run_does_not_allow_is_refused_by_its_key(key, tmp_path):
+    config = text_job(tmp_path)
+    record = begun(config, tmp_path)
+    *keys, value = CHANGES[key]
+    put(config, keys, value)
+    now = as_config(config, tmp_path / "now.yaml")
+    changed = changed_keys(record, now)
+    with pytest.raises(ConfigError) as caught:
+        check_resumable(changed, record, now, tmp_path / "checkpoint-3")
+    assert any(fault.startswith(key) for fault in caught.value.faults), caught.value.faults
+    assert all("which --resume can't change" in fault for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (["training", "learning_rate"], 1e-6),
+        (["training", "save_steps"], 5),
+        (["datasets", "pairs", "path"], "moved.jsonl"),
+        (["loss", 0, "args"], {"mini_batch_size": 4}),
+        (["training", "max_steps"], 3),
+        (["model", "attn_implementation"], "eager"),
+    ],
+)
+def test_what_may_change_is_named(keys, value, tmp_path):
+    config = text_job(tmp_path)
+    config["loss"] = [{"type": "CachedMultipleNegativesRankingLoss", "args": {"mini_batch_size": 8}}]
+    record = begun(config, tmp_path)
+    put(config, keys, value)
+    now = as_config(config, tmp_path / "now.yaml")
+    named = check_resumable(changed_keys(record, now), record, now, tmp_path / "checkpoint-3")
+    assert [one.startswith(".".join(map(str, keys))) for one in named] == [True]
+
+
+def test_fewer_steps_than_were_taken_and_a_rate_that_is_measured_are_refused(tmp_path):
+    config = text_job(tmp_path, lr_scheduler_type="reduce_lr_on_plateau")
+    record = begun(config, tmp_path)
+    config["training"] |= {"max_steps": 2, "learning_rate": 1e-5}
+    now = as_config(config, tmp_path / "now.yaml")
+    with pytest.raises(ConfigError) as caught:
+        check_resumable(changed_keys(record, now), record, now, tmp_path / "checkpoint-3")
+    assert [fault.split(":")[0] for fault in caught.value.faults] == ["training.learning_rate", "training.max_steps"]
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(tmp_path):
+    config = text_job(tmp_path, max_steps=3)
+    train(config, tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    config["training"]["optim"] = "adafactor"
+    with pytest.raises(MmstError, match=r"^training\.optim: the run was begun with left out, and now it is"):
+        train(config, tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
