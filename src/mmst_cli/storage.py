@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmst_cli.errors import WorkError
+from mmst_cli.errors import MmstError, WorkError
 
 _FAULTS = {
     errno.ENOSPC: "the disk is full",
@@ -50,7 +50,7 @@ def disk_fault(error: BaseException, place: Path | None = None) -> str | None:
             named = getattr(seen, "filename", None)
             where = os.fsdecode(named) if isinstance(named, str | bytes) else place
             return f"{where}: {reason}{_free(Path(where), number)}" if where is not None else reason
-        seen = seen.__cause__ or seen.__context__
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return None
 
 
@@ -58,7 +58,7 @@ def _free(place: Path, number: int | None) -> str:
     if number in (errno.ENOSPC, None):
         for folder in (place, *place.parents):
             if folder.is_dir():
-                return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB free)"
+                return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB free now)"
     return ""
 
 
@@ -75,6 +75,8 @@ def told_of_disk(place: Path, then: str = "") -> Iterator[None]:
     """
     try:
         yield
+    except MmstError:
+        raise
     except Exception as error:
         if (fault := disk_fault(error, place)) is None:
             raise
@@ -153,8 +155,12 @@ def replace_folder(target: Path, build: Callable[[Path], None]) -> Path:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    shutil.rmtree(target, ignore_errors=True)
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
     partial.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
     return target
 
 

@@ -28,10 +28,10 @@ from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
-from mmst_cli.output_claim import claimed
+from mmst_cli.output_claim import check_writable, claimed
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.sources.tables import choose_indices
-from mmst_cli.storage import digest
+from mmst_cli.storage import digest, told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.work import check_choice
 
@@ -91,7 +91,10 @@ def run_check(
         terminal.warn(warning)
     check_options(config, options)
     output = options.output or Path("checks") / config.run_name
-    with claimed(output, "--output"):
+    if options.write_clean is not None:
+        check_writable(options.write_clean.parent, "--write-clean")
+    then = "The same command with --resume goes on behind what is done."
+    with claimed(output, "--output"), told_of_disk(output, then):
         return _check(config, options, output, terminal, trainable, begun)
 
 

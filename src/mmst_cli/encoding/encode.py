@@ -34,6 +34,7 @@ from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import weights_identity
 from mmst_cli.model.precision_of_run import encoding_runtime, name_of
 from mmst_cli.output_claim import claimed
+from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
@@ -108,7 +109,8 @@ def run_encode(
         pages=parse_pages(pages),
         mixed_precision=None if runtime.precision.autocast is None else name_of(runtime.precision),
     )
-    with claimed(output, "--output"):
+    then = "" if overwrite else "Whole parts stay: the same command with --resume goes on behind them."
+    with claimed(output, "--output"), told_of_disk(output, then):
         bring_back(output)  # of an --overwrite that was killed
         check_output(output, asdict(job), resume=resume, overwrite=overwrite)
         items, kept = _begin_items(sources, output, terminal, resume=resume)

@@ -25,8 +25,10 @@ from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.precision_of_run import as_recorded
+from mmst_cli.output_claim import check_writable
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.runs import run_of_model
+from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.vectors.ranges import find_ranges
 
@@ -64,6 +66,9 @@ def run_evaluation(
     config = as_recorded(with_grid(config, options), terminal)
     check_config(config, for_training=False)
     refuse_if_written(config, options)
+    for key, folder in {"--output": options.output, "--save-run": options.save_run}.items():
+        if folder is not None:
+            check_writable(folder, key)
     compared = _find_compared(config, options)
     quiet_libraries(terminal)
     prepared = _prepare(config, options, terminal)
@@ -73,7 +78,8 @@ def run_evaluation(
     for evaluation in evaluations.values():
         terminal.show(cells_table(evaluation, terminal.result_width))
         show_advice(evaluation, terminal)
-    _save(config, options, prepared, evaluations, terminal)
+    with told_of_disk(options.output or options.save_run or Path()):
+        _save(config, options, prepared, evaluations, terminal)
     comparisons = _compare(config, options, evaluations, compared, prepared, terminal)
     if options.report:
         terminal.say(f"saved: {_write_report(options.report, config, prepared, evaluations)}")

@@ -40,6 +40,7 @@ from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.sources.tables import load_rows
+from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.nearest import check_index
@@ -68,7 +69,8 @@ def run_mining(
     """
     config = with_environment(config, terminal)
     places = Places(options.output)
-    with claimed(places.output, "--output", places.lock):
+    then = "The same command with --resume goes on behind what is done."
+    with claimed(places.output, "--output", places.lock), told_of_disk(places.output, then):
         return _run(config, options, places, terminal, next_step)
 
 
