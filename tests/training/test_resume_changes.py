@@ -4,15 +4,14 @@ import json
 
 import pytest
 import torch
-import yaml
+from resumed_job import as_config, text_job, train
 from safetensors.torch import load_file
 
-from mmst_cli.config.load import config_to_yaml, load_config
+from mmst_cli.config.load import config_to_yaml
 from mmst_cli.errors import ConfigError, MmstError
 from mmst_cli.runs import is_whole
 from mmst_cli.training.resume_rules import changed_keys, check_resumable
 from mmst_cli.training.resumed_state import weights_of_losses
-from mmst_cli.training.train import run_training
 
 OWN_LOSS = """
 import torch
@@ -30,40 +29,6 @@ class WithWeights(nn.Module):
         self.seen += 1
         return ((a * self.scale - b) ** 2).mean() + 0.001 * self.seen.sum() * self.scale.mean()
 """
-
-
-def text_job(folder, **training):
-    """Return a job of 48 rows of text, with a checkpoint every three steps."""
-    rows = [{"query": f"where is stone {i}", "doc": f"by hill {i * 7 % 48}", "kind": i % 3} for i in range(48)]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return {
-        "output_dir": str(folder / "run"),
-        "model": {"name_or_path": "builtin:tiny-text", "dtype": "float32"},
-        "datasets": {
-            "pairs": {
-                "use": "train",
-                "path": str(folder / "rows.jsonl"),
-                "columns": {"query": {"role": "anchor"}, "doc": {"role": "positive"}},
-            }
-        },
-        "loss": [{"type": "MultipleNegativesRankingLoss"}],
-        "training": {
-            "max_steps": 6,
-            "per_device_train_batch_size": 8,
-            "learning_rate": 1e-3,
-            "use_cpu": True,
-            "logging_steps": 1,
-            "save_strategy": "steps",
-            "save_steps": 3,
-            **training,
-        },
-    }
-
-
-def train(config, folder, **options):
-    path = folder / "job.yaml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return run_training(load_config(path), **options)
 
 
 def resume_at_three(config, folder):
@@ -182,11 +147,6 @@ def put(config, keys, value):
     for key in keys[:-1]:
         config = config[key]
     config[keys[-1]] = value
-
-
-def as_config(config, path):
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
-    return load_config(path)
 
 
 def begun(config, folder):

@@ -38,6 +38,8 @@ def told_of_failures(run: RunFolder, terminal: Terminal) -> Iterator[None]:
         replacing = is_aside(run.path)
         run.drop_broken_checkpoints()
         if run.put_back():
+            if (failed := run.path / FAILED).is_dir():
+                terminal.log_to(failed / run.log.name)  # the log in its place is the old run's again
             terminal.say(
                 f"The run that was in {run.path} is there again, as it was. What the new one wrote is in"
                 f" {run.path / FAILED}."
