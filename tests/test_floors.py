@@ -26,13 +26,23 @@ FLOORS = [
     ["builtin"],
     ["media"],
     ["runs", "config", "work"],
-    ["terminal", "storage", "output_claim", "aside", "errors"],
+    ["terminal", "storage", "output_claim", "aside", "launcher", "errors"],
     ["lasting_console"],
-    ["streams"],
+    ["streams", "processes"],
 ]
 FLOOR_OF = {name: len(FLOORS) - index for index, names in enumerate(FLOORS) for name in names}
 HEAVY = ("torch", "transformers", "sentence_transformers", "datasets")
-LIGHT = ["errors", "storage", "runs", "work", "terminal", "evaluation.evaluation_request", "mining.mining_target"]
+LIGHT = [
+    "errors",
+    "processes",
+    "launcher",
+    "storage",
+    "runs",
+    "work",
+    "terminal",
+    "evaluation.evaluation_request",
+    "mining.mining_target",
+]
 
 
 def module_name(path):

@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mmst_cli import processes
 from mmst_cli.aside import FAILED, drop_aside, finish_moving, is_aside, put_back, set_aside
 from mmst_cli.errors import RunError
 from mmst_cli.output_claim import LOCK
@@ -168,6 +169,7 @@ class RunFolder:
     def _holds_anything(self) -> bool:
         return any(path.name != LOCK for path in self.path.iterdir())
 
+    @processes.by_first
     def log_metrics(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         append_line(self.metrics, record)
@@ -281,6 +283,7 @@ def describe_environment(devices: Sequence[str]) -> dict[str, Any]:
         "platform": platform.platform(),
         "versions": versions,
         "devices": list(devices),
+        "processes": processes.count(),
         "git_commit": _git_commit(),
     }
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 from rich import progress as bars
 from rich.console import Console, RenderableType
 
+from mmst_cli import processes
 from mmst_cli.lasting_console import LastingConsole, fitted
 
 LOG_WIDTH = 120  # characters a line of a log file
@@ -24,14 +25,17 @@ LINE_EVERY = 10.0  # seconds between lines of progress where nobody watches
 class Terminal:
     """Writes what goes on to stderr and results to stdout, and keeps a plain copy of both for ``log.txt``.
 
+    Of several processes the first alone is heard.
+
     Args:
         console: where progress, logs and warnings go.
         json_results: stdout is kept for JSON, and results meant for a person go to stderr.
     """
 
     def __init__(self, console: Console | None = None, *, json_results: bool = False) -> None:
-        self.console = console or LastingConsole(stderr=True, highlight=False)
-        self._results = self.console if json_results else LastingConsole(highlight=False)
+        silent = not processes.is_first()
+        self.console = console or LastingConsole(stderr=True, highlight=False, quiet=silent)
+        self._results = self.console if json_results else LastingConsole(highlight=False, quiet=silent)
         self._log: Path | None = None
         self._kept = StringIO()
 
@@ -88,6 +92,7 @@ class Terminal:
             with suppress(OSError), self._log.open("a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(plain.getvalue())
 
+    @processes.by_first
     def log_to(self, path: Path) -> None:
         """Append all that was said so far, and all that will be, to ``path``."""
         self._log = path

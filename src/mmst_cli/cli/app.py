@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mmst_cli import __version__
+from mmst_cli import __version__, processes
 from mmst_cli.errors import ConfigError, Interrupted, MmstError, WorkError, first_line
 from mmst_cli.storage import disk_fault, expand_home
 from mmst_cli.streams import drain, takes_any_character
@@ -29,6 +30,11 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Changes of the file, such as training.learning_rate=1e-5."),
 ]
+ALONE = "Start it without torchrun or accelerate; only `mmst train` takes several."
+LOST = (
+    "another process of the run is gone without a word, perhaps for want of memory."
+    " `mmst train CONFIG --resume` goes on from the last whole checkpoint, if there is one."
+)
 LOADING = "loading torch and sentence-transformers"
 Json = Annotated[bool, typer.Option("--json", help="Put the result on stdout as JSON.")]
 
@@ -40,27 +46,46 @@ def at_home(path: Path | None) -> Path | None:
 
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
-    """Turn a user's mistake into one line a fault, without a traceback, and the exit code that goes with it."""
+    """Turn a user's mistake into one line a fault, without a traceback, and the exit code that goes with it.
+
+    Of several processes the one that fails first says why, and all end.
+    """
     try:
         yield
-    except ConfigError as error:
-        for fault in error.faults:
-            typer.echo(f"error: {fault}", err=True)
-        raise typer.Exit(error.exit_code) from error
     except MmstError as error:
-        typer.echo(f"error: {error}", err=True)
+        if processes.speaks(error.exit_code):
+            for fault in error.faults if isinstance(error, ConfigError) else [error]:
+                typer.echo(f"error: {fault}", err=True)
+        _end_with_others(error.exit_code)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as error:
-        raise typer.Exit(error.exit_code if isinstance(error, Interrupted) else 130) from None
+        exit_code = error.exit_code if isinstance(error, Interrupted) else 130
+        processes.let_first_speak()
+        processes.speaks(exit_code)
+        _end_with_others(exit_code)
+        raise typer.Exit(exit_code) from None
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's own, which may not be imported yet
-            said = f"out of memory: {first_line(error)}. Use smaller batches or inputs, or free it."
-        elif refused := disk_fault(error):
-            said = f"{refused}."
-        else:
+        said = _in_a_sentence(error)
+        if said is None and processes.count() == 1:
             raise
-        typer.echo(f"error: {said}", err=True)
+        if processes.speaks(WorkError.exit_code):
+            typer.echo(f"error: {said}" if said else traceback.format_exc(), err=True)
+        _end_with_others(WorkError.exit_code)
         raise typer.Exit(WorkError.exit_code) from error
+
+
+def _in_a_sentence(error: Exception) -> str | None:
+    """Return what a user can do about an error that isn't of ours; None of a bug."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's own, which may not be imported yet
+        return f"out of memory: {first_line(error)}. Use smaller batches or inputs, or free it."
+    if refused := disk_fault(error):
+        return f"{refused}."
+    return LOST if processes.is_lost(error) else None
+
+
+def _end_with_others(exit_code: int) -> None:
+    if processes.count() > 1:
+        processes.end(exit_code)
 
 
 def print_json(value: Any) -> None:
@@ -83,8 +108,12 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    if processes.count() > 1 and context.invoked_subcommand != "train":
+        if processes.is_first():
+            typer.echo(f"error: mmst {context.invoked_subcommand}: it runs in one process. {ALONE}", err=True)
+        raise typer.Exit(2)

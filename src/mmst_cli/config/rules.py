@@ -17,6 +17,7 @@ from mmst_cli.config.rules_evaluators import check_evaluators
 from mmst_cli.config.rules_loss import check_dimensions, check_losses, warn_of_losses
 from mmst_cli.config.rules_mining import check_mining
 from mmst_cli.config.rules_model import check_media, check_model, check_prompts
+from mmst_cli.config.rules_processes import check_processes
 from mmst_cli.config.rules_training import (
     check_best_model,
     check_scaling,
@@ -78,6 +79,7 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
             *check_schedule(config),
             *check_best_model(config),
             *check_scaling(config),
+            *check_processes(config),
         ]
     elif not config.evaluators and not for_mining:
         faults.append("evaluators: none is declared, so there is nothing to evaluate. Add one.")

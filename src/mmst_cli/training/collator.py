@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
+from mmst_cli import processes
 from mmst_cli.config.schema import OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.input_errors import concerns_input
@@ -28,6 +29,8 @@ BAD_ROWS = "mmst_bad_rows"
 """Under this key a batch carries the broken rows that were left out of it, from the worker that found them."""
 DRAWN_ROWS = "mmst_drawn_rows"
 """Under this key a batch carries what finds its rows again: see :mod:`mmst_cli.training.dead_run`."""
+ROWS = "mmst_rows"
+"""Under this key a share of several processes carries how many rows it has, which not every kind of tensor tells."""
 
 _TASKS = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
 
@@ -73,6 +76,8 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
             read = [try_read(self.current, row) for row in features]
         batch, read = self._collate(features, read, kept)
         bad = [row for row in read if isinstance(row, BadRow)]
+        if processes.count() > 1:
+            added[ROWS] = len(read) - len(bad)
         return {**batch, **added, **({BAD_ROWS: bad} if bad else {})}
 
     def _collate(

@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from mmst_cli import processes
 from mmst_cli.errors import WorkError
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.runs import RunFolder
@@ -33,7 +34,7 @@ class GateCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Let the process import its libraries while the last evaluation runs."""
-        if state.global_step >= state.max_steps:
+        if state.global_step >= state.max_steps and processes.is_first():
             self.gate.prepare()
 
 

@@ -10,6 +10,7 @@ from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from torch import nn
 
+from mmst_cli import processes
 from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, LossConfig
 from mmst_cli.config.user_classes import is_dotted, user_loss
@@ -74,10 +75,14 @@ class MatryoshkaMeter:
                 self._watch(module)
 
     def read(self) -> dict[int, float]:
-        """Return dimension to mean loss since the last reading, largest dimension first."""
-        means = {dim: float(self._sums[dim]) / self._steps[dim] for dim in sorted(self._sums, reverse=True)}
+        """Return dimension to mean loss since the last reading, over all processes, largest dimension first."""
+        found = processes.gather([(dim, float(value), self._steps[dim]) for dim, value in self._sums.items()])
         self._sums, self._steps = {}, {}
-        return means
+        sums: dict[int, float] = {}
+        steps: dict[int, int] = {}
+        for dim, value, counted in (entry for of_one in found for entry in of_one):
+            sums[dim], steps[dim] = sums.get(dim, 0.0) + value, steps.get(dim, 0) + counted
+        return {dim: sums[dim] / steps[dim] for dim in sorted(sums, reverse=True)}
 
     def _watch(self, matryoshka: MatryoshkaLoss) -> None:
         if matryoshka.uses_gradient_cache:

@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from transformers import TrainerCallback
 
+from mmst_cli import processes
 from mmst_cli.errors import Interrupted
 
 AGAIN = 0.5  # seconds within which one Ctrl-C may come twice: from the terminal, and passed on by a launcher
@@ -46,7 +47,7 @@ class StopSignals:
         if self.asked is None:
             self.asked, self._at = number, time.monotonic()
             with suppress(OSError):  # not by the terminal, which may be in the middle of a line
-                os.write(2, _SAID)
+                os.write(2, _SAID if processes.is_first() else b"")
         elif number == signal.SIGINT and time.monotonic() - self._at > AGAIN:
             raise Interrupted(number)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 
+from mmst_cli import processes
 from mmst_cli.aside import is_aside
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
@@ -50,6 +51,7 @@ from mmst_cli.training.trainer import RunTrainer, no_batch
 from mmst_cli.training.training_progress import RunReporter
 from mmst_cli.training.training_start import build_arguments, check_machine, find_start, take_up
 from mmst_cli.training.training_summary import TrainingResult, next_command, show_result
+from mmst_cli.vectors.shared_encoding import serve_in, shared_encoding
 
 BEFORE = ".before"  # suffix of the untrained model's results
 
@@ -63,7 +65,7 @@ def run_training(
     dry_run: bool = False,
     terminal: Terminal | None = None,
 ) -> TrainingResult:
-    """Train as a config says.
+    """Train as a config says; in each of several processes, where a launcher started them.
 
     Args:
         config: the whole config.
@@ -98,32 +100,51 @@ def _run(
     overwrite: bool,
     dry_run: bool,
 ) -> TrainingResult:
-    checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     quiet_libraries(terminal)
     # What the arguments and this machine refuse is reported before anything is loaded.
     if idle := idle_devices(check_machine(config).device):
         terminal.warn(idle)
     check_minings(config)
     build_arguments(config, run.path)
+    processes.watch()
+    with processes.first_before_others():  # it may put an earlier run back
+        checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     bad_rows = BadRows.of(config.datasets, terminal)
     if checkpoint is not None:
         bad_rows.read_back(run.skipped_rows)
     prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows)
     job = _Job(config, run, prepared, terminal)
-    job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
+    with processes.first_before_others():
+        job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
     job.rehearse()
     if dry_run:
         return job.try_one_batch()
     with told_of_failures(run, terminal):
-        if overwrite and run.set_aside():
-            terminal.say(f"the run that is in {run.path} is kept until this one has a checkpoint, or is done.")
-        if checkpoint is None:
-            run.write_record(config_to_yaml(config), overrides, _devices(prepared))
-        else:
-            take_up(run, checkpoint, terminal)
-        terminal.log_to(run.log)
-        bad_rows.list_in(run.skipped_rows)
+        with processes.first_before_others():
+            if processes.is_first():
+                _begin(config, run, overrides, terminal, prepared, checkpoint, overwrite=overwrite)
         return job.train(checkpoint)
+
+
+def _begin(
+    config: Config,
+    run: RunFolder,
+    overrides: Sequence[str],
+    terminal: Terminal,
+    prepared: PreparedEvaluation,
+    checkpoint: Path | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Write the record of a run, or take its folder up as a checkpoint left it."""
+    if overwrite and run.set_aside():
+        terminal.say(f"the run that is in {run.path} is kept until this one has a checkpoint, or is done.")
+    if checkpoint is None:
+        run.write_record(config_to_yaml(config), overrides, _devices(prepared))
+    else:
+        take_up(run, checkpoint, terminal)
+    terminal.log_to(run.log)
+    prepared.bad_rows.list_in(run.skipped_rows)
 
 
 class _Job:
@@ -139,6 +160,7 @@ class _Job:
         self.before: dict[str, Evaluation] = {}
         self.step = 0
         self.row_keys: dict[str, Dataset] = {}
+        serve_in(self.model, self.suite.precision)
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
 
@@ -152,7 +174,8 @@ class _Job:
         """Draw what the saved model will be compared on, and keep what the model makes of it before it is trained."""
         trusted = self.config.model.trust_remote_code
         self.gate = SavedModelGate(self.model, self.rows, self.precision, trust_remote_code=trusted)
-        self.gate.take_base()  # a run that is resumed loads its checkpoint only later
+        if processes.is_first():
+            self.gate.take_base()  # a run that is resumed loads its checkpoint only later
         self.steps_taken = GateCallback(self.gate)
         return self.gate
 
@@ -181,8 +204,14 @@ class _Job:
         for sentence in self.bad_rows.summary():
             self.terminal.say(sentence)
         after = self._evaluate_after(trainer)
+        if not processes.is_first():
+            processes.leave()
+            return TrainingResult(
+                str(self.run.path), trainer.state.global_step, training_seconds, training_seconds, {}, {}, "", ""
+            )
         result = self._finish(trainer, after, begun, training_seconds)
         show_result(result, self.run, self.terminal)
+        processes.leave()
         return result
 
     def try_one_batch(self) -> TrainingResult:
@@ -230,11 +259,16 @@ class _Job:
     def _evaluate_before(self) -> dict[str, float]:
         """Measure the untrained model, or read what was measured when a resumed run was begun."""
         saved = {name: self.run.evaluations / f"{name}{BEFORE}.json" for name in self.suite.evaluators}
-        if saved and all(path.is_file() for path in saved.values()):
-            self.before = {name: load_evaluation(path) for name, path in saved.items()}
+        if processes.share(bool(saved) and all(path.is_file() for path in saved.values())):
+            if processes.is_first():
+                self.before = {name: load_evaluation(path) for name, path in saved.items()}
             return {}
         if not saved:
             return {}
+        with shared_encoding(self.model) as asks:
+            return self._measure_before() if asks else {}
+
+    def _measure_before(self) -> dict[str, float]:
         with watched(self.suite, self.terminal, "before training"):
             metrics = self.suite(self.model, steps=0)
         self.before = dict(self.suite.evaluations)
@@ -317,13 +351,18 @@ class _Job:
     def _evaluate_after(self, trainer: RunTrainer) -> dict[str, Evaluation]:
         """Measure the final model, unless the last step's evaluation just did."""
         measured = self.suite.last_step == trainer.state.global_step and not trainer.args.load_best_model_at_end
-        if self.suite.evaluators and not measured:
-            with watched(self.suite, self.terminal, "after training"):
-                metrics = self.suite(self.model, steps=trainer.state.global_step)
-            record = {"step": trainer.state.global_step, "epoch": trainer.state.epoch, "final": True}
-            self.run.log_metrics({**record, **{f"eval_{k}": v for k, v in metrics.items()}})
+        if self.suite.evaluators and not processes.share(measured):
+            with shared_encoding(self.model) as asks:
+                if asks:
+                    self._measure_after(trainer)
         self.suite.model_name = str(self.run.model)
         return advised(self.suite.evaluations)
+
+    def _measure_after(self, trainer: RunTrainer) -> None:
+        with watched(self.suite, self.terminal, "after training"):
+            metrics = self.suite(self.model, steps=trainer.state.global_step)
+        record = {"step": trainer.state.global_step, "epoch": trainer.state.epoch, "final": True}
+        self.run.log_metrics({**record, **{f"eval_{k}": v for k, v in metrics.items()}})
 
     def _finish(
         self, trainer: RunTrainer, after: dict[str, Evaluation], begun: float, training_seconds: float

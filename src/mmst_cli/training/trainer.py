@@ -19,6 +19,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import PrinterCallback, ProgressCallback, TrainerState
 from transformers.trainer_utils import has_length
 
+from mmst_cli import processes
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.model.determinism import told_of_missing_algorithms
@@ -27,11 +28,13 @@ from mmst_cli.rows.cells import as_label
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.runs import RunFolder, mark_whole
+from mmst_cli.training.batch_shares import BatchShares
 from mmst_cli.training.best_weights import load_best, load_weights
-from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, TypedCollator, label_columns, routed_tasks
+from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, ROWS, TypedCollator, label_columns, routed_tasks
 from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
 from mmst_cli.training.resumed_state import AskedSettings, lacks_optimizer, load_loss_weights, save_loss_weights
 from mmst_cli.training.stop_signals import outlive_first_sigterm
+from mmst_cli.vectors.shared_encoding import told_of_shares
 
 _DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
 
@@ -66,13 +69,14 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self.bad_rows = bad_rows or BadRows({})
         self.row_sets = [*train, *evaluated]
         self.column_prompts, self.write_card = prompts, write_card
-        self.data_seconds = 0.0
+        self.data_seconds, self.batch_rows = 0.0, 0
         self.watch = Watch()
         self.warn: Callable[[str], None] = logging.getLogger(__name__).warning
         drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
         drawn += [_named(rows) for rows in evaluated]
         self.drawn = list(zip(drawn, self.row_sets, strict=True))
         self.keys = {} if keys is None else keys
+        self.mixes_sets = False
         super().__init__(
             train_dataset=_together(self.drawn[: len(train)]),
             eval_dataset=_together(self.drawn[len(train) :]),
@@ -94,6 +98,18 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         """Say no: where rows need the name of their set, they have it."""
         return False
 
+    def _build_dataloader(self, dataset: Any, batch_size: int, dataset_kind: str) -> Any:
+        """Draw batches for all processes together: each gets its share of every one."""
+        self.mixes_sets = isinstance(dataset, DatasetDict)
+        loader = super()._build_dataloader(dataset, batch_size * processes.count(), dataset_kind)
+        if loader.num_workers:
+            loader.worker_init_fn = outlive_first_sigterm
+        return loader
+
+    def get_multi_dataset_batch_sampler(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return ST's sampler of the batches of several sets, shared out to the processes."""
+        return _shared_out(super().get_multi_dataset_batch_sampler(*arguments, **keywords))
+
     def get_batch_sampler(self, dataset: Any, *arguments: Any, **keywords: Any) -> Any:
         """Return ST's sampler, choosing by what tells rows apart and decoding nothing for it.
 
@@ -110,15 +126,10 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             labels = {c.name: as_label(list(rows.rows[c.sources[0]])) for c in rows.with_role(Role.label)}
             dataset = Dataset.from_dict(labels)
         try:
-            return super().get_batch_sampler(dataset, *arguments, **keywords)
+            batches = super().get_batch_sampler(dataset, *arguments, **keywords)
+            return batches if self.mixes_sets else _shared_out(batches)
         except ValueError as error:
             raise ConfigError(f"training.batch_sampler: {rows.key}: {error}") from error
-
-    def _build_dataloader(self, *arguments: Any, **keywords: Any) -> Any:
-        loader = super()._build_dataloader(*arguments, **keywords)
-        if loader.num_workers:
-            loader.worker_init_fn = outlive_first_sigterm
-        return loader
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """Add none: the run has a card of its own."""
@@ -172,6 +183,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         Raises:
             DataError: more rows were left out than may be, or no row is left.
         """
+        self.batch_rows = inputs.pop(ROWS, 0)
         left_out = inputs.pop(BAD_ROWS, ())
         inputs.pop(DRAWN_ROWS, None)
         for bad in left_out:
@@ -234,6 +246,7 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             super()._save_checkpoint(model, trial)
         finally:
             self.args.save_total_limit = limit
+        processes.wait()  # until every process has written its part
         if self.args.should_save:
             run = RunFolder(Path(self.args.output_dir))
             mark_whole(run.path / f"checkpoint-{self.state.global_step}")
@@ -275,7 +288,20 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         # Those of the checkpoint's own state would be kept otherwise.
         self.state.compute_steps(self.args, self.state.max_steps)
 
+    def evaluation_loop(self, *arguments: Any, **keywords: Any) -> Any:
+        """Evaluate as ST's trainer does, which shares the encoding over the processes.
+
+        Raises:
+            WorkError: a process couldn't encode its share.
+        """
+        if processes.count() > 1:  # the trainer's own counts by the dataset's length, as if batches had been padded
+            self.gather_function = lambda losses: self.accelerator.gather(losses[: self.batch_rows])
+        with told_of_shares():
+            return super().evaluation_loop(*arguments, **keywords)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if not self.args.should_save:  # it is called in every process
+            return
         folder = Path(output_dir or os.fspath(self.args.output_dir))
         self.model.save_pretrained(str(folder), create_model_card=False)
         save_loss_weights(folder, self.loss, self.model)
@@ -285,6 +311,10 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 def _step_in(state: Path) -> int:
     """Return the step of a saved state; -1 where it has none."""
     return int(TrainerState.load_from_json(str(state)).global_step) if state.is_file() else -1
+
+
+def _shared_out(batches: Any) -> Any:
+    return batches if processes.count() == 1 else BatchShares(batches, processes.count())
 
 
 def _named(rows: RowSet) -> Dataset:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmst_cli import processes
 from mmst_cli.aside import FAILED
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
@@ -24,6 +25,11 @@ from mmst_cli.training.resume_rules import changed_keys, check_resumable
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformerTrainingArguments
 
+PATIENCE = 2 * 60 * 60
+"""Seconds that a process waits for the others in an exchange, such as for the first one to compute metrics.
+
+One that fails ends the others within seconds, by :mod:`mmst_cli.processes`; this is for what wasn't thought of."""
+
 
 def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrainingArguments:
     """Build SentenceTransformerTrainingArguments; nothing is written.
@@ -38,9 +44,15 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
+    if processes.count() > 1:
+        # Batches come in equal shares as they are, so that neither library has to pad or to drop any.
+        given["accelerator_config"] = {**(given.get("accelerator_config") or {}), "even_batches": False}
+        given["dataloader_drop_last"] = True
+        given.setdefault("ddp_timeout", PATIENCE)
     with told_by_key(config.training):
         arguments = OneDeviceArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
     arguments.mixed_precision = name_of(declared_precision(config.training))  # the environment would say otherwise
+    arguments.dataloader_drop_last = bool(config.training.get("dataloader_drop_last"))
     return arguments
 
 

@@ -1,0 +1,60 @@
+"""Rules for what several processes can't do together, and for ways to share a model that aren't supported."""
+
+from __future__ import annotations
+
+import os
+
+from mmst_cli import processes
+from mmst_cli.config.rules_loss import loss_keys
+from mmst_cli.config.schema import Config, OnBadRow
+
+_INSTEAD = (
+    "Each process holds the whole model here (plain data parallelism). Leave it out; where memory is short, use a"
+    " Cached loss with a small mini_batch_size, gradient_checkpointing or bfloat16 weights."
+)
+_SHARDED = {"fsdp": "FSDP", "fsdp_config": "FSDP", "deepspeed": "DeepSpeed", "parallelism_config": "a device mesh"}
+_FROM_LAUNCHER = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
+
+
+def check_processes(config: Config) -> list[str]:
+    """Return the faults of a model spread over processes, and of what the processes that there are can't do."""
+    faults = [
+        f"training.{name}: {what} isn't supported: an evaluation or a checkpoint of a spread model was never shown to"
+        f" be right. {_INSTEAD}"
+        for name, what in _SHARDED.items()
+        if config.training.get(name)
+    ]
+    faults += [
+        f"training: the launcher asks for {what} ({name}), which isn't supported. {_INSTEAD} Choose plain multi-GPU in"
+        " `accelerate config`, or start by `mmst train CONFIG --num-processes N`."
+        for name, what in _FROM_LAUNCHER.items()
+        if os.environ.get(name, "").lower() in ("1", "true")
+    ]
+    return faults + check_together(config, processes.count())
+
+
+def check_together(config: Config, count: int) -> list[str]:
+    """Return the faults of a config for so many processes."""
+    if count == 1:
+        return []
+    faults = []
+    for name in loss_keys(config):
+        section = config.datasets[name]
+        if section.on_bad_row is OnBadRow.skip:
+            faults.append(
+                f"datasets.{name}.on_bad_row: skip leaves batches of different sizes to {count} processes,"
+                " which can't compute together then. Write the rows that can be read by"
+                " `mmst check CONFIG --all --write-clean FILE` and train on those, or train in one process."
+            )
+        if section.streaming:
+            faults.append(
+                f"datasets.{name}.streaming: {count} processes would take different numbers of batches from"
+                " a stream. Leave it out, so that the rows are stored, or train in one process."
+            )
+    given = config.training.get("accelerator_config")
+    for name in ("split_batches", "dispatch_batches"):
+        if isinstance(given, dict) and given.get(name):
+            faults.append(
+                f"training.accelerator_config.{name}: batches are dealt out to the processes by mmst. Leave it out."
+            )
+    return faults

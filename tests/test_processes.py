@@ -1,0 +1,139 @@
+"""Several processes of one command: who speaks, what is exchanged, and that all end when one fails."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from mmst_cli import processes
+from mmst_cli.cli import app
+from mmst_cli.terminal import Terminal
+
+TALK = """
+import time
+from mmst_cli import processes
+import sys, json
+if not processes.is_first():
+    time.sleep(0.5)
+with processes.first_before_others():
+    came = time.time()
+print(json.dumps([processes.gather({"rank": processes.rank()}), processes.share(processes.rank() + 7), came]))
+processes.wait()
+"""
+FAIL = """
+import sys, time
+from mmst_cli import processes
+from mmst_cli.cli.app import told_in_one_line
+from mmst_cli.errors import DataError
+processes.watch()
+processes.wait()
+with told_in_one_line():
+    if str(processes.rank()) in sys.argv[1]:
+        if "bug" in sys.argv:
+            raise RuntimeError("a bug")
+        raise DataError("row 3: broken")
+    try:
+        time.sleep(120)
+    finally:
+        print("went on", file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def run_two():
+    """A function that runs a script in two processes beside a launcher's store: exit codes, stdout, stderr."""
+    import torch.distributed as dist
+
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+    def run(script, *arguments):
+        shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-c", script, *arguments],
+                env={**shared, "RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank in range(2)
+        ]
+        said = [process.communicate(timeout=100) for process in started]
+        return [process.returncode for process in started], *zip(*said, strict=True)
+
+    return run
+
+
+def test_values_are_exchanged_and_the_first_goes_before_the_others(run_two):
+    codes, said, _ = run_two(TALK)
+    assert codes == [0, 0]
+    (gathered, shared, first), (*others, second) = (json.loads(text) for text in said)
+    assert [gathered, shared] == others == [[{"rank": 0}, {"rank": 1}], 7]
+    assert first <= second
+
+
+def test_an_error_in_one_process_ends_all_with_its_sentence(run_two):
+    begun = time.monotonic()
+    codes, _, errors = run_two(FAIL, "1")
+    assert codes == [2, 2]
+    assert errors == ("", "error: row 3: broken\n")
+    assert time.monotonic() - begun < 60  # of which most is importing torch, twice
+
+
+def test_an_error_in_all_processes_is_said_once(run_two):
+    codes, _, errors = run_two(FAIL, "01")
+    assert codes == [2, 2]
+    assert "".join(errors) == "error: row 3: broken\n"
+
+
+def test_a_bug_in_all_processes_has_one_traceback(run_two):
+    codes, _, errors = run_two(FAIL, "01", "bug")
+    assert codes == [1, 1]
+    assert "".join(errors).count("Traceback") == 1 and "RuntimeError: a bug" in "".join(errors)
+
+
+@pytest.fixture
+def second_of_two(monkeypatch):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_without_a_launcher_there_is_one_process():
+    assert (processes.count(), processes.rank(), processes.is_first()) == (1, 0, True)
+    assert processes.gather("alone") == ["alone"]
+    processes.wait()
+
+
+def test_only_the_first_is_heard(second_of_two, tmp_path, capsys):
+    terminal = Terminal()
+    terminal.say("on stderr")
+    terminal.show("on stdout")
+    terminal.log_to(tmp_path / "log.txt")
+    assert capsys.readouterr() == ("", "")
+    assert not (tmp_path / "log.txt").exists()
+
+
+def test_commands_of_one_process_refuse_a_launcher(second_of_two, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    result = CliRunner().invoke(app, ["encode", "model", "input", "--output", "vectors"])
+    assert result.exit_code == 2
+    assert "error: mmst encode: it runs in one process" in result.output
+
+
+def test_the_launcher_refuses_another_and_more_processes_than_gpus(tmp_path, monkeypatch):
+    (tmp_path / "job.yaml").write_text(
+        "model: {name_or_path: m}\nloss: [{type: MultipleNegativesRankingLoss}]\ntraining: {max_steps: 4}\n"
+        "datasets: {train: {use: train, path: p, columns: {q: {role: anchor}, d: {role: positive}}}}\n"
+    )
+    run = CliRunner()
+    many = run.invoke(app, ["train", str(tmp_path / "job.yaml"), "--num-processes", "999"])
+    assert many.exit_code == 2 and "--num-processes: 999, but each process takes a GPU" in many.output
+    none = run.invoke(app, ["train", str(tmp_path / "job.yaml"), "--num-processes", "0"])
+    assert none.exit_code == 2 and "it takes 1 or more" in none.output
+    skipping = ["datasets.train.on_bad_row=skip", "--num-processes", "2"]
+    skip = run.invoke(app, ["train", str(tmp_path / "job.yaml"), *skipping])
+    assert skip.exit_code == 2 and "datasets.train.on_bad_row: skip" in skip.output
