@@ -19,7 +19,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, NoReturn, ParamSpec
 
-_POLL = 0.1  # seconds between two looks at the store
+_POLL = 0.1  # seconds between two looks at the store, after the first few
 _WATCH = 0.5  # seconds between two looks for a process that failed
 _GRACE = 2.0  # seconds in which the process that failed first says why, before the launcher ends it with the others
 _ANSWER = timedelta(seconds=20)  # the store answers in this time, or is gone
@@ -75,8 +75,10 @@ def gather(value: Any) -> list[Any]:
     store, key = _store(), f"gather/{_next()}"
     store.set(f"{key}/{rank()}", json.dumps(value))
     keys = [f"{key}/{other}" for other in range(count())]
+    pause = _POLL / 64
     while not store.check(keys):
-        time.sleep(_POLL)  # not in the store: Ctrl-C gets through
+        time.sleep(pause)  # not in the store: Ctrl-C gets through
+        pause = min(2 * pause, _POLL)
     return [json.loads(store.get(one)) for one in keys]
 
 

@@ -169,6 +169,14 @@ class RunFolder:
     def _holds_anything(self) -> bool:
         return any(path.name != LOCK for path in self.path.iterdir())
 
+    def recorded_processes(self) -> int | None:
+        """Return how many processes the run was begun with; None where nothing says."""
+        try:
+            recorded = json.loads(self.environment.read_text(encoding="utf-8")).get("processes")
+        except (OSError, ValueError):
+            return None
+        return recorded if isinstance(recorded, int) else None
+
     @processes.by_first
     def log_metrics(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""

@@ -1,5 +1,6 @@
 """Batches drawn for all processes, cut into a share for each, as accelerate deals them out."""
 
+import json
 from collections import Counter
 
 import torch
@@ -8,7 +9,9 @@ from datasets import Dataset
 from sentence_transformers.base.sampler import DefaultBatchSampler, NoDuplicatesBatchSampler, RoundRobinBatchSampler
 from torch.utils.data import ConcatDataset, RandomSampler
 
+from mmst_cli.runs import RunFolder
 from mmst_cli.training.batch_shares import BatchShares
+from mmst_cli.training.training_start import take_up
 
 ROWS = Dataset.from_dict({"query": [f"q{index // 2}" for index in range(30)], "doc": [f"d{i}" for i in range(30)]})
 
@@ -63,3 +66,13 @@ def test_the_sampler_of_rows_can_be_replaced_as_in_one_process():
     shares.sampler = range(16)
     assert list(shares) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
     assert len(shares) == 4
+
+
+def test_a_run_that_goes_on_with_another_number_of_processes_is_told_of(tmp_path, quiet):
+    run = RunFolder(tmp_path)
+    for begun, told in ((2, True), (1, False)):
+        run.write_record("{}", [], ["cpu"])
+        run.environment.write_text(json.dumps({"processes": begun}))
+        take_up(run, tmp_path / "checkpoint-4", quiet)
+        assert ("begun with 2 processes and goes on with 1" in quiet.shown.getvalue()) is told
+        quiet.shown.truncate(0)

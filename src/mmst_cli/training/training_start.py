@@ -114,4 +114,10 @@ def take_up(run: RunFolder, checkpoint: Path, terminal: Terminal) -> None:
         terminal.warn(f"{path.name} was only half written and was removed.")
     run.forget_metrics_after(checkpoint_step(checkpoint))
     run.dead_batch.unlink(missing_ok=True)
+    begun = run.recorded_processes()
+    if begun not in (None, processes.count()):
+        terminal.warn(
+            f"the run was begun with {begun} process{'' if begun == 1 else 'es'} and goes on with {processes.count()}:"
+            " a step takes other rows, and it ends with other weights than without the interruption."
+        )
     terminal.say(f"resuming from {checkpoint}")
