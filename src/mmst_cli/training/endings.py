@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from mmst_cli.aside import is_aside
+from mmst_cli.aside import FAILED, is_aside
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import WorkError
 from mmst_cli.evaluation.finite_vectors import BrokenVectorsError
@@ -42,7 +42,8 @@ def told_how_it_ended(config: Config, run: RunFolder | None, trainer: RunTrainer
             rank = f"-rank{trainer.args.process_index}" if trainer.args.world_size > 1 else ""
             path = run.dead_batch.with_stem(run.dead_batch.stem + rank)
             write_rows(path, error.batches, {rows.key: rows for rows in trainer.row_sets})
-            said.append(f"The rows of the batch are listed in {path}.")
+            back = is_aside(run.path) and not run.checkpoints()  # then this run makes room for the one before
+            said.append(f"The rows of the batch are listed in {run.path / FAILED / path.name if back else path}.")
         raise WorkError(" ".join([*said, *_of_the_weights(run)]).strip()) from error
     except BrokenVectorsError as error:
         if run is None:
