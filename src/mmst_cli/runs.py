@@ -17,6 +17,7 @@ from typing import Any
 
 from mmst_cli import processes
 from mmst_cli.aside import FAILED, drop_aside, finish_moving, is_aside, put_back, set_aside
+from mmst_cli.config.schema import SECRETS
 from mmst_cli.errors import RunError
 from mmst_cli.output_claim import LOCK
 from mmst_cli.storage import append_line, write_json, write_text
@@ -110,7 +111,7 @@ class RunFolder:
     def write_record(self, config_yaml: str, overrides: Sequence[str], devices: Sequence[str]) -> None:
         """Write how the run is made: config, overrides, versions, devices and commit."""
         write_text(self.config, config_yaml)
-        write_text(self.path / "overrides.txt", "".join(f"{override}\n" for override in overrides))
+        write_text(self.path / "overrides.txt", "".join(f"{without_secret(override)}\n" for override in overrides))
         write_json(self.environment, describe_environment(devices))
 
     def refuse_to_clear(self) -> None:
@@ -232,6 +233,12 @@ class RunFolder:
         return [p for p in self.path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name) and p.is_dir()]
 
 
+def without_secret(argument: str) -> str:
+    """Return an argument of the command line without the token that it may give."""
+    key, sign, _ = argument.partition("=")
+    return f"{key}=***" if sign and key.rpartition(".")[2] in SECRETS else argument
+
+
 def checkpoint_step(checkpoint: Path) -> int:
     """Return the step in a checkpoint's name."""
     return int(checkpoint.name.removeprefix("checkpoint-"))
@@ -286,7 +293,7 @@ def describe_environment(devices: Sequence[str]) -> dict[str, Any]:
             continue
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *map(without_secret, sys.argv[1:])],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions,

@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
-from mmst_cli.config.schema import Config, Section
+from mmst_cli.config.schema import SECRETS, Config, Section
 from mmst_cli.config.validation import Keys, dotted, fill_defaults, validate
 from mmst_cli.errors import ConfigError, did_you_mean
 
@@ -54,9 +54,11 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Config
 def config_to_yaml(config: Config) -> str:
     """Return the config as YAML that ``load_config`` reads back to an equal one.
 
-    Keys stand in the schema's order; fields left at None or at an empty default are left out.
+    Keys stand in the schema's order; fields left at None or at an empty default are left out, and so are tokens: what
+    is written into a run, its report and its card is shown around.
     """
-    return OmegaConf.to_yaml(OmegaConf.create(_to_plain(config)))
+    training = {name: value for name, value in config.training.items() if name not in SECRETS}
+    return OmegaConf.to_yaml(OmegaConf.create(_to_plain(config.model_copy(update={"training": training}))))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

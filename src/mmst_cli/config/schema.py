@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
+SECRETS = ("hub_token",)
+"""Fields of ``training`` that are written down nowhere."""
+
 
 class Choice(StrEnum):
     """One of several words, which a file gives as text."""

@@ -14,6 +14,7 @@ from mmst_cli.config.schema import Role
 from mmst_cli.config.signatures import evaluator_signature
 from mmst_cli.config.user_classes import is_dotted, user_evaluator
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
+from mmst_cli.evaluation.finite_vectors import check_vectors
 from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
 from mmst_cli.rows.columns import Column, RowSet, as_input
 from mmst_cli.vectors.fitting_batches import encode_fitting
@@ -58,7 +59,9 @@ class LibraryEvaluator(BaseEvaluator):  # type: ignore[misc]
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """Measure at every dimension, and return all metrics under this evaluator's name."""
-        once: Any = model if self.is_own else EncodeOnce(model)  # of a user's there is no telling how it embeds
+        once: Any = (
+            model if self.is_own else EncodeOnce(model, self.name)
+        )  # of a user's there is no telling how it embeds
         cells: list[Cell] = []
         named: dict[str, float] = {}
         for dim, evaluator in self.at_dim.items():
@@ -79,8 +82,8 @@ class LibraryEvaluator(BaseEvaluator):  # type: ignore[misc]
 class EncodeOnce:
     """A model that encodes each list of inputs once, and gives slices of its vectors at other dimensions."""
 
-    def __init__(self, model: SentenceTransformer) -> None:
-        self._model = model
+    def __init__(self, model: SentenceTransformer, evaluator: str = "") -> None:
+        self._model, self._evaluator = model, evaluator
         self._encoded: dict[Any, torch.Tensor] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -110,7 +113,8 @@ class EncodeOnce:
         key = (how, tuple(map(id, inputs)), str(sorted(options.items())))
         if key not in self._encoded:
             encode = partial(getattr(self._model, how), inputs, convert_to_tensor=True, **options)
-            self._encoded[key] = encode_fitting(self._model, lambda size: encode(batch_size=size), batch_size).float()
+            vectors = encode_fitting(self._model, lambda size: encode(batch_size=size), batch_size).float()
+            self._encoded[key] = check_vectors(vectors, "inputs", self._evaluator)
         vectors = self._encoded[key] if dim is None else self._encoded[key][:, :dim]
         vectors = torch.nn.functional.normalize(vectors, p=2, dim=1) if normalise else vectors
         if as_tensor:

@@ -15,6 +15,7 @@ from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 from mmst_cli.errors import DataError
 from mmst_cli.evaluation.cell_scores import RetrievalVectors, scorer
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
+from mmst_cli.evaluation.finite_vectors import check_vectors
 from mmst_cli.evaluation.statistics import intervals
 from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.model.precision import Precision
@@ -232,7 +233,8 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
             on_encoded=self.on_encoded,
             **prompts,
         )
-        return torch.cat(list(chunks))
+        of = "queries" if task == "query" else "documents"
+        return check_vectors(torch.cat(list(chunks)), of, self.name)
 
     def _named_metrics(self, model: SentenceTransformer, result: EvaluationResult) -> dict[str, float]:
         similarity = model.similarity_fn_name

@@ -12,9 +12,10 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from mmst_cli.errors import RunError, WorkError, first_line
 from mmst_cli.runs import RunFolder, is_whole
+from mmst_cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
     from transformers import TrainerState
 
 
@@ -68,6 +69,24 @@ def best_so_far(run: RunFolder, checkpoint: Path) -> str | None:
             " training.load_best_model_at_end=false to keep the last model, or begin anew by --overwrite."
         )
     return str(best)
+
+
+def no_best(state: TrainerState, run: RunFolder) -> str:
+    """Return the sentence about a run whose best step was not saved, so that only others could be taken for it."""
+    return (
+        f"training.load_best_model_at_end: the model was measured best after step {state.best_global_step}, of which"
+        " there is no checkpoint. No model was saved. Train with save_steps equal to eval_steps; the last one is kept"
+        f" by `mmst train {run.config} --resume training.load_best_model_at_end=false`."
+    )
+
+
+def warn_of_unsaved(args: SentenceTransformerTrainingArguments, terminal: Terminal) -> None:
+    """Say before a run that its best step may be one that is not saved."""
+    if args.load_best_model_at_end and args.save_strategy == "steps" and args.save_steps != args.eval_steps:
+        terminal.warn(
+            f"training.save_steps: {args.save_steps:g}, while every {args.eval_steps:g} steps are measured: the best of"
+            " them may be one that isn't saved. Make them equal."
+        )
 
 
 def _not_loaded(checkpoint: Path, why: str) -> str:

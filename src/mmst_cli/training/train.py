@@ -13,7 +13,6 @@ import torch
 from datasets import Dataset
 
 from mmst_cli import processes
-from mmst_cli.aside import is_aside
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_evaluators import MEAN
@@ -35,11 +34,12 @@ from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal, quiet_libraries
-from mmst_cli.training.best_weights import best_so_far
-from mmst_cli.training.dead_run import DeadRunError, write_rows
+from mmst_cli.training.best_weights import best_so_far, no_best, warn_of_unsaved
 from mmst_cli.training.dry_run import try_batches
-from mmst_cli.training.failed_run import told_of_failures, way_on
+from mmst_cli.training.endings import how_to_go_on, told_how_it_ended
+from mmst_cli.training.failed_run import told_of_failures
 from mmst_cli.training.gated_saving import GateCallback, refuse_if_failed, save_as_measured
+from mmst_cli.training.hub_upload import push_model, warn_of_pushing
 from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
@@ -106,6 +106,7 @@ def _run(
         terminal.warn(idle)
     check_minings(config)
     build_arguments(config, run.path)
+    warn_of_pushing(config, terminal)
     processes.watch()
     with processes.first_before_others():  # it may put an earlier run back
         checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
@@ -200,6 +201,7 @@ class _Job:
         trainer = self._build_trainer(self.run.path, [reporter, self.steps_taken])
         reporter.trainer, trainer.warn = trainer, self.terminal.warn
         self._check_best_metric(trainer, metrics)
+        warn_of_unsaved(trainer.args, self.terminal)
         training_seconds = self._train(trainer, reporter, checkpoint)
         for sentence in self.bad_rows.summary():
             self.terminal.say(sentence)
@@ -212,12 +214,16 @@ class _Job:
         result = self._finish(trainer, after, begun, training_seconds)
         show_result(result, self.run, self.terminal)
         processes.leave()
+        if self.config.training.get("push_to_hub"):
+            push_model(self.config, self.run, self.terminal)
         return result
 
     def try_one_batch(self) -> TrainingResult:
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            sentence = try_batches(self._build_trainer(Path(folder), []))
+            trainer = self._build_trainer(Path(folder), [])
+            with told_how_it_ended(self.config, None, trainer):
+                sentence = try_batches(trainer)
         self.terminal.show(sentence)
         command = "the same command without --dry-run"
         return TrainingResult(
@@ -293,60 +299,29 @@ class _Job:
         if checkpoint and trainer.args.load_best_model_at_end:
             reporter.best_so_far = best_so_far(self.run, checkpoint)
         try:
-            with StopSignals() as stop:
-                trainer.add_callback(StopCallback(stop))
-                trainer.train(resume_from_checkpoint=resumed)
-            trainer.check_weights()
+            with told_how_it_ended(self.config, self.run, trainer):
+                with StopSignals() as stop:
+                    trainer.add_callback(StopCallback(stop))
+                    trainer.train(resume_from_checkpoint=resumed)
+                trainer.check_weights()
             if not trainer.state.global_step:
                 raise WorkError(no_batch(trainer))
             if stop.asked and self.run.checkpoints():
                 raise Interrupted(stop.asked)
-        except DeadRunError as error:
-            reporter.close()
-            raise WorkError(self._say_dead(error, trainer)) from error
         except DataError as error:
             reporter.close()
             self.step = trainer.state.global_step
             self._say_interrupted()
             raise WorkError(str(error)) from error
-        except torch.OutOfMemoryError as error:
-            cached = "cached" in self.config.loss[0].type.lower() if self.config.loss else False
-            size = "loss.0.args.mini_batch_size" if cached else "training.per_device_train_batch_size"
-            raise WorkError(
-                f"out of memory at step {trainer.state.global_step + 1}. Lower {size} or model.processor.max_pixels, or"
-                " set training.gradient_checkpointing=true."
-            ) from error
         finally:
             reporter.close()
             self.step = trainer.state.global_step
         if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is None:
-            self.terminal.warn(
-                "training.load_best_model_at_end: no checkpoint was measured, so that none is the best one; the last"
-                " model is kept. Lower training.eval_steps and save_steps, or leave it out."
-            )
+            raise WorkError(no_best(trainer.state, self.run))
         return time.perf_counter() - begun
 
-    def _say_dead(self, error: DeadRunError, trainer: RunTrainer) -> str:
-        """Write down the rows that a run ended at, and return the sentences about its end."""
-        said = [str(error)]
-        if error.batches:
-            rank = f"-rank{trainer.args.process_index}" if trainer.args.world_size > 1 else ""
-            path = self.run.dead_batch.with_stem(self.run.dead_batch.stem + rank)
-            write_rows(path, error.batches, {rows.key: rows for rows in trainer.row_sets})
-            said.append(f"The rows of the batch are listed in {path}.")
-        whole = self.run.checkpoints()
-        said.append("No model was saved. Lower training.learning_rate, or look at these rows.")
-        said.append(
-            f"The last whole checkpoint is {whole[-1]}: add --resume to go on from it." if whole else self._way_on()
-        )
-        return " ".join(said).strip()
-
     def _say_interrupted(self) -> None:
-        self.terminal.say(f"interrupted at step {self.step}. {self._way_on()}".strip())
-
-    def _way_on(self) -> str:
-        """Return the sentence about how to go on; none where the run that was to be replaced comes back."""
-        return "" if is_aside(self.run.path) else way_on(self.run)
+        self.terminal.say(f"interrupted at step {self.step}. {how_to_go_on(self.run)}".strip())
 
     def _evaluate_after(self, trainer: RunTrainer) -> dict[str, Evaluation]:
         """Measure the final model, unless the last step's evaluation just did."""

@@ -19,6 +19,7 @@ from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.argument_faults import told_by_key
+from mmst_cli.training.hub_upload import without_pushing
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.resume_rules import changed_keys, check_resumable
 
@@ -40,7 +41,7 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     from mmst_cli.training.one_device import OneDeviceArguments
 
     # A loss that is no number is shown as that, and ends the run; the library would show a mean of others.
-    given = {**config.training, "logging_nan_inf_filter": False}
+    given = {**without_pushing(config.training), "logging_nan_inf_filter": False}
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}

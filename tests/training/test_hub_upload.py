@@ -1,0 +1,122 @@
+"""`push_to_hub`: the final model alone, once, private; and what happens where it doesn't work."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from text_job import run, text_job
+
+from mmst_cli.errors import WorkError
+
+TOKEN = "hf_secretsecretsecret"
+
+
+class Hub:
+    """Takes down what a HfApi is asked for."""
+
+    def __init__(self, error=None, public=False):
+        self.error, self.public, self.created, self.uploaded = error, public, [], []
+
+    def api(self, token=None):
+        self.token = token
+        return self
+
+    def create_repo(self, name, *, private, exist_ok):
+        self.created.append((name, private, exist_ok))
+        return SimpleNamespace(repo_id=name if "/" in name else f"someone/{name}")
+
+    def model_info(self, name):
+        return SimpleNamespace(private=not self.public)
+
+    def create_branch(self, name, *, branch, exist_ok):
+        self.created.append((name, branch))
+
+    def upload_folder(self, *, repo_id, folder_path, revision, commit_message):
+        if self.error is not None:
+            raise self.error
+        files = sorted(str(path.relative_to(folder_path)) for path in Path(folder_path).rglob("*") if path.is_file())
+        self.uploaded.append((repo_id, revision, files))
+        return SimpleNamespace(repo_url=f"https://huggingface.co/{repo_id}")
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A function that puts a hub in place of the real one."""
+    import huggingface_hub
+
+    def make(**options):
+        found = Hub(**options)
+        monkeypatch.setattr(huggingface_hub, "HfApi", found.api)
+        return found
+
+    return make
+
+
+def said(terminal):
+    return terminal.console.file.getvalue().replace("\n", " ")
+
+
+def test_the_model_and_its_card_are_pushed_once_at_the_end(tmp_path, quiet, hub):
+    found = hub()
+    config = text_job(tmp_path, push_to_hub=True, hub_model_id="team/model", save_strategy="steps", save_steps=2)
+    config["training"]["hub_token"] = TOKEN
+    run(config, tmp_path, quiet)
+    assert found.token == TOKEN
+    assert found.created == [("team/model", True, True)]
+    ((name, revision, files),) = found.uploaded
+    assert (name, revision) == ("team/model", None)
+    assert {"README.md", "modules.json", "config.json", "model.safetensors"} <= set(files)
+    assert not [file for file in files if file.startswith("checkpoint") or "optimizer" in file or file == "log.txt"]
+    assert "pushed: https://huggingface.co/team/model (private)" in said(quiet)
+    root = {path.name for path in (tmp_path / "run").iterdir() if not path.name.startswith("checkpoint-")}
+    assert not {"model.safetensors", "modules.json", "README.md"} & root  # where `mmst encode RUN` would take them
+    for path in (tmp_path / "run").rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
+
+
+def test_public_and_a_branch_where_it_is_said(tmp_path, quiet, hub):
+    found = hub(public=True)
+    config = text_job(tmp_path, max_steps=1, push_to_hub=True, hub_private_repo=False, hub_revision="v2")
+    run({**config, "run_name": "texts"}, tmp_path, quiet)
+    assert found.created == [("texts", False, True), ("someone/texts", "v2")]
+    assert found.uploaded[0][:2] == ("someone/texts", "v2")
+
+
+def test_without_being_asked_nothing_is_pushed(tmp_path, quiet, hub):
+    found = hub()
+    run(text_job(tmp_path, max_steps=1, hub_model_id="team/model"), tmp_path, quiet)
+    assert not found.created and not found.uploaded
+
+
+@pytest.mark.parametrize("options", [{"error": ConnectionError("no way out")}, {"public": True}])
+def test_a_failure_leaves_everything_and_says_how_to_push_by_hand(tmp_path, quiet, hub, options):
+    found = hub(**options)
+    config = text_job(tmp_path, max_steps=1, push_to_hub=True, hub_model_id="team/model", hub_token=TOKEN)
+    with pytest.raises(WorkError) as caught:
+        run(config, tmp_path, quiet)
+    message = str(caught.value)
+    assert caught.value.exit_code == 1 and TOKEN not in message
+    assert ("no way out" if "error" in options else "training.hub_private_repo=false pushes to public") in message
+    assert message.endswith(f"Push it by hand: hf upload team/model {tmp_path}/run/model . --private")
+    assert not found.uploaded
+    assert (tmp_path / "run/model/model.safetensors").is_file() and (tmp_path / "run/report.html").is_file()
+    assert "next: " in said(quiet)
+
+
+def test_the_command_by_hand_is_one_that_there_is():
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("hf")), "upload", "--help"], capture_output=True, text=True, check=True
+    )
+    assert all(option in done.stdout for option in ("REPO_ID", "LOCAL_PATH", "--private", "--no-private", "--revision"))
+
+
+def test_what_would_be_in_the_way_is_said_before(tmp_path, quiet, hub, monkeypatch):
+    import huggingface_hub
+
+    hub()
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    run(text_job(tmp_path, max_steps=1, push_to_hub=True, hub_strategy="every_save"), tmp_path, quiet, dry_run=True)
+    assert "training.hub_strategy: the model is pushed once" in said(quiet)
+    assert "training.push_to_hub: there is no token of the hub here" in said(quiet)
