@@ -29,7 +29,7 @@ from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.runs import RunFolder, mark_whole
 from mmst_cli.training.batch_shares import BatchShares
-from mmst_cli.training.best_weights import load_best, load_weights
+from mmst_cli.training.best_weights import best_so_far, load_best, load_weights
 from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, ROWS, TypedCollator, label_columns, routed_tasks
 from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
 from mmst_cli.training.resumed_state import AskedSettings, lacks_optimizer, load_loss_weights, save_loss_weights
@@ -163,8 +163,10 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **keywords)
         self._load_from_checkpoint(resume_from_checkpoint)
         self.state = TrainerState.load_from_json(str(state))
-        if self.args.load_best_model_at_end and self.state.best_model_checkpoint is not None:
-            self._load_best_model()
+        if self.args.load_best_model_at_end:
+            self.state.best_model_checkpoint = best_so_far(RunFolder(Path(self.args.output_dir)), state.parent)
+            if self.state.best_model_checkpoint is not None:
+                self._load_best_model()
         return None
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
