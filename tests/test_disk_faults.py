@@ -108,7 +108,7 @@ def test_a_result_that_cannot_be_put_out():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
-    assert "error: the disk is full" in done.stderr
+    assert "put out: the disk is full" in done.stderr
     assert "Traceback" not in done.stderr
 
 
