@@ -149,7 +149,8 @@ def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[No
     terminal.say(f"evaluation {when}: {', '.join(scores)} ({time.perf_counter() - begun:.1f} s)")
     for name, result in results.items():
         if result.duplicates:
-            terminal.say(f"{name}: {result.duplicates:,} documents are identical to others and count once")
+            told = "document is" if result.duplicates == 1 else "documents are"
+            terminal.say(f"{name}: {result.duplicates:,} {told} identical to others and count once")
 
 
 @dataclass(frozen=True)
