@@ -54,6 +54,12 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
+def visible(path: object) -> str:
+    """Return a path for a message, in quotes where it ends in a space or has characters that can't be seen."""
+    text = str(path)
+    return text if text == text.strip() and text.isprintable() else repr(text)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean X?`` with the known name closest to ``name``, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

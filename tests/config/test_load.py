@@ -333,3 +333,24 @@ def test_every_field_is_described_in_the_json_schema():
         for name, field in section["properties"].items():
             assert field.get("description"), (section["title"], name)
     assert set(schema["required"]) == {"model", "datasets"}
+
+
+@pytest.mark.parametrize("name", ["no", "yes", "0", "2024", "null", "2024-01-01"])
+def test_a_key_is_a_name_whatever_yaml_takes_it_for(tmp_path, name):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        f"output_dir: run\nmodel: {{name_or_path: m}}\ndatasets:\n  {name}:\n    use: train\n    path: rows.csv\n"
+        f"    columns: {{{name}: {{role: anchor}}}}\n"
+    )
+    config = load_config(path)
+    assert list(config.datasets) == [name] and list(config.datasets[name].columns) == [name]
+    changed = load_config(path, [f"datasets.{name}.columns={{{name}: {{role: positive}}}}"])
+    assert changed.datasets[name].columns[name].role == "positive"
+    again = tmp_path / "again.yaml"
+    again.write_text(config_to_yaml(config))
+    assert load_config(again) == config
+
+
+def test_a_path_that_ends_in_something_invisible_is_shown_in_quotes(tmp_path):
+    with pytest.raises(ConfigError, match=r"^'.*job.yaml\\r': no such file"):
+        load_config(f"{tmp_path}/job.yaml\r")

@@ -19,7 +19,8 @@ from mmst_cli.rows.stored_cells import rows_with_unusable_labels
 from mmst_cli.sources.tables import choose_indices
 
 COMMON = 5  # most common texts shown
-DETECTED, DETECTABLE = 1000, 12  # texts whose language is told at most, and characters that takes
+DETECTED = 1000  # texts whose language is told at most
+DETECTABLE, WORDS = 12, 4  # characters and words that takes: two words of English are told for Latin or Pidgin
 FEW_VALUES = 20  # different labels up to which each is counted
 SKEWED = 0.95  # share of one label from which a balance is worth a word
 
@@ -86,9 +87,15 @@ def _languages(texts: list[str]) -> dict[str, float] | None:
         return None
     import py3langid
 
-    found = Counter(py3langid.classify(text)[0] for text in texts if len(text) >= DETECTABLE)
+    found = Counter(py3langid.classify(text)[0] for text in texts if _is_tellable(text))
     total = sum(found.values())
     return {language: count / total for language, count in found.most_common()} if total else None
+
+
+def _is_tellable(text: str) -> bool:
+    """Say whether a text is long enough for its language; scripts without spaces are told by few characters."""
+    without_spaces = any(character >= "\u0e00" for character in text)  # Thai and what stands behind it in Unicode
+    return len(text) >= DETECTABLE and (without_spaces or len(text.split()) >= WORDS)
 
 
 def _labels(values: Any) -> dict[str, Any]:

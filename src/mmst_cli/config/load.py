@@ -13,7 +13,8 @@ from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from mmst_cli.config.schema import SECRETS, Config, Section
 from mmst_cli.config.validation import Keys, dotted, fill_defaults, validate
-from mmst_cli.errors import ConfigError, did_you_mean
+from mmst_cli.config.yaml_names import keys_as_names
+from mmst_cli.errors import ConfigError, did_you_mean, visible
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -63,15 +64,19 @@ def config_to_yaml(config: Config) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{path}: {_nothing_there(path)}")
+        raise ConfigError(f"{visible(path)}: {_nothing_there(path)}")
     try:
-        tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        named = keys_as_names(path.read_text(encoding="utf-8"))
+        tree = OmegaConf.to_container(OmegaConf.create(named) if named else OmegaConf.load(path), resolve=False)
     except yaml.MarkedYAMLError as error:
         mark, problem = error.problem_mark, error.problem or error.context
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise ConfigError(f"{path}: {where}this is not YAML: {problem}.") from error
     except GrammarParseError as error:
         raise ConfigError(_broken_interpolation(error, path)) from error
+    except OmegaConfBaseException as error:
+        key = f"{error.full_key}: " if error.full_key else ""
+        raise ConfigError(f"{path}: {key}{str(error).splitlines()[0]}.") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: it can't be read as YAML: {error}.") from error
     if not isinstance(tree, dict):
@@ -95,7 +100,8 @@ def _apply_override(tree: dict[str, Any], override: str) -> list[str]:
     if not equals or not key:
         return [f"{override}: an override is KEY=VALUE, such as training.learning_rate=1e-5."]
     try:
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)
+        named = keys_as_names(text) or text
+        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={named}"]), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException) as error:
         return [f"{key}: `{text}` can't be read as a YAML value: {str(error).splitlines()[0]}."]
     assert isinstance(parsed, dict)

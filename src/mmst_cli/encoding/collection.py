@@ -18,7 +18,7 @@ from mmst_cli.encoding.folder_walk import PassedOver, walk
 from mmst_cli.encoding.items import PDF, Item, Source, broken_item, page_items
 from mmst_cli.encoding.named_inputs import check_named_once
 from mmst_cli.encoding.table_inputs import TableOptions, open_table
-from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.errors import ConfigError, DataError, visible
 from mmst_cli.media.pdf import OFFICE, page_numbers
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.columns import as_input
@@ -133,7 +133,7 @@ def _open_source(name: str, how: _How) -> Source:
         return _open_files(name, files, lambda: files, reader, pages)
     if not path.is_file():
         hint = "" if names_a_local_path(name) else " Of a dataset of the hub, name the columns with --column."
-        raise DataError(f"{name}: no such file or folder.{hint}")
+        raise DataError(f"{visible(name)}: no such file or folder.{hint}")
     suffix = path.suffix.lower()
     if suffix in OFFICE:
         page_numbers(path)  # says what to do

@@ -154,7 +154,8 @@ def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[No
                 f"{name}: {retrieval.repeats:,} rows repeat the query of an earlier one and are answers to it too"
             )
         if result.duplicates:
-            terminal.say(f"{name}: {result.duplicates:,} documents are identical to others and count once")
+            told = "document is" if result.duplicates == 1 else "documents are"
+            terminal.say(f"{name}: {result.duplicates:,} {told} identical to others and count once")
 
 
 @dataclass(frozen=True)

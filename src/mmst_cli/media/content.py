@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.errors import DataError
+from mmst_cli.errors import DataError, visible
 from mmst_cli.storage import cache_folder, digest
 
 URL_SCHEMES = ("http://", "https://")
@@ -77,7 +77,7 @@ def find_content(source: Any) -> Path | bytes | None:
     except (OSError, ValueError):  # a name too long, or with a zero in it, to be one
         there = False
     if not there:
-        raise DataError(f"no such file: {show(source)}")
+        raise DataError(f"no such file: {visible(show(source))}")
     if not Path(source).stat().st_size:
         raise DataError(f"{name_of(Path(source))}a file of 0 bytes.")
     return Path(source)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.chat_templates import parse_template
 from mmst_cli.config.schema import DatasetConfig, Role
-from mmst_cli.errors import DataError, did_you_mean, first_line
+from mmst_cli.errors import DataError, did_you_mean, first_line, visible
 from mmst_cli.sources.places import no_rows
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
                 f"{at}.revision: {config.revision}: {config.path} has no such branch, tag or commit."
             ) from error
         raise DataError(
-            f"{at}.path: {config.path}: no such file, folder or hub dataset, or it is gated and needs `hf auth login`."
+            f"{at}.path: {visible(config.path)}: no such file, folder or hub dataset, or it is gated and"
+            " needs `hf auth login`."
         ) from error
     except DatasetGenerationError as error:
         raise _unreadable(at, config, error.__cause__ or error) from error

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mmst_cli.config.schema import DatasetConfig
-from mmst_cli.errors import DataError
+from mmst_cli.errors import DataError, visible
 from mmst_cli.sources.remote_files import find_remote_files, is_remote
 from mmst_cli.storage import expand_home
 
@@ -75,7 +75,7 @@ def find_place(at: str, config: DatasetConfig) -> Place:
     if is_pattern(config.path):
         return _of_local_files(at, config, find_files(at, config.path))
     if names_a_local_path(config.path):
-        raise DataError(f"{at}.path: {config.path}: no such file or folder.")
+        raise DataError(f"{at}.path: {visible(config.path)}: no such file or folder.")
     return Place(config.path, {"name": config.name, "revision": config.revision})
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 from typing import Any
 
-from mmst_cli.errors import DataError, did_you_mean, first_line
+from mmst_cli.errors import DataError, did_you_mean, first_line, visible
 
 _PACKAGES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
@@ -49,7 +49,7 @@ def find_remote_files(at: str, path: str) -> tuple[list[str], bool]:
     except Exception as error:  # every driver raises its own
         raise DataError(f"{at}.path: {path} can't be reached: {type(error).__name__}: {first_line(error)}") from error
     if not found:
-        raise DataError(f"{at}.path: {path}: {'matches no file' if glob.has_magic(path) else 'no such file'}.")
+        raise DataError(f"{at}.path: {visible(path)}: {'matches no file' if glob.has_magic(path) else 'no such file'}.")
     if any(facts["type"] == "directory" for facts in found.values()):
         raise DataError(f"{at}.path: {path}: a folder. Write a pattern for its files: {path.rstrip('/')}/*.parquet.")
     versioned = path.startswith("hf://") or all({"ETag", "etag"} & set(facts) for facts in found.values())
