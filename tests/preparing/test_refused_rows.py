@@ -14,6 +14,7 @@ from mmst_cli.preparing.prepared_config import _without_refused
 from mmst_cli.retrieval.retrieval_set import RowRetrieval
 from mmst_cli.rows.bad_rows import BadRow, BadRows
 from mmst_cli.training.collator import BAD_ROWS, TypedCollator
+from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.input_stream import encode_stream
 from mmst_cli.vectors.refused_inputs import RefusedInputError, refused_of_many
 
@@ -41,13 +42,20 @@ def test_the_stream_says_which_inputs_are_refused(tiny_model):
     assert list(refused_of_many(tiny_model, iter(inputs * 10), "query")) == [n for n in range(80) if n % 4 == 2]
 
 
-@pytest.mark.parametrize("raised", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), KeyboardInterrupt()])
-def test_what_no_input_is_to_blame_for_passes_through(tiny_model, monkeypatch, raised):
+@pytest.mark.parametrize(
+    ("raised", "found"),
+    [
+        (MemoryError(), MemoryError),
+        (torch.OutOfMemoryError("CUDA out of memory"), MemoryShortageError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_what_no_input_is_to_blame_for_passes_through(tiny_model, monkeypatch, raised, found):
     def broken(*arguments, **keywords):
         raise raised
 
     monkeypatch.setattr(tiny_model, "preprocess", broken)
-    with pytest.raises(type(raised)):
+    with pytest.raises(found):
         list(encode_stream(tiny_model, [{"text": "one"}], batch_size=3))
 
 
