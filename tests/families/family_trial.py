@@ -196,7 +196,7 @@ def _encode(run: Path, media: Media, modality: str, output: Path) -> None:
     else:
         inputs, columns = [_value(media, modality, index) for index in range(ROWS)], None
     result = run_encode(str(run), inputs, output, columns=columns, batch_size=4, terminal=Terminal())
-    assert not result.failed, (output / "errors.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    assert not result.failed, (output / "_errors.jsonl").read_text(encoding="utf-8").splitlines()[0]
 
 
 @cache

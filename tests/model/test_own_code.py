@@ -17,7 +17,7 @@ def test_the_run_says_so_and_brings_the_code(tmp_path):
     saved = tmp_path / "run" / "model"
     model.save_pretrained(str(saved), create_model_card=False)
     assert (saved / "modeling_own.py").is_file()
-    with pytest.raises(ModelError, match=r"comes with Python code of its own.*model\.trust_remote_code=true"):
+    with pytest.raises(ModelError, match=r"comes with Python code, .*model\.trust_remote_code=true"):
         load_model(ModelConfig(name_or_path=str(saved)), torch.device("cpu"))
     (tmp_path / "run" / "config.yaml").write_text("model: {trust_remote_code: true}\n")
     again, _ = load_model(ModelConfig(name_or_path=str(tmp_path / "run")), torch.device("cpu"))

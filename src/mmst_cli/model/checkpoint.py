@@ -137,11 +137,11 @@ def _why_not_loaded(name: str, revision: str | None, key: str, error: Exception)
         return f"{where}: no such folder or hub model, or it is private and needs `hf auth login`."
     if isinstance(error, RevisionNotFoundError):
         return f"{key}.revision: {revision}: {name} has no such branch, tag or commit."
-    if "trust_remote_code" in str(error):
-        return (
-            f"{where}: it comes with Python code of its own, which runs only if you allow it. Read that code first,"
-            " then train with model.trust_remote_code=true; what is made of that run may run it, too."
-        )
     at = f" at revision {revision}" if revision else ""
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "trust_remote_code" in str(error):
+        first_line = (
+            f"{first_line.rstrip('.')}. The model comes with Python code, which runs only if you allow it: read it,"
+            " then train with model.trust_remote_code=true; what is made of that run may run it, too."
+        )
     return f"{where}{at} can't be loaded: {first_line}"

@@ -16,6 +16,7 @@ from mmst_cli.model.model_parts import encoders_of, processor_part
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import as_input
 from mmst_cli.vectors.input_stream import Task, encode_stream
+from mmst_cli.vectors.refused_inputs import RefusedInputError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -58,11 +59,12 @@ def check_embeds(
         except (torch.OutOfMemoryError, WorkError):  # there is no room for it
             raise
         except Exception as error:  # a model may raise anything, and nothing was begun yet
+            said = error.reason if isinstance(error, RefusedInputError) else first_line(error)
             what = kind if isinstance(kind, str) else " with ".join(kind)
             held = str(model.dtype).removeprefix("torch.")
             raise ModelError(
                 f"{key}: {what}: {_names(model, kind)}, held in {held} on {model.device.type}, can't embed it:"
-                f" {first_line(error).rstrip('.')}. Change {settings}, or choose another model."
+                f" {said.rstrip('.')}. Change {settings}, or choose another model."
             ) from error
 
 
