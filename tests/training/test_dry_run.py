@@ -33,6 +33,21 @@ def autocast(monkeypatch):
 
 
 @pytest.fixture
+def in_losses(monkeypatch):
+    """Whether each computation of a loss, apart from the forward passes in it, was under autocast."""
+    from sentence_transformers.losses import CachedMultipleNegativesRankingLoss as Loss
+
+    seen, calculate = [], Loss.calculate_loss
+
+    def look(self, *arguments, **options):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return calculate(self, *arguments, **options)
+
+    monkeypatch.setattr(Loss, "calculate_loss", look)
+    return seen
+
+
+@pytest.fixture
 def steps(monkeypatch):
     """The norms of the gradients that optimizers made steps with."""
     seen, step = [], AcceleratedOptimizer.step
@@ -47,12 +62,15 @@ def steps(monkeypatch):
     return seen
 
 
-def test_it_computes_the_first_loss_of_the_run_under_its_autocast_and_takes_a_step(tmp_path, quiet, autocast, steps):
+def test_it_computes_the_first_loss_of_the_run_under_its_autocast_and_takes_a_step(
+    tmp_path, quiet, autocast, in_losses, steps
+):
     config = job(tmp_path, bf16=True, max_steps=1, gradient_checkpointing=True)
     before = sorted(tmp_path.rglob("*"))
     verdict = dry_run(config, tmp_path, quiet).verdict
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "job.yaml"])
     assert autocast and all(autocast)
+    assert in_losses and not any(in_losses)
     assert len(steps) == 1 and max(steps[0]) > 0
     run_training(load_config(tmp_path / "job.yaml"), terminal=quiet)
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]

@@ -6,7 +6,7 @@ import cmath
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,10 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
         batch = trainer.data_collator(chosen)
         if len(batch.pop(BAD_ROWS, ())) == len(chosen):
             return
-        with precision.context(trainer.model.device):
+        # As the trainer has it: forward passes in half precision, and the loss of what they give in float32.
+        with precision.forward_of(trainer.model) if precision.autocast else nullcontext():
             loss = trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
-        loss.backward()
+            loss.backward()  # cached losses run the forward passes again
     except MmstError:
         raise
     except torch.OutOfMemoryError as error:
