@@ -58,6 +58,9 @@ def test_mixed_precision_is_the_same_in_training_at_the_end_and_afterwards(tmp_p
     assert scored[-1] == after.full.metrics["ndcg@10"] == again.full.metrics["ndcg@10"]
     environment = json.loads((tmp_path / "run/environment.json").read_text())
     assert environment["devices"][0] == torch.cuda.get_device_name(0)
+    gate = json.loads((tmp_path / "run/gate.json").read_text())
+    assert gate["passed"] and gate["device"].startswith("cuda") and gate["dtype"] == gate["autocast"] == "bfloat16"
+    assert gate["largest_difference"] <= gate["tolerance"] < gate["smallest_movement"]
 
 
 def test_the_cached_loss_takes_no_more_memory_as_steps_go_by(tmp_path):

@@ -195,3 +195,36 @@ def test_bfloat16_under_autocast_has_its_own_tolerance(gate, saved):
     figures = measured.check(saved).to_dict()
     assert figures["passed"] and figures["dtype"] == "bfloat16" and figures["tolerance"] == 2e-2
     assert figures["largest_difference"] == 0.0
+
+
+def on_gpu(gate, monkeypatch, free):
+    """The gate of a model on a GPU with so many bytes free, that asks nobody."""
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    other = SavedModelGate.__new__(SavedModelGate)
+    other.__dict__ |= gate.__dict__
+    other.model = SimpleNamespace(device=torch.device("cuda:0"), state_dict=gate.model.state_dict)
+    other._embed = lambda: gate._embed()
+    return other
+
+
+def test_a_second_model_is_loaded_on_the_gpu_only_where_there_is_room(gate, monkeypatch):
+    assert on_gpu(gate, monkeypatch, 4 * 2**30)._choose_device() == "cuda:0"
+    assert on_gpu(gate, monkeypatch, 1 * 2**30)._choose_device() == "cpu"
+    assert gate._choose_device() == "cpu"
+
+
+def test_where_the_gpu_has_no_room_after_all_the_cpu_compares(gate, saved, monkeypatch):
+    other, asked = on_gpu(gate, monkeypatch, 4 * 2**30), []
+
+    def load(folder, device):
+        asked.append(device)
+        return (None, "OutOfMemoryError: CUDA out of memory.") if device != "cpu" else gate._load(folder, device)
+
+    other._load = load
+    figures = other.check(saved).to_dict()
+    assert figures["passed"], figures["sentence"]
+    assert asked == ["cuda:0", "cpu"] and (figures["measured_on"], figures["device"]) == ("cuda:0", "cpu")
+    assert figures["tolerance"] == 1e-3 and "measured on cuda, loaded on cpu" in figures["tolerance_reason"]
