@@ -74,7 +74,7 @@ def test_the_rows_of_the_batch_and_the_checkpoint_before_it_are_named(tmp_path, 
     whole = RunFolder(tmp_path / "run").checkpoints()
     if step > 1:
         assert [path.name for path in whole] == [f"checkpoint-{step - 1}"]
-        assert f"{whole[-1]}: add --resume" in said
+        assert f"The last whole checkpoint is {whole[-1]}: " in said and f"goes on from step {step - 1}." in said
     assert str(tmp_path / "run/dead_batch.jsonl") in said
 
 
