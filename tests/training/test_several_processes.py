@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -133,11 +134,12 @@ def check_losses(one, two):
 
 
 def check_inputs(counts, whole):
-    """Every input was encoded as often as in one process, in one process or the other, and each had a share."""
+    """Every input was encoded as often as in one process, by one or the other, but for what each tries its model on."""
     shares = [(counts / rank).read_text().splitlines() for rank in ("0", "1")]
     alone = (whole / "0").read_text().splitlines()
-    assert sorted(shares[0] + shares[1]) == sorted(alone)
-    assert len(shares[1]) > len(alone) / 3
+    more, fewer = Counter(shares[0] + shares[1]), Counter(alone)
+    assert not fewer - more and (more - fewer).total() < 5
+    assert len(shares[1]) > len(alone) / 3 > 100
 
 
 @pytest.mark.slow
