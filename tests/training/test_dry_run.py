@@ -8,7 +8,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from small_job import job, write_job
 
 from mmst_cli.config.load import load_config
-from mmst_cli.errors import ConfigError, WorkError
+from mmst_cli.errors import ConfigError
 from mmst_cli.training.train import run_training
 
 
@@ -83,7 +83,7 @@ def test_a_set_that_fills_no_batch_is_told(schedule, tmp_path, quiet):
     config = job(tmp_path, per_device_train_batch_size=512, dataloader_drop_last=True, **schedule)
     with pytest.raises(ConfigError, match="no batch of 512 rows can be drawn"):
         dry_run(config, tmp_path, quiet)
-    with pytest.raises(WorkError, match="no batch of 512 rows can be drawn"):
+    with pytest.raises(ConfigError, match="no batch of 512 rows can be drawn"):
         run_training(load_config(tmp_path / "job.yaml"), terminal=quiet)
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from small_job import DIMS, job, write_job
 
 from mmst_cli.config.load import load_config
-from mmst_cli.errors import ConfigError, RunError, WorkError
+from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.evaluation.evaluate import run_evaluation
 from mmst_cli.evaluation.evaluation_request import find_config
 from mmst_cli.evaluation.evaluation_results import load_evaluation
@@ -281,5 +281,6 @@ def test_data_that_fill_no_batch_are_an_error_and_not_a_run_of_no_steps(tmp_path
     config = job(tmp_path, per_device_train_batch_size=512, dataloader_drop_last=True)
     with pytest.raises(ConfigError, match="no batch of 512 rows can be drawn"):
         train(config, tmp_path, dry_run=True)
-    with pytest.raises(WorkError, match="no batch of 512 rows can be drawn"):
+    with pytest.raises(ConfigError, match="no batch of 512 rows can be drawn"):
         train(config, tmp_path)
+    assert not (tmp_path / "run").exists()

@@ -7,7 +7,6 @@ from typing import Any
 
 from datasets import DatasetDict
 from torch import nn
-from transformers.trainer_utils import has_length
 
 from mmst_cli.errors import ConfigError
 from mmst_cli.training.trainer import RunTrainer, no_batch
@@ -29,9 +28,6 @@ def try_batches(trainer: RunTrainer) -> str:
         WorkError: the loss or the gradient is no number.
     """
     losses: dict[str, float] = {}
-    drawn = trainer.get_train_dataloader()
-    if has_length(drawn) and not len(drawn):
-        raise ConfigError(no_batch(trainer))
 
     def one_step(*, model: nn.Module, train_dataloader: Any, **_: Any) -> None:
         losses.update({name: _loss(trainer, model, loader) for name, loader in _loaders(trainer, train_dataloader)})
@@ -40,7 +36,7 @@ def try_batches(trainer: RunTrainer) -> str:
         trainer.optimizer.step()
         trainer.control.should_training_stop = True
 
-    trainer._run_epoch, trainer.get_train_dataloader = one_step, lambda: drawn
+    trainer._run_epoch = one_step
     trainer.callback_handler.callbacks = []  # those of trackers would begin a run in their place
     trainer.args.eval_on_start = False
     trainer.train()

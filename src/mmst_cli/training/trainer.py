@@ -173,10 +173,10 @@ class RunTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         """Return what the trainer counts by: steps, epochs, examples.
 
         Raises:
-            WorkError: there is no batch to count.
+            ConfigError: there is no batch to count.
         """
         if has_length(dataloader) and not len(dataloader):
-            raise WorkError(no_batch(self))
+            raise ConfigError(no_batch(self))
         return super().set_initial_training_values(args, dataloader)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **keywords: Any) -> Any:
