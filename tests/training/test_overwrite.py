@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 from resumed_job import as_config, text_job, train
 
+from mmst_cli.aside import is_aside
 from mmst_cli.errors import MmstError, WorkError
 from mmst_cli.output_claim import claimed
+from mmst_cli.runs import RunFolder
 from mmst_cli.training.collator import TypedCollator
 from mmst_cli.training.train import run_training
 
@@ -43,8 +45,12 @@ def test_a_failure_in_the_first_step_leaves_the_finished_run(failure, tmp_path, 
     events.write_bytes(b"curves")
     before = everything(tmp_path / "run")
 
-    def fail(*_):
-        raise failure("in the first step")
+    collate = TypedCollator.__call__
+
+    def fail(self, rows):
+        if is_aside(tmp_path / "run"):  # and not while it is rehearsed
+            raise failure("in the first step")
+        return collate(self, rows)
 
     with monkeypatch.context() as patched:
         patched.setattr(TypedCollator, "__call__", fail)
@@ -61,16 +67,23 @@ def test_a_failure_in_the_first_step_leaves_the_finished_run(failure, tmp_path, 
 def test_from_its_first_checkpoint_on_the_new_run_is_the_run(tmp_path, monkeypatch):
     config = text_job(tmp_path)
     train(config, tmp_path)
-    collate, batches = TypedCollator.__call__, []
+    collate, begun, batches = TypedCollator.__call__, [], []
+    set_aside = RunFolder.set_aside
+
+    def begin(run):
+        begun.append(run)
+        return set_aside(run)
 
     def fail_at_fifth(self, rows):
-        batches.append(rows)
+        if begun:
+            batches.append(rows)
         if len(batches) == 5:
             raise KeyboardInterrupt
         return collate(self, rows)
 
     config["training"]["learning_rate"] = 1e-4
     with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "set_aside", begin)
         patched.setattr(TypedCollator, "__call__", fail_at_fifth)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path, overwrite=True)
