@@ -228,3 +228,30 @@ def test_where_the_gpu_has_no_room_after_all_the_cpu_compares(gate, saved, monke
     assert figures["passed"], figures["sentence"]
     assert asked == ["cuda:0", "cpu"] and (figures["measured_on"], figures["device"]) == ("cuda:0", "cpu")
     assert figures["tolerance"] == 1e-3 and "measured on cuda, loaded on cpu" in figures["tolerance_reason"]
+
+
+def test_inputs_that_the_library_alone_refuses_are_left_out_by_name(gate, saved):
+    """What is done for them in memory, plain sentence-transformers doesn't do after loading."""
+    from mmst_cli.preparing.saved_model_gate import plain
+
+    encoder = gate.model[0]
+    own = encoder.preprocess
+
+    def helped(inputs, *arguments, **options):
+        return own(["a" if value == {"text": "hard"} else value for value in inputs], *arguments, **options)
+
+    encoder.preprocess = helped
+    try:
+        with plain(gate.model):
+            assert "preprocess" not in vars(encoder)
+        assert encoder.preprocess is helped
+        other = SavedModelGate(gate.model, {}, Precision())
+        item = {"value": {"no": "kind"}, "side": "query", "kind": "text", "place": "row 7", "options": {}}
+        with plain(gate.model):
+            assert not other._takes(item) and other.left_out[0]["input"] == "row 7"
+        other.base = other._embed()
+        result = other.check(saved, may_stay=True)
+        assert result.passed and "No vector was compared" in result.sentence
+        assert result.figures["left_out"][0]["input"] == "row 7"
+    finally:
+        vars(encoder).pop("preprocess")

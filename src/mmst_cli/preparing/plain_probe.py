@@ -35,6 +35,14 @@ class Embedded:
 
 
 def embed(model: Any, inputs: Sequence[Mapping[str, Any]], autocast: str | None = None) -> Embedded:
+    """Embed inputs as :func:`embed_inputs` does, and look at the model itself."""
+    vectors, features = embed_inputs(model, inputs, autocast)
+    return Embedded(vectors, features, _settings(model), digest_weights(model))
+
+
+def embed_inputs(
+    model: Any, inputs: Sequence[Mapping[str, Any]], autocast: str | None = None
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Embed inputs one at a time, so that nothing hangs on what else is in a batch.
 
     Args:
@@ -42,6 +50,9 @@ def embed(model: Any, inputs: Sequence[Mapping[str, Any]], autocast: str | None 
         inputs: each with ``value``; ``side``, query or document, or None where only the processor's work is of
             interest; and ``options`` for encoding.
         autocast: dtype of mixed precision.
+
+    Returns:
+        Vectors and features, as :class:`Embedded` has them.
     """
     vectors: dict[str, Any] = {}
     features: dict[str, dict[str, Any]] = {}
@@ -59,7 +70,7 @@ def embed(model: Any, inputs: Sequence[Mapping[str, Any]], autocast: str | None 
             vectors[str(number)] = found[0].detach().float().cpu().contiguous()
             features[str(number)] = _in_words(seen[-1])
             seen.clear()
-    return Embedded(vectors, features, _settings(model), digest_weights(model))
+    return vectors, features
 
 
 def digest_weights(model: Any) -> dict[str, str]:

@@ -38,6 +38,12 @@ def find_faults(found: ProbeComparison, tolerance: Tolerance, *, may_stay: bool 
 
 def praise(found: ProbeComparison, tolerance: Tolerance) -> str:
     """Return the sentence on a folder that holds what was measured."""
+    if not found.differences:
+        return (
+            "A fresh process loads the saved model, whose tensors are those in memory"
+            f" ({found.changed} of them changed by training). No vector was compared: plain sentence-transformers takes"
+            " none of the inputs as they are."
+        )
     sentence = (
         f"A fresh process that loads the saved model gives the vectors that were measured: {len(found.differences)}"
         f" inputs, largest difference {_largest(found.differences.values()):.2g}, {tolerance.value:g} allowed"

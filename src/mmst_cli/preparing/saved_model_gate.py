@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from mmst_cli.errors import first_line
 from mmst_cli.model.precision import Precision
 from mmst_cli.preparing.fresh_process import FreshProcess
-from mmst_cli.preparing.plain_probe import ANSWER, VECTORS, Embedded, embed, write_inputs
+from mmst_cli.preparing.plain_probe import ANSWER, VECTORS, Embedded, embed, embed_inputs, write_inputs
 from mmst_cli.preparing.probe_comparison import choose_tolerance, compare_probes
 from mmst_cli.preparing.probe_inputs import ProbeInput, draw_probe
 from mmst_cli.preparing.probe_verdict import comparison_figures, find_faults, praise
@@ -68,8 +69,10 @@ class SavedModelGate:
         self.autocast = str(precision.autocast).removeprefix("torch.") if precision.autocast else None
         self.is_here = os.environ.get("RANK", "0") == "0"
         self.inputs: list[ProbeInput] = []
+        self.left_out: list[dict[str, str]] = []
+        """Inputs that plain sentence-transformers refuses, and why: where a run does something for them."""
         if self.is_here:
-            with undisturbed(model.device):
+            with undisturbed(model.device), plain(model):
                 self.inputs = [item for item in draw_probe(rows) if self._takes(item)]
         self.base: Embedded | None = None
         self._process: FreshProcess | None = None
@@ -112,7 +115,7 @@ class SavedModelGate:
         found = compare_probes(self.inputs, memory, saved, self.base)
         faults = find_faults(found, tolerance, may_stay=may_stay)
         figures |= {"dtype": dtype, "attention": saved.settings["attention"]}
-        figures |= comparison_figures(self.inputs, found, tolerance)
+        figures |= comparison_figures(self.inputs, found, tolerance) | {"left_out": self.left_out}
         figures["seconds"] = round(time.perf_counter() - begun, 2)
         return GateResult(not faults, " ".join(faults) or praise(found, tolerance), figures)
 
@@ -123,17 +126,17 @@ class SavedModelGate:
             self._process = None
 
     def _takes(self, item: ProbeInput) -> bool:
-        """Whether the processor makes anything of an input that only shows its bounds: a page that is too long, say."""
-        if item["side"] is not None:
-            return True
+        """Whether the model takes an input by itself: a text and an image may be longer than its limit, say."""
         try:
-            self.model.preprocess([item["value"]])
-        except (ValueError, RuntimeError, TypeError, KeyError):
+            embed_inputs(self.model, [item], self.autocast)
+        except Exception as error:  # whatever a library raises for what it doesn't take
+            if item["side"] is not None:
+                self.left_out.append({"input": item["place"], "error": first_line(error)})
             return False
         return True
 
     def _embed(self) -> Embedded:
-        with undisturbed(self.model.device):
+        with undisturbed(self.model.device), plain(self.model):
             return embed(self.model, self.inputs, self.autocast)
 
     def _load(self, folder: Path, device: str) -> tuple[Embedded | None, str | None]:
@@ -178,3 +181,14 @@ def undisturbed(device: torch.device) -> Iterator[None]:
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])
+
+
+@contextmanager
+def plain(model: SentenceTransformer) -> Iterator[None]:
+    """Take inputs as the library alone takes them: without what this package does for some beforehand."""
+    changed = {module: vars(module).pop("preprocess") for module in model.modules() if "preprocess" in vars(module)}
+    try:
+        yield
+    finally:
+        for module, preprocess in changed.items():
+            module.preprocess = preprocess
