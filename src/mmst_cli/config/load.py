@@ -147,7 +147,8 @@ def _to_node(tree: dict[str, Any], path: Path | str) -> DictConfig:
 
 def _broken_interpolation(error: GrammarParseError, path: Path | str) -> str:
     cause = str(error).splitlines()[0]
-    return f"{error.full_key or path}: a broken interpolation, {cause}. It is written ${{key.of.another}}."
+    key = re.sub(r"\[(\d+)\]", r".\1", error.full_key or str(path))
+    return f"{key}: a broken interpolation, {cause}. It is written ${{key.of.another}}."
 
 
 def _resolve(
