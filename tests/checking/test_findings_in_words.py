@@ -8,7 +8,12 @@ from mmst_cli.checking.column_statistics import _is_tellable, _labels
 
 @pytest.mark.parametrize(
     ("text", "tellable"),
-    [("amber birches", False), ("where is the amber birch", True), ("東京タワーはどこにありますか", True), ("a b c d", False)],
+    [
+        ("amber birches", False),
+        ("where is the amber birch", True),
+        ("東京タワーはどこにありますか", True),
+        ("a b c d", False),
+    ],
 )
 def test_a_language_is_told_of_texts_that_are_long_enough(text, tellable):
     assert _is_tellable(text) is tellable
