@@ -249,7 +249,7 @@ def test_overwriting_can_be_gone_on_with_from_its_first_part(folder, encode, fai
     failing("3.png")
     with pytest.raises(KeyboardInterrupt):
         encode(["pages"], folder / "out", rows_per_part=2, dim=8, overwrite=True)
-    assert set(files(folder / "out")) == {"part-00000.parquet", "job.json"}
+    assert set(files(folder / "out")) == {"part-00000.parquet", "_job.json"}
     monkeypatch.undo()
     monkeypatch.chdir(folder)
     encode(["pages"], folder / "out", rows_per_part=2, dim=8, resume=True)
@@ -261,7 +261,7 @@ def test_killed_before_its_first_part_what_was_to_be_overwritten_is_there_again(
     encode(["pages"], folder / "out", rows_per_part=2)
     before = files(folder / "out")
     set_aside(folder / "out", list((folder / "out").iterdir()))
-    (folder / "out" / "job.json").write_text("{}")
+    (folder / "out" / "_job.json").write_text("{}")
     (folder / "out" / ".part-00000.parquet.partial").write_bytes(b"half")
     with pytest.raises(MmstError, match="holds vectors"):
         encode(["pages"], folder / "out", rows_per_part=2)
