@@ -96,7 +96,7 @@ def test_bf16_from_the_environment_is_recorded_and_encoded_in(tmp_path, quiet, m
     assert metrics["pages_cosine_ndcg@10"] == pytest.approx(after, abs=1e-6)
     run_encode(str(run), [str(tmp_path / "eval.parquet")], output, columns=["image"], terminal=quiet)
     encoded = torch.tensor(pq.read_table(output / "part-00000.parquet")["embedding"].to_pylist())
-    assert json.loads((output / "manifest.json").read_text())["mixed_precision"] == "bf16"
+    assert json.loads((output / "_manifest.json").read_text())["mixed_precision"] == "bf16"
     assert torch.allclose(encoded, evaluator.corpus_vectors.cpu(), atol=1e-3)
 
 

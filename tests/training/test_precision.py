@@ -42,7 +42,7 @@ def test_a_run_under_bf16_from_the_environment(tmp_path, quiet, bf16_from_the_en
     measured = prepared.suite.evaluators["pages"].corpus_vectors
     encoded = vectors_of(run, tmp_path / "vectors", quiet, str(tmp_path / "eval.parquet"))
     assert torch.equal(encoded, measured)
-    manifest = json.loads((tmp_path / "vectors/manifest.json").read_text())
+    manifest = json.loads((tmp_path / "vectors/_manifest.json").read_text())
     assert manifest["mixed_precision"] == "bf16"
 
 
