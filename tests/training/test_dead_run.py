@@ -108,10 +108,11 @@ def test_the_rows_of_lists_and_of_streams_are_found_again(tmp_path, quiet, own_l
     dead(config, tmp_path, quiet)
     found = listed(tmp_path)
     assert len(found) == 8 and all(0 <= line["row"] < 10 and line["entry"] in (0, 1) for line in found)
-    config = text_job(tmp_path)
+    (tmp_path / "stream").mkdir()
+    config = text_job(tmp_path / "stream")
     config["datasets"]["train"]["streaming"] = True
-    dead(config, tmp_path, quiet, overwrite=True)
-    found = listed(tmp_path)
+    dead(config, tmp_path / "stream", quiet)
+    found = listed(tmp_path / "stream")
     assert len(found) == 8
     assert all(line["row"] is None and line["texts"]["query"].startswith("where is ") for line in found)
 
