@@ -9,6 +9,7 @@ import argparse
 import copy
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -157,14 +158,8 @@ def judge(path: Path) -> tuple[str, str]:
 
 def names_a_key(fault: str, path: Path) -> bool:
     """Say whether a fault begins with a key of the file, or with the file where it is no config at all."""
-    try:
-        tree = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, ValueError):
-        tree = None
-    known = {*Config.model_fields, *(map(str, tree) if isinstance(tree, dict) else ())}
-    lowered = {"True": "yes", "False": "no", "None": "null"}
-    known |= {lowered[name] for name in known if name in lowered}
-    return fault.startswith(str(path)) or any(fault.startswith((f"{name}:", f"{name}.")) for name in known)
+    first = re.split(r"[.:]", fault)[0]
+    return fault.startswith(str(path)) or first in Config.model_fields or first in path.read_text()
 
 
 def run_command(path: Path, folder: Path) -> bool:
