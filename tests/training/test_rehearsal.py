@@ -81,7 +81,7 @@ def train(rows, tmp_path):
         ("optim_args", "foo", "unpack"),
         ("learning_rate_mapping", {"nothing": 1e-3}, "No parameters found"),
         ("use_liger_kernel", True, "no liger-kernel here"),
-        ("fsdp", "full_shard", "distributed"),
+        ("fsdp", "full_shard", "isn't supported"),
         ("dataloader_persistent_workers", True, "num_workers"),
         ("torch_compile_backend", "foo", "not a valid"),
     ],

@@ -13,7 +13,7 @@ from text_job import evaluated, run, text_job, text_rows
 
 from mmst_cli.config.load import load_config
 from mmst_cli.encoding.encode import run_encode
-from mmst_cli.errors import WorkError
+from mmst_cli.errors import ConfigError, WorkError
 from mmst_cli.evaluation.evaluate import run_evaluation
 from mmst_cli.vectors.fitting_batches import MemoryShortageError, encode_fitting
 from mmst_cli.vectors.input_stream import encode_stream
@@ -154,11 +154,21 @@ def test_the_loss_of_an_evaluated_set_is_not_computed_on_smaller_batches(tmp_pat
 
 @pytest.mark.parametrize("cached", ["", "Cached"])
 def test_a_training_step_names_what_its_loss_has(tmp_path, quiet, cached):
-    config = text_job(tmp_path, loss=f"{cached}MultipleNegativesRankingLoss")
-    with room_for(7), pytest.raises(WorkError) as caught:
+    config = text_job(tmp_path, loss=f"{cached}MultipleNegativesRankingLoss", per_device_train_batch_size=16)
+    with room_for(8), pytest.raises(WorkError) as caught:
         run(config, tmp_path, quiet)
     size = "loss.0.args.mini_batch_size" if cached else "training.per_device_train_batch_size"
     assert str(caught.value).startswith(f"out of memory at step 1. Lower {size} or ")
+
+
+@pytest.mark.parametrize("cached", ["", "Cached"])
+def test_a_few_rows_that_have_no_room_are_told_before_anything_is_written(tmp_path, quiet, cached):
+    config = text_job(tmp_path, loss=f"{cached}MultipleNegativesRankingLoss")
+    with room_for(7), pytest.raises(ConfigError) as caught:
+        run(config, tmp_path, quiet)
+    size = "loss.0.args.mini_batch_size" if cached else "training.per_device_train_batch_size"
+    assert str(caught.value).startswith(f"out of memory on 8 rows of datasets.train. Lower {size} or ")
+    assert not (tmp_path / "run").exists()
 
 
 def test_mining_before_training(tmp_path, quiet, monkeypatch):

@@ -15,6 +15,7 @@ from mmst_cli.model.model_media import least_frames, sampling_rate
 from mmst_cli.model.model_parts import encoders_of, processor_part
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import as_input
+from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.input_stream import Task, encode_stream
 from mmst_cli.vectors.refused_inputs import RefusedInputError
 
@@ -47,7 +48,6 @@ def check_embeds(
 
     Raises:
         ModelError: it can't embed one of them; the message begins with the key.
-        WorkError: the device has no room for one of them.
     """
     seen: set[tuple[Kind, Task | None]] = set()
     for key, kind, task in declared:
@@ -56,7 +56,9 @@ def check_embeds(
         seen.add((kind, task))
         try:
             _embed(model, probe_of(model, kind), task, precision)
-        except (torch.OutOfMemoryError, WorkError):  # there is no room for it
+        except (torch.OutOfMemoryError, MemoryShortageError):
+            continue  # the work itself says which of its sizes to lower
+        except WorkError:
             raise
         except Exception as error:  # a model may raise anything, and nothing was begun yet
             said = error.reason if isinstance(error, RefusedInputError) else first_line(error)

@@ -51,7 +51,7 @@ def told_how_it_ended(config: Config, run: RunFolder | None, trainer: RunTrainer
         said = [f"step {trainer.state.global_step}: {error}", *_of_the_weights(run)]
         raise WorkError(" ".join(said).strip()) from error
     except torch.OutOfMemoryError as error:
-        raise WorkError(_less_memory(config, trainer.state.global_step + 1)) from error
+        raise WorkError(less_memory(config, f"at step {trainer.state.global_step + 1}")) from error
 
 
 def how_to_go_on(run: RunFolder) -> str:
@@ -67,10 +67,11 @@ def _of_the_weights(run: RunFolder) -> list[str]:
     ]
 
 
-def _less_memory(config: Config, step: int) -> str:
+def less_memory(config: Config, where: str) -> str:
+    """Return the sentence about a loss that has no room: where that was, and what to lower."""
     cached = bool(config.loss) and "cached" in config.loss[0].type.lower()
     size = "loss.0.args.mini_batch_size" if cached else "training.per_device_train_batch_size"
     return (
-        f"out of memory at step {step}. Lower {size} or model.processor.max_pixels, or set"
+        f"out of memory {where}. Lower {size} or model.processor.max_pixels, or set"
         " training.gradient_checkpointing=true."
     )

@@ -26,6 +26,7 @@ from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.training.argument_faults import in_words, told_by_key
 from mmst_cli.training.collator import BAD_ROWS
+from mmst_cli.training.endings import less_memory
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.training_start import build_arguments
 
@@ -128,10 +129,7 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
     except MmstError:
         raise
     except torch.OutOfMemoryError as error:
-        raise ConfigError(
-            f"training.per_device_train_batch_size: out of GPU memory on {len(chosen)} rows of {rows.key}."
-            f" Lower it, {key}.0.args.mini_batch_size or model.processor.max_pixels."
-        ) from error
+        raise ConfigError(less_memory(config, f"on {len(chosen)} rows of datasets.{rows.key}")) from error
     except Exception as error:
         raise ConfigError(
             f"{key}: {' in '.join(layers)} can't be computed on rows of datasets.{rows.key}: {in_words(error)} {advice}"
