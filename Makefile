@@ -14,7 +14,7 @@ quickstart: $(INSTALLED) ## Train the embedded default, about two minutes; ARGS=
 	$(BIN)/mmst train configs/quickstart.yaml $(ARGS)
 
 test: $(INSTALLED) ## Run all tests; ARGS='-m "not slow"' leaves the long ones out
-	$(BIN)/python -m pytest -q $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check

@@ -25,7 +25,7 @@ def small_disk(tmp_path_factory):
     if done.returncode:
         pytest.skip("no disk can be mounted here")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def write_text(path):

@@ -161,7 +161,7 @@ def test_a_mistake_is_one_sentence_and_nothing_is_left(spoilt, tmp_path):
 def test_what_training_would_refuse_is_refused(spoilt, tmp_path):
     wrong = {
         "evaluators.pages.dims=[4096]": "4096: the model's embeddings have 128 dimensions",
-        "training.dataloader_prefetch_factor=2": "training: ",
+        "training.dataloader_prefetch_factor=2": "training.dataloader_prefetch_factor: found 2",
         "datasets.train.columns.image.modality=audio": "audio: the model takes text, image, video",
     }
     for override, said in wrong.items():

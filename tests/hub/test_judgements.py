@@ -15,7 +15,7 @@ CODE = """
 import json, sys
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Layout, Role, Use
 from mmst_cli.retrieval.judgements import prepare_judgements
-columns = {"queries/text": ColumnConfig(Role.anchor), "corpus/text": ColumnConfig(Role.positive)}
+columns = {"queries/text": ColumnConfig(role=Role.anchor), "corpus/text": ColumnConfig(role=Role.positive)}
 for path in sys.argv[1:]:
     section = DatasetConfig(use=Use.eval, path=path, layout=Layout.beir, split="test", columns=columns)
     judged = prepare_judgements("eval", section)

@@ -322,7 +322,7 @@ def test_memory_that_is_too_small_is_told_of(texts, run, monkeypatch):
     from mmst_cli.mining import mine as module
 
     monkeypatch.setattr(module, "mine_rows", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError))
-    with pytest.raises(WorkError, match=r"--batch-size 32\. Lower it"):
+    with pytest.raises(WorkError, match=r"^out of memory: OutOfMemoryError. Lower --batch-size, now 32"):
         run(texts)
 
 

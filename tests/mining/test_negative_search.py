@@ -91,7 +91,7 @@ def test_many_pairs_give_many_negatives(text_pairs, text_model, rows_of, mine):
 class OverlapScorer:
     """Scores pairs as a CrossEncoder would: by the share of words that both texts have; no two alike."""
 
-    device = "cpu"
+    device, dtype = "cpu", torch.float32
     modalities = ("text",)
 
     def predict(self, pairs, batch_size=32, convert_to_tensor=False, **_):

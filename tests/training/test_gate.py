@@ -64,7 +64,7 @@ def test_a_training_that_changes_nothing_fails_unless_it_could_not(tmp_path, mon
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *_, **__: None)
     with pytest.raises(WorkError, match="Training has changed nothing"):
         train(tmp_path, job(tmp_path, max_steps=1), overwrite=True)
-    assert (tmp_path / "run/model.failed").is_dir()
+    assert (tmp_path / "run/failed/model.failed").is_dir()  # and the run that was to be replaced is back
 
 
 @pytest.mark.slow

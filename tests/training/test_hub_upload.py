@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from text_job import run, text_job
 
-from mmst_cli.errors import WorkError
+from mmst_cli.errors import ConfigError, WorkError
 
 TOKEN = "hf_secretsecretsecret"
 
@@ -16,12 +16,18 @@ TOKEN = "hf_secretsecretsecret"
 class Hub:
     """Takes down what a HfApi is asked for."""
 
-    def __init__(self, error=None, public=False):
+    def __init__(self, error=None, public=False, stranger=None):
         self.error, self.public, self.created, self.uploaded = error, public, [], []
+        self.stranger = stranger
 
     def api(self, token=None):
         self.token = token
         return self
+
+    def whoami(self):
+        if self.stranger is not None:
+            raise self.stranger
+        return {"name": "someone"}
 
     def create_repo(self, name, *, private, exist_ok):
         self.created.append((name, private, exist_ok))
@@ -112,11 +118,16 @@ def test_the_command_by_hand_is_one_that_there_is():
     assert all(option in done.stdout for option in ("REPO_ID", "LOCAL_PATH", "--private", "--no-private", "--revision"))
 
 
-def test_what_would_be_in_the_way_is_said_before(tmp_path, quiet, hub, monkeypatch):
-    import huggingface_hub
-
+def test_what_would_be_in_the_way_is_said_before(tmp_path, quiet, hub):
     hub()
-    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     run(text_job(tmp_path, max_steps=1, push_to_hub=True, hub_strategy="every_save"), tmp_path, quiet, dry_run=True)
     assert "training.hub_strategy: the model is pushed once" in said(quiet)
-    assert "training.push_to_hub: there is no token of the hub here" in said(quiet)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("error", [OSError("Offline mode is enabled"), ValueError("Token is required")])
+def test_a_hub_that_will_not_take_the_model_is_noticed_before_the_run(tmp_path, quiet, hub, dry_run, error):
+    hub(stranger=error)
+    with pytest.raises(ConfigError, match=rf"^training\.push_to_hub: found true, but .*: {error}\. Log in by"):
+        run(text_job(tmp_path, max_steps=1, push_to_hub=True), tmp_path, quiet, dry_run=dry_run)
+    assert not (tmp_path / "run").exists()

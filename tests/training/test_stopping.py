@@ -112,4 +112,5 @@ def test_the_whole_group_with_data_workers(tmp_path, number, at):
     rest = process.communicate(timeout=120)[0]
     assert process.returncode == 128 + number, rest
     assert "Traceback" not in rest and "Exception ignored" not in rest
-    assert "goes on from step" in rest
+    begun = "goes on from step" in rest
+    assert begun or (at == "evaluation before" and "--overwrite` starts again." in rest), rest

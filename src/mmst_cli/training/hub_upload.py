@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmst_cli.config.schema import Config
-from mmst_cli.errors import WorkError, first_line
+from mmst_cli.errors import ConfigError, WorkError, first_line
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal
 
@@ -20,20 +20,26 @@ def without_pushing(training: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in training.items() if name not in _OURS}
 
 
-def warn_of_pushing(config: Config, terminal: Terminal) -> None:
-    """Say before the run what would keep its model from being pushed at its end."""
-    from huggingface_hub import get_token
+def check_pushing(config: Config, terminal: Terminal) -> None:
+    """See before the run that the hub can be reached and knows who pushes.
+
+    Raises:
+        ConfigError: it can't, or doesn't.
+    """
+    from huggingface_hub import HfApi
 
     training = config.training
     if not training.get("push_to_hub"):
         return
     if training.get("hub_strategy", "end") != "end":
         terminal.warn("training.hub_strategy: the model is pushed once, at the end, whatever it says. Leave it out.")
-    if not training.get("hub_token") and get_token() is None:
-        terminal.warn(
-            "training.push_to_hub: there is no token of the hub here. `hf auth login` before the run ends, or the model"
-            " stays here and can be pushed by hand."
-        )
+    try:
+        HfApi(token=training.get("hub_token")).whoami()
+    except Exception as error:  # the hub and the network below it raise what they like
+        raise ConfigError(
+            "training.push_to_hub: found true, but the hub doesn't let this machine push:"
+            f" {first_line(error).rstrip('.')}. Log in by `hf auth login`, or leave it out and push `model/` by hand when the run is done."
+        ) from error
 
 
 def push_model(config: Config, run: RunFolder, terminal: Terminal) -> None:

@@ -39,7 +39,7 @@ from mmst_cli.training.dry_run import try_batches
 from mmst_cli.training.endings import how_to_go_on, told_how_it_ended
 from mmst_cli.training.failed_run import told_of_failures
 from mmst_cli.training.gated_saving import GateCallback, refuse_if_failed, save_as_measured
-from mmst_cli.training.hub_upload import push_model, warn_of_pushing
+from mmst_cli.training.hub_upload import check_pushing, push_model
 from mmst_cli.training.loss import MatryoshkaMeter, build_losses
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
@@ -106,7 +106,7 @@ def _run(
         terminal.warn(idle)
     check_minings(config)
     build_arguments(config, run.path)
-    warn_of_pushing(config, terminal)
+    check_pushing(config, terminal)
     processes.watch()
     with processes.first_before_others():  # it may put an earlier run back
         checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
