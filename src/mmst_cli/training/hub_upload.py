@@ -37,8 +37,9 @@ def check_pushing(config: Config, terminal: Terminal) -> None:
         HfApi(token=training.get("hub_token")).whoami()
     except Exception as error:  # the hub and the network below it raise what they like
         raise ConfigError(
-            "training.push_to_hub: found true, but the hub doesn't let this machine push:"
-            f" {first_line(error).rstrip('.')}. Log in by `hf auth login`, or leave it out and push `model/` by hand when the run is done."
+            "training.push_to_hub: found true, but the hub doesn't let this machine push: "
+            + first_line(error).rstrip(".")
+            + ". Log in by `hf auth login`, or leave it out and push `model/` by hand when the run is done."
         ) from error
 
 
