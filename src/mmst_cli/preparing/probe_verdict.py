@@ -32,7 +32,10 @@ def find_faults(found: ProbeComparison, tolerance: Tolerance, *, may_stay: bool 
         how = "as they were before training" if found.is_base else f"otherwise than in memory, such as {found.lost[0]}"
         faults.append(f"The folder holds {len(found.lost)} of the {found.changed} tensors that training changed {how}.")
     if found.movements and not may_stay and not found.changed and not any(found.movements.values()):
-        faults.append("Training has changed nothing: every vector is the one that the model gave before it.")
+        faults.append(
+            "Training has changed nothing: every vector is the one that the model gave before it. Look at its losses;"
+            " under training.fp16 the first steps are skipped until the scale of the loss fits, so take more of them."
+        )
     return faults
 
 
