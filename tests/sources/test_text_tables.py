@@ -64,13 +64,20 @@ def test_labels_and_what_a_query_compares_are_numbers(tmp_path, load):
 
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
 def test_a_mark_that_is_never_closed_is_named_with_its_line(tmp_path, load, ending):
-    content = b'query,doc\na,b\n"a 3 inch nail,c\nd,e\nf,g\n'
+    content = b'query,doc\n"a, b",b\n"a 3 inch nail,c\nd,e\nf,g\n'
     path = tmp_path / f"rows{ending}"
     path.write_bytes(gzip.compress(content) if ending.endswith(".gz") else content)
     with pytest.raises(DataError, match=r"line 3: a quotation mark opens a value and is not closed"):
         load(path)
     with pytest.raises(DataError, match=r"line 3: a quotation mark opens a value and is not closed"):
         encoded_texts(path, "query")
+
+
+def test_marks_that_enclose_nothing_are_text(tmp_path, load):
+    path = tmp_path / "rows.csv"
+    path.write_text('query,doc\na,b\n"a 3 inch nail,c\nd,e\nf,a 5" pipe\n')
+    assert load(path)["query"] == encoded_texts(path, "query") == ["a", '"a 3 inch nail', "d", "f"]
+    assert load(path)["doc"] == encoded_texts(path, "doc") == ["b", "c", "e", 'a 5" pipe']
 
 
 def test_marks_in_values_separated_by_tabs_are_text(tmp_path, load):

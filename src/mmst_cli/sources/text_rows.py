@@ -69,20 +69,32 @@ def decoded_lines(opened: BinaryIO) -> Iterator[bytes]:
 def separated_values(file: str, delimiter: str, name: str | None = None) -> Iterator[dict[str, str | None]]:
     """Yield the rows of a file of separated values, each cell the text that stands there; an empty one is None.
 
-    Quotation marks are those of RFC 4180. In values separated by tabs, which as a rule have none, they are taken as
-    text where they don't pair up.
+    Quotation marks are those of RFC 4180. In a file on this machine in which one is never closed, and no value is
+    quoted on both sides, they are text, as in values separated by tabs, which as a rule have none.
 
     Raises:
         ValueError: a mark is never closed or a row is longer than the header; the message names the line.
     """
     quoting = csv.QUOTE_MINIMAL
-    if delimiter == "\t":
+    if not is_remote(file):
         try:
             for _ in _parse(file, delimiter, name, quoting):
                 pass
         except ValueError:
+            if not _marks_are_text(file, delimiter, name):
+                raise
             quoting = csv.QUOTE_NONE
     return _parse(file, delimiter, name, quoting)
+
+
+def _marks_are_text(file: str, delimiter: str, name: str | None) -> bool:
+    """Whether a file makes whole rows where its quotation marks are text, and none of them encloses a value."""
+    try:
+        rows = _parse(file, delimiter, name, csv.QUOTE_NONE)
+        cells = (cell for row in rows for cell in row.values() if cell is not None)
+        return not any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
+    except ValueError:
+        return False
 
 
 def header_of(file: str, delimiter: str, name: str | None = None) -> list[str]:
