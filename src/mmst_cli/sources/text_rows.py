@@ -88,11 +88,11 @@ def separated_values(file: str, delimiter: str, name: str | None = None) -> Iter
 
 
 def _marks_are_text(file: str, delimiter: str, name: str | None) -> bool:
-    """Whether a file makes whole rows where its quotation marks are text, and none of them encloses a value."""
+    """Whether a file makes rows where its quotation marks are text: none encloses a value, and none stands alone."""
     try:
         rows = _parse(file, delimiter, name, csv.QUOTE_NONE)
         cells = (cell for row in rows for cell in row.values() if cell is not None)
-        return not any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
+        return not any(cell[0] == cell[-1] == '"' for cell in cells)
     except ValueError:
         return False
 
