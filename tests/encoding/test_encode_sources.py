@@ -3,24 +3,21 @@
 import gzip
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import fsspec
 import numpy
 import pytest
 from datasets import Dataset
-from stand_in import StandInHub
+from stand_in import StandInHub, loopback_environment
 
 from mmst_cli.encoding.table_inputs import TableOptions
 from mmst_cli.errors import MmstError
 
 TEXTS = ["a red page", "a blue page", "007", "a green stamp"]
 ROWS = [{"query": text, "number": number} for number, text in enumerate(TEXTS)]
-HUB_TESTS = Path(__file__).parents[1] / "hub"
 
 
 @pytest.fixture(scope="module")
@@ -129,17 +126,7 @@ def test_pages_of_a_hub_dataset(tmp_path, expected):
     Dataset.from_list(ROWS).to_parquet(tmp_path / "repository" / "test-0.parquet")
     with StandInHub() as hub:
         hub.add("datasets", "someone/texts", tmp_path / "repository")
-        private = ("HF_", "HUGGING", "HTTP", "http", "ALL_PROXY", "all_proxy")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
-        environment |= {
-            "HF_ENDPOINT": hub.address,
-            "HF_HOME": str(tmp_path / "hf-home"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-            "LOOPBACK_LOG": str(tmp_path / "outside.txt"),
-            "PYTHONPATH": os.pathsep.join([str(HUB_TESTS / "loopback"), str(HUB_TESTS.parents[1] / "src")]),
-        }
+        environment = loopback_environment(hub.address, tmp_path)
         command = [
             sys.executable,
             "-m",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -231,3 +232,21 @@ class StandInHub:
                     if file.apart and file.sha256 == sha256:
                         return Answer(200, file.content, {"ETag": f'"{sha256}"'})
         return NOT_SERVED
+
+
+def loopback_environment(address: str, folder: Path) -> dict[str, str]:
+    """Return the environment of a command that knows only the stand-in at an address, and keeps its files in a folder.
+
+    What it asks for outside of loopback is listed in ``outside.txt`` there.
+    """
+    private = ("HF_", "HUGGING", "HTTP", "http", "ALL_PROXY", "all_proxy")
+    here = Path(__file__).parent
+    return {name: value for name, value in os.environ.items() if not name.startswith(private)} | {
+        "HF_ENDPOINT": address,
+        "HF_HOME": str(folder / "hf-home"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+        "LOOPBACK_LOG": str(folder / "outside.txt"),
+        "PYTHONPATH": os.pathsep.join([str(here / "loopback"), str(here.parents[1] / "src")]),
+    }

@@ -1,16 +1,13 @@
 """Judgements in layout beir from a stand-in for the hub: in configurations, or beside them as BEIR's own copies."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import datasets
 import pytest
-from stand_in import StandInHub
+from stand_in import StandInHub, loopback_environment
 
-HERE = Path(__file__).parent
 CODE = """
 import json, sys
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Layout, Role, Use
@@ -51,17 +48,7 @@ def hub(tmp_path):
 
 
 def test_configurations_and_qrels_beside_them(hub, tmp_path):
-    private = ("HF_", "HUGGING", "HTTP", "http", "ALL_PROXY", "all_proxy")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
-    environment |= {
-        "HF_ENDPOINT": hub.address,
-        "HF_HOME": str(tmp_path / "hf-home"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-        "LOOPBACK_LOG": str(tmp_path / "outside.txt"),
-        "PYTHONPATH": os.pathsep.join([str(HERE / "loopback"), str(HERE.parents[1] / "src")]),
-    }
+    environment = loopback_environment(hub.address, tmp_path)
     command = [sys.executable, "-c", CODE, "mteb/tiny", "BeIR/tiny"]
     for offline in ("0", "1"):  # the second time from the cache
         done = subprocess.run(

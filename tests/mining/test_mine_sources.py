@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -13,12 +12,11 @@ import fsspec
 import pyarrow.parquet as pq
 import pytest
 from datasets import Dataset
-from stand_in import StandInHub
+from stand_in import StandInHub, loopback_environment
 from typer.testing import CliRunner
 
 from mmst_cli.cli import app
 
-HUB_TESTS = Path(__file__).parents[1] / "hub"
 SETTINGS = ["--model", "builtin:tiny-text", "--num-negatives", "2"]
 OUTPUT = ["--output", "mined.parquet"]
 
@@ -109,17 +107,7 @@ def test_a_hub_dataset(rows, tmp_path):
     Dataset.from_list(rows).to_parquet(str(tmp_path / "repository" / "test-0.parquet"))
     with StandInHub() as hub:
         hub.add("datasets", "someone/texts", tmp_path / "repository")
-        private = ("HF_", "HUGGING", "HTTP", "http", "ALL_PROXY", "all_proxy")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
-        environment |= {
-            "HF_ENDPOINT": hub.address,
-            "HF_HOME": str(tmp_path / "hf-home"),
-            "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_UPDATE_DOWNLOAD_COUNTS": "0",
-            "LOOPBACK_LOG": str(tmp_path / "outside.txt"),
-            "PYTHONPATH": os.pathsep.join([str(HUB_TESTS / "loopback"), str(HUB_TESTS.parents[1] / "src")]),
-        }
+        environment = loopback_environment(hub.address, tmp_path)
         command = [sys.executable, "-m", "mmst_cli", "mine", "someone/texts", "--anchor", "query"]
         command += ["--positive", "answer", *SETTINGS, "--split", "test", "--overwrite", *OUTPUT]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)

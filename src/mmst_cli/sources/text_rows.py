@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from io import BufferedReader, TextIOWrapper
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import fsspec
@@ -77,14 +79,22 @@ def separated_values(file: str, delimiter: str, name: str | None = None) -> Iter
     """
     quoting = csv.QUOTE_MINIMAL
     if not is_remote(file):
-        try:
-            for _ in _parse(file, delimiter, name, quoting):
-                pass
-        except ValueError:
-            if not _marks_are_text(file, delimiter, name):
-                raise
-            quoting = csv.QUOTE_NONE
+        facts = Path(file).stat()
+        quoting = _quoting_of(file, delimiter, name, facts.st_size, facts.st_mtime_ns)
     return _parse(file, delimiter, name, quoting)
+
+
+@lru_cache(maxsize=256)
+def _quoting_of(file: str, delimiter: str, name: str | None, _size: int, _changed: int) -> int:
+    """Return how quotation marks are read in a file as it is now: found once, however often it is read."""
+    try:
+        for _ in _parse(file, delimiter, name, csv.QUOTE_MINIMAL):
+            pass
+    except ValueError:
+        if not _marks_are_text(file, delimiter, name):
+            raise
+        return csv.QUOTE_NONE
+    return csv.QUOTE_MINIMAL
 
 
 def _marks_are_text(file: str, delimiter: str, name: str | None) -> bool:
