@@ -50,10 +50,10 @@ class SpoilingGradient(SpoilingLoss):
 @pytest.fixture
 def own_loss(monkeypatch):
     """A function that lets a job train with a loss of this module."""
-    import mmst_cli.training.train as train_module
+    import mmst_cli.training.training_job as job_module
 
     def use(kind):
-        monkeypatch.setattr(train_module, "build_losses", lambda config, model, names: kind(model))
+        monkeypatch.setattr(job_module, "build_losses", lambda config, model, names: kind(model))
 
     return use
 

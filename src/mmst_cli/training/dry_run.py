@@ -9,7 +9,8 @@ from datasets import DatasetDict
 from torch import nn
 
 from mmst_cli.errors import ConfigError
-from mmst_cli.training.trainer import RunTrainer, no_batch
+from mmst_cli.training.trainer import RunTrainer
+from mmst_cli.training.trainer_batches import no_batch
 
 
 def try_batches(trainer: RunTrainer) -> str:

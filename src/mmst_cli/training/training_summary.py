@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -18,16 +18,16 @@ COLUMNS = ("before", "after", "95% interval", "of full", "bytes")
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The outcome of a training run."""
+    """The outcome of a training run; in other processes than the first it tells of the steps alone."""
 
     run: str
     steps: int
     seconds: float
     training_seconds: float
-    before: dict[str, Evaluation]
-    after: dict[str, Evaluation]
-    verdict: str
-    next_command: str
+    before: dict[str, Evaluation] = field(default_factory=dict)
+    after: dict[str, Evaluation] = field(default_factory=dict)
+    verdict: str = ""
+    next_command: str = ""
     dry_run: bool = False
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""The end of a training run: what was measured, the model that it was measured of, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mmst_cli.evaluation.comparison import verdict
+from mmst_cli.evaluation.evaluation_output import save_evaluation_files
+from mmst_cli.evaluation.evaluation_results import Evaluation
+from mmst_cli.evaluation.report_page import write_page
+from mmst_cli.preparing.saved_model_gate import SavedModelGate
+from mmst_cli.training.gated_saving import refuse_if_failed, save_as_measured
+from mmst_cli.training.model_card import write_card
+from mmst_cli.training.training_job import TrainingJob
+
+
+def finish(job: TrainingJob, gate: SavedModelGate, after: Mapping[str, Evaluation], *, may_stay: bool) -> str:
+    """Write evaluations, model and report into the run folder, and return the verdict.
+
+    Args:
+        job: what was trained.
+        gate: compares the saved model with the one in memory.
+        after: what was measured of the trained model.
+        may_stay: whether training could leave the model as it was.
+
+    Raises:
+        WorkError: the saved model isn't the one that was measured.
+    """
+    run, before = job.run, job.measurements.before
+    for name, evaluation in after.items():
+        save_evaluation_files(evaluation, job.suite, run.evaluations, before=before.get(name))
+    summary = verdict(before, after)
+    saved = save_as_measured(
+        run,
+        gate,
+        lambda folder: job.model.save_pretrained(str(folder), create_model_card=False),
+        lambda folder, found: write_card(folder, job.card(after, summary, found.sentence)),
+        may_stay=may_stay,
+    )
+    job.terminal.say(f"gate: {saved.sentence}")
+    if saved.passed:
+        run.drop_replaced()
+    write_page(run.report, job.config, job.rows, job.suite, verdict=summary, before=before, after=after, run=run)
+    refuse_if_failed(run, saved)
+    return summary
