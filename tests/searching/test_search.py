@@ -306,9 +306,8 @@ def test_the_command(encode, mmst, here, queries):
     result = json.loads(done.stdout)
     assert [hit["rank"] for hit in result["queries"][0]["hits"]] == [1, 2, 3]
     assert (result["vectors"], result["precision"], result["index"]) == ("vectors", "float32", "exact")
-    assert "rank   score  id" in done.stderr
     done = mmst("search", "vectors", queries[0], "--top", 2, "--html", "page.html")
-    assert "pages/" in done.stdout and "page: page.html" in done.stdout
+    assert "rank   score  id" in done.stdout and "page: page.html" in done.stdout
 
 
 def test_mistakes_are_a_line_and_end_with_2(encode, mmst, here):

@@ -35,6 +35,8 @@ class SearchResult:
     queries: list[Query]
     hits: list[list[Hit]]
     """For each query, best first."""
+    page: Path | None
+    """Where they are shown."""
     seconds: float
 
     @property
@@ -68,12 +70,13 @@ class SearchResult:
                 }
                 for query, hits in zip(self.queries, self.hits, strict=True)
             ],
+            "page": None if self.page is None else str(self.page),
             "seconds": self.seconds,
         }
 
 
 def show_result(result: SearchResult, terminal: Terminal) -> None:
-    """Show a table for each query."""
+    """Show a table for each query, and where the page is."""
     for query, hits in zip(result.queries, result.hits, strict=True):
         table = Table(title=Text(query.label), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in ("rank", "score"):
@@ -82,3 +85,5 @@ def show_result(result: SearchResult, terminal: Terminal) -> None:
         for rank, (name, score) in enumerate(hits, 1):
             table.add_row(str(rank), result.score_in_words(score), Text(name))
         terminal.show(table)
+    if result.page is not None:
+        terminal.show(f"page: {result.page}")
