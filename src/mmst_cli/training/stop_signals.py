@@ -31,6 +31,7 @@ class StopSignals:
         """The number of the first signal, once there was one."""
         self._process, self._at = os.getpid(), 0.0
         self._before: dict[int, Any] = {}
+        self._said = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
@@ -41,13 +42,20 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def tell(self) -> None:
+        """Say once what happens now. Of several processes each gets SIGTERM also where another one has failed."""
+        said, self._said = self._said, True
+        if processes.is_first() and not said:
+            with suppress(OSError):  # not by the terminal, which may be in the middle of a line
+                os.write(2, _SAID)
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             return
         if self.asked is None:
             self.asked, self._at = number, time.monotonic()
-            with suppress(OSError):  # not by the terminal, which may be in the middle of a line
-                os.write(2, _SAID if processes.is_first() else b"")
+            if number == signal.SIGINT or processes.count() == 1:
+                self.tell()
         elif number == signal.SIGINT and time.monotonic() - self._at > AGAIN:
             raise Interrupted(number)
 
@@ -62,6 +70,7 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
         """Ask for a checkpoint; what else is due at this step is done before it."""
         self._number = _agree(self.stop.asked or 0, args)
         if self._number:
+            self.stop.tell()
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

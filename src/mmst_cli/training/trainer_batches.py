@@ -80,6 +80,17 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             loader.worker_init_fn = outlive_first_sigterm
         return loader
 
+    def _run_epoch(self, *arguments: Any, epoch: int, train_dataloader: Any, **keywords: Any) -> Any:
+        """Take the steps of an epoch, once what draws the batches knows which one it is.
+
+        Accelerate tells it each epoch but the one that a resumed run begins in: through what skips batches it doesn't
+        reach, and the rows of the first epoch would come again.
+        """
+        drawing = getattr(getattr(train_dataloader, "batch_sampler", None), "batch_sampler", None)
+        if isinstance(drawing, BatchShares):
+            drawing.set_epoch(epoch)
+        return super()._run_epoch(*arguments, epoch=epoch, train_dataloader=train_dataloader, **keywords)
+
     def get_multi_dataset_batch_sampler(self, *arguments: Any, **keywords: Any) -> Any:
         """Return ST's sampler of the batches of several sets, shared out to the processes."""
         return _shared_out(super().get_multi_dataset_batch_sampler(*arguments, **keywords))
