@@ -11,18 +11,19 @@ import torch
 
 from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import Modality, ModelConfig
-from mmst_cli.encoding.items import Item, Source
-from mmst_cli.encoding.job import EncodeJob, in_options
+from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
 from mmst_cli.encoding.taken_inputs import TakenInputs
 from mmst_cli.errors import ModelError, WorkError, did_you_mean
+from mmst_cli.inputs.items import Item, Source
+from mmst_cli.inputs.media_options import in_options
 from mmst_cli.model.precision import Precision, Runtime
 from mmst_cli.preparing.model_probe import check_embeds
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.data_workers import Workers
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
-from mmst_cli.vectors.forward_pass import Task
+from mmst_cli.vectors.forward_pass import how_to_encode
 from mmst_cli.vectors.input_stream import Encoded, InputPipeline
 from mmst_cli.vectors.quantise import VectorFormat
 from mmst_cli.vectors.ranges import Ranges
@@ -168,13 +169,3 @@ class Encoder:
         for index in (~finite).nonzero().flatten().tolist():
             writer.fail(ids[index], f"the model gave no vector for it that is finite in {self.job.precision}")
         writer.add([name for name, good in zip(ids, finite.tolist(), strict=True) if good], vectors[finite])
-
-
-def how_to_encode(prompt_name: str | None) -> tuple[Task | None, str | None]:
-    """Return the task and the prompt of a job: a collection is encoded as the documents of an evaluation are.
-
-    The prompts `query` and `document` stand for sides, which a model may have routes for; others are only prompts.
-    """
-    if prompt_name == "query":
-        return "query", None
-    return ("document", None) if prompt_name in (None, "document") else (None, prompt_name)

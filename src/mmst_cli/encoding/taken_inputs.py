@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.encoding.items import Item, Modalities
 from mmst_cli.encoding.shards import content_bytes
 from mmst_cli.errors import DataError
+from mmst_cli.inputs.items import Item, Modalities
 from mmst_cli.model.model_parts import takes
 from mmst_cli.model.preprocessor import Preprocessor
 from mmst_cli.vectors.prepared_batches import kind_of

@@ -15,6 +15,16 @@ Task = Literal["query", "document"]
 _DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # the first of them that a model has
 
 
+def how_to_encode(prompt_name: str | None) -> tuple[Task | None, str | None]:
+    """Return the task and the prompt of a job: a collection is encoded as the documents of an evaluation are.
+
+    The prompts `query` and `document` stand for sides, which a model may have routes for; others are only prompts.
+    """
+    if prompt_name == "query":
+        return "query", None
+    return ("document", None) if prompt_name in (None, "document") else (None, prompt_name)
+
+
 def prompt_of(model: SentenceTransformer, task: Task | None, prompt: str | None, name: str | None) -> str | None:
     """Return the text that inputs are prompted with, as ``encode``, ``encode_query`` and ``encode_document`` find it.
 
