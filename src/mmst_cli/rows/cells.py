@@ -116,6 +116,8 @@ def as_label(cell: Any) -> Any:
     """Return a label as a loss computes with it: true and false are 1 and 0."""
     if isinstance(cell, list | tuple):
         return [as_label(entry) for entry in cell]
+    if isinstance(cell, np.ndarray):
+        return cell.astype(np.int64) if cell.dtype == bool else cell
     return int(cell) if isinstance(cell, bool) else cell
 
 
