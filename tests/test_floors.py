@@ -19,6 +19,7 @@ FLOORS = [
     ["preparing"],
     ["similarity", "html"],
     ["vectors"],
+    ["inputs"],
     ["model"],
     ["retrieval"],
     ["rows"],

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mmst_cli.encoding.collection import open_sources
+from mmst_cli.inputs.collection import open_sources
 
 
 def read_all(path, *columns):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mmst_cli.encoding.shards import BEFORE, ERRORS, MANIFEST, RANGES, RECORD
+from mmst_cli.vectors.vector_folder import BEFORE, ERRORS, MANIFEST, RANGES, RECORD
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmst_cli.aside import set_aside
-from mmst_cli.encoding import content_stamps
-from mmst_cli.encoding.content_stamps import stamp_of_file
 from mmst_cli.encoding.shards import RECORD_KEY
 from mmst_cli.errors import MmstError
+from mmst_cli.inputs import content_stamps
+from mmst_cli.inputs.content_stamps import stamp_of_file
 from mmst_cli.media import reading
 from mmst_cli.media.image import read_image
 from mmst_cli.output_claim import claimed

@@ -13,8 +13,8 @@ import pytest
 from datasets import Dataset
 from stand_in import StandInHub, loopback_environment
 
-from mmst_cli.encoding.table_inputs import TableOptions
 from mmst_cli.errors import MmstError
+from mmst_cli.inputs.table_inputs import TableOptions
 
 TEXTS = ["a red page", "a blue page", "007", "a green stamp"]
 ROWS = [{"query": text, "number": number} for number, text in enumerate(TEXTS)]

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmst_cli.config.schema import ColumnConfig, Role
-from mmst_cli.encoding.collection import open_sources
 from mmst_cli.errors import DataError
+from mmst_cli.inputs.collection import open_sources
 from mmst_cli.sources.tables import load_rows, load_stream
 
 PAIR = {"query": ColumnConfig(role=Role.anchor), "doc": ColumnConfig(role=Role.positive)}

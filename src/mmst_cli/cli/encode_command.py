@@ -78,7 +78,7 @@ def encode(
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
             from mmst_cli.encoding.encode import run_encode
-            from mmst_cli.encoding.table_inputs import TableOptions
+            from mmst_cli.inputs.table_inputs import TableOptions
         result = run_encode(
             model,
             inputs,

@@ -11,24 +11,23 @@ from typing import Any
 
 from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import Dtype, ModelConfig
-from mmst_cli.encoding.collection import open_sources
 from mmst_cli.encoding.encoder import Encoder, load_encoder
-from mmst_cli.encoding.items import Item, Source
-from mmst_cli.encoding.job import EncodeJob, media_settings, parse_pages
+from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.manifest import write_manifest
 from mmst_cli.encoding.shards import (
-    RANGES,
     PartRecord,
     begin_output,
     bring_back,
     check_output,
     holds_same_inputs,
-    vectors_path,
     whole_parts,
 )
 from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
-from mmst_cli.encoding.table_inputs import TableOptions
 from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.inputs.collection import open_sources
+from mmst_cli.inputs.items import Item, Source
+from mmst_cli.inputs.media_options import media_settings, parse_pages
+from mmst_cli.inputs.table_inputs import TableOptions
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import weights_identity
@@ -38,6 +37,7 @@ from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
+from mmst_cli.vectors.vector_folder import RANGES, vectors_path
 
 
 def run_encode(

@@ -11,10 +11,11 @@ import torch
 
 from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import Modality, ModelConfig
-from mmst_cli.encoding.items import Item, Modalities, Source
-from mmst_cli.encoding.job import EncodeJob, in_options
+from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
 from mmst_cli.errors import DataError, ModelError, WorkError, did_you_mean
+from mmst_cli.inputs.items import Item, Modalities, Source
+from mmst_cli.inputs.media_options import in_options
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.model.model_parts import takes
 from mmst_cli.model.precision import Precision, Runtime
@@ -22,7 +23,7 @@ from mmst_cli.preparing.model_probe import check_embeds
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
-from mmst_cli.vectors.input_stream import Task, chunk_inputs, encode_stream, kind_of
+from mmst_cli.vectors.input_stream import chunk_inputs, encode_stream, how_to_encode, kind_of
 from mmst_cli.vectors.quantise import VectorFormat
 from mmst_cli.vectors.ranges import Ranges
 from mmst_cli.vectors.refused_inputs import RefusedInputError
@@ -217,16 +218,6 @@ def _held(value: Any) -> Modalities:
 def _parts_of(chat: list[dict[str, Any]]) -> list[Modality]:
     contents = [message["content"] for message in chat if not isinstance(message["content"], str)]
     return list(dict.fromkeys(Modality(part["type"]) for content in contents for part in content))
-
-
-def how_to_encode(prompt_name: str | None) -> tuple[Task | None, str | None]:
-    """Return the task and the prompt of a job: a collection is encoded as the documents of an evaluation are.
-
-    The prompts `query` and `document` stand for sides, which a model may have routes for; others are only prompts.
-    """
-    if prompt_name == "query":
-        return "query", None
-    return ("document", None) if prompt_name in (None, "document") else (None, prompt_name)
 
 
 def _explain(error: Exception) -> str:

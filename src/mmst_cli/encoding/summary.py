@@ -8,11 +8,12 @@ from typing import Any
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.encoding.encoder import Encoder
-from mmst_cli.encoding.items import Source
-from mmst_cli.encoding.shards import ERRORS, PartRecord
+from mmst_cli.encoding.shards import PartRecord
+from mmst_cli.inputs.items import Source
 from mmst_cli.model.model_media import random_crop_warning
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.ranges import without_width
+from mmst_cli.vectors.vector_folder import ERRORS
 
 SHOWN = 5  # folders named of those that are left out
 

@@ -28,6 +28,16 @@ CHUNK_INPUTS = 20_000  # and in number, for inputs that weigh next to nothing
 BATCH_BYTES = 512 * 2**20  # of a batch, which is cut short where it would hold more: processors copy it once or twice
 
 
+def how_to_encode(prompt_name: str | None) -> tuple[Task | None, str | None]:
+    """Return the task and the prompt of a job: a collection is encoded as the documents of an evaluation are.
+
+    The prompts `query` and `document` stand for sides, which a model may have routes for; others are only prompts.
+    """
+    if prompt_name == "query":
+        return "query", None
+    return ("document", None) if prompt_name in (None, "document") else (None, prompt_name)
+
+
 def encode_stream(
     model: SentenceTransformer,
     inputs: Iterable[Any],

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import DatasetConfig, Modality, Use
-from mmst_cli.encoding.content_stamps import stamp_of_cells
-from mmst_cli.encoding.items import PDF, Item, Modalities, Source, page_items
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
+from mmst_cli.inputs.content_stamps import stamp_of_cells
+from mmst_cli.inputs.items import PDF, Item, Modalities, Source, page_items
 from mmst_cli.media.message import PARTS
 from mmst_cli.media.pdf import split_page
 from mmst_cli.media.reading import Reader

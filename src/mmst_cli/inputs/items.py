@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.encoding.content_stamps import stamp_of_file
 from mmst_cli.errors import DataError
+from mmst_cli.inputs.content_stamps import stamp_of_file
 from mmst_cli.media.pdf import page_numbers
 from mmst_cli.media.reading import Reader
 
