@@ -70,6 +70,16 @@ def rows_with_unusable_labels(rows: Dataset, name: str) -> set[int]:
     return found
 
 
+def rows_without_text(rows: Dataset, name: str) -> set[int]:
+    """Return the rows that hold something other than a text, in a column that holds values of several kinds."""
+    if type(rows.features[name]).__name__ != "Json":
+        return set()
+    cells = (
+        (start + i, cell) for start, chunk in column_chunks(rows, name) for i, cell in enumerate(chunk.to_pylist())
+    )
+    return {row for row, cell in cells if cell is not None and not cell.lstrip().startswith('"')}
+
+
 def rows_with_empty_entries(rows: Dataset, name: str) -> set[int]:
     """Return the rows whose list holds nothing, or an entry with nothing in it; none where no cell is a list."""
     import pyarrow.compute as compute

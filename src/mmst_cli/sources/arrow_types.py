@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from datasets import Array2D, ArrowBasedBuilder, Features
 from datasets.packaged_modules.arrow.arrow import Arrow
 from datasets.packaged_modules.parquet.parquet import Parquet
+from datasets.table import table_cast
 from datasets.utils.file_utils import xopen
 
 from mmst_cli.sources.declared_columns import DeclaredColumns
@@ -64,10 +65,20 @@ def cast_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
         column = pa.chunked_array(map(compute.run_end_decode, column.chunks), column.type.value_type)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if "list_view" in str(column.type):  # what Arrow makes of it is one offset short
+        return pa.chunked_array([pa.array(chunk.to_pylist(), kind) for chunk in column.chunks], kind)
     try:
         return column.cast(kind)
     except pa.ArrowInvalid:  # whole numbers above what 64 bits hold
         return column.cast(pa.float64())
+
+
+def _check_texts(name: str, column: pa.ChunkedArray) -> None:
+    """Check that texts are UTF-8, whatever the file says: reading one would fail without a word about where."""
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"column {name} is damaged: {error}") from error
 
 
 def common_type(first: pa.DataType, second: pa.DataType) -> pa.DataType:
@@ -84,7 +95,7 @@ class KnownTypes(ArrowBasedBuilder):  # type: ignore[misc]
     """Reads files whose columns may be of any type, and need not be the same in all files.
 
     A column that has no type in `datasets`, or none that its files have in common, is left out unless it is declared.
-    Of a stream only the first file's types are known, and nothing is read but what is declared.
+    Of a stream only the first file's types are known; where another has something else, such a column is empty.
     """
 
     declared = DeclaredColumns()
@@ -92,19 +103,16 @@ class KnownTypes(ArrowBasedBuilder):  # type: ignore[misc]
     """The features that the dataset itself says its columns have."""
 
     def _split_generators(self, dl_manager: Any) -> Any:
-        self._streams = bool(dl_manager.is_streaming and self.declared.names)
+        self._streams = dl_manager.is_streaming
         files = [file for listed in dl_manager.download(self.config.data_files).values() for file in listed]
         schemas = [self._schema_of(file) for file in (files[:1] if dl_manager.is_streaming else files)]
         types = self._types(schemas)
         metadata = schemas[0].metadata if schemas else None
         fields = [(name, kind) for name, kind in types.items() if kind is not None]
         features = Features.from_arrow_schema(pa.schema(fields, metadata))
-        features.update({name: feature for name, feature in self.documented.items() if self._reads(name, types)})
+        features.update({name: feature for name, feature in self.documented.items() if name in features})
         self.info.features = features
         return super()._split_generators(dl_manager)
-
-    def _reads(self, name: str, among: Container[str]) -> bool:
-        return name in among and not (self._streams and name not in self.declared.names)
 
     def _types(self, schemas: Iterable[pa.Schema]) -> dict[str, pa.DataType | None]:
         types: dict[str, pa.DataType | None] = {}
@@ -126,19 +134,27 @@ class KnownTypes(ArrowBasedBuilder):  # type: ignore[misc]
     def _type_of(self, field: pa.Field) -> pa.DataType | None:
         if field.name in self.declared.names:
             return known_type(field.type)
-        if self._streams:
-            return pa.null()
         return pa.float64() if pa.types.is_decimal(field.type) else known_type(field.type)  # however large
 
     def _cast_table(self, table: pa.Table) -> pa.Table:
-        columns = {}
-        for name in self.info.features:
-            if self._reads(name, table.column_names):
-                column = table.column(name)
-                columns[name] = cast_column(column, known_type(column.type) or column.type)
-            else:
-                columns[name] = pa.chunked_array([pa.nulls(len(table))])
-        return super()._cast_table(pa.table(columns))
+        columns = {name: self._cast_column(table, name) for name in self.info.features}
+        return pa.table(columns, schema=self.info.features.arrow_schema)
+
+    def _cast_column(self, table: pa.Table, name: str) -> pa.ChunkedArray:
+        nothing = pa.chunked_array([pa.nulls(len(table))])
+        wanted = Features({name: self.info.features[name]}).arrow_schema
+        if name not in table.column_names:
+            return table_cast(pa.table({name: nothing}), wanted).column(0)
+        column = table.column(name)
+        try:
+            known = cast_column(column, known_type(column.type) or column.type)
+            if name in self.declared.names:
+                _check_texts(name, known)
+            return table_cast(pa.table({name: known}), wanted).column(0)
+        except (ValueError, TypeError, pa.ArrowException):
+            if not self._streams or name in self.declared.names:
+                raise
+            return table_cast(pa.table({name: nothing}), wanted).column(0)
 
     def _schema_of(self, file: str) -> pa.Schema:
         """Return what the columns of a file are, on this machine or elsewhere."""

@@ -1,4 +1,4 @@
-"""What reads files in place of the library's own readers, so that texts stay what they are and odd columns do no harm."""
+"""What reads files in place of the library's own readers: texts stay what they are, and odd columns do no harm."""
 
 from __future__ import annotations
 
@@ -69,16 +69,22 @@ def make_builder(name: str, arguments: dict[str, Any], declared: DeclaredColumns
     config, attributes = builder.config, dict[str, Any]()
     usual = type(config)(name=config.name, data_files=config.data_files)
     settings = {name: value for name, value in vars(config).items() if value != vars(usual)[name]}
+    reader = _READERS[replaced]
     if replaced is not WebDataset:
         attributes["declared"] = declared
     if type(builder) is not replaced and replaced in (Parquet, Arrow, Csv, Json):
         attributes["documented"] = builder.info.features or {}
     if replaced in (Csv, Json):
-        attributes["delimiter"] = settings.pop("sep", ",") if replaced is Csv else ""
-        if settings.keys() - {"features"} or len(attributes["delimiter"]) > 1:  # the dataset says how it is to be read
-            return builder
-        settings = {}
-    ours = _READERS[replaced](
+        separator = settings.pop("sep", ",").replace("\\t", "\t") if replaced is Csv else ""
+        attributes["delimiter"] = separator
+        if settings.keys() - {"features"} or len(separator) > 1:  # the dataset says how it is to be read
+            if replaced is Json:
+                return builder
+            texts = dict.fromkeys(declared.texts, str)
+            reader, settings = Csv, {**settings, "sep": separator, "converters": texts | (config.converters or {})}
+        else:
+            settings = {}
+    ours = reader(
         dataset_name=builder.dataset_name,
         hash=f"{VERSION}-{digest(attributes)}",
         config_name=config.name,

@@ -127,8 +127,6 @@ def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataErr
             f"{at}.path: {config.path}: the first samples of the archive have different members. Each has the same"
             " endings under its own name, one sample after the other: a.jpg, a.txt, b.jpg, b.txt."
         )
-    if "zstd not supported" in text:
-        return DataError(f"{at}.path: {config.path} is compressed with zstd: `pip install zstandard` reads it.")
     return DataError(f"{at}.path: {config.path} can't be read: {first_line(error)}")
 
 

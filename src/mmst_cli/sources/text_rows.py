@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from io import BufferedReader, TextIOWrapper
+from io import BufferedReader, RawIOBase, TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
+import pyarrow as pa
 
 from mmst_cli.sources.remote_files import is_remote
 
@@ -28,10 +28,18 @@ def open_bytes(file: str, name: str | None = None) -> BinaryIO:
         file: a path or an address.
         name: what it is called, where that is a copy with another name.
     """
-    compression = {"gz": "gzip", "zst": "zstd"}.get((name or file).lower().rpartition(".")[2])
-    system = fsspec.open(file).fs if is_remote(file) else LocalFileSystem()
-    opened = system.open(file, "rb", compression=compression)
-    return BufferedReader(opened) if compression == "zstd" else opened  # whose own reader knows no lines
+    if is_remote(file):
+        from datasets.utils.file_utils import xopen  # which keeps open what the file stands in, such as an archive
+
+        opened = xopen(file, "rb")
+    else:
+        opened = Path(file).open("rb")  # noqa: SIM115 - closed by who reads it
+    match (name or file).lower().rpartition(".")[2]:
+        case "gz":
+            return cast(BinaryIO, gzip.open(opened))
+        case "zst":  # of Arrow, which says so where a file was cut off
+            return BufferedReader(cast(RawIOBase, pa.CompressedInputStream(pa.PythonFile(opened, "r"), "zstd")))
+    return cast(BinaryIO, opened)
 
 
 def encoding_of(beginning: bytes) -> str:
@@ -187,6 +195,7 @@ def json_rows(file: str, name: str | None = None) -> Iterator[dict[str, Any]]:
     Raises:
         ValueError: a line is none; the message names it.
     """
+    lines: Iterator[tuple[int, bytes]]
     lines = ((number, line) for number, line in enumerate(text_lines(file, name), start=1) if line.strip())
     for first in islice(lines, 1):
         if first[1].lstrip().startswith(b"["):

@@ -7,7 +7,7 @@ and one column of two types makes them refuse all others.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import PurePath
@@ -39,11 +39,11 @@ def read_rows(file: str, name: str, delimiter: str) -> Rows:
         raise ValueError(f"{PurePath(name).name}: {error}") from error
 
 
-def _tables(file: str, name: str, delimiter: str, types: Types) -> Iterator[pa.Table]:
+def _tables(file: str, name: str, delimiter: str, types: Types, unused: Container[str]) -> Iterator[pa.Table]:
     rows = read_rows(file, name, delimiter)
     for number, chunk in enumerate(iter(lambda: list(islice(rows, CHUNK)), [])):
         try:
-            yield to_table(chunk, types, number * CHUNK, separated=bool(delimiter))
+            yield to_table(chunk, types, number * CHUNK, separated=bool(delimiter), unused=unused)
         except ValueError as error:
             raise ValueError(f"{PurePath(name).name}: {error}") from error
 
@@ -51,7 +51,8 @@ def _tables(file: str, name: str, delimiter: str, types: Types) -> Iterator[pa.T
 class TextTable(ArrowBasedBuilder):  # type: ignore[misc]
     """Rows of JSON or of separated values.
 
-    Of a stream the types are those of its first rows, and nothing is read but what is declared.
+    Of a stream the types are those of its first rows; where another has something else, a column that isn't declared
+    is empty.
     """
 
     declared = DeclaredColumns()
@@ -74,8 +75,7 @@ class TextTable(ArrowBasedBuilder):  # type: ignore[misc]
         declared = replace(self.declared, texts=(*self.declared.texts, *texts))
         peeked = islice(rows, PEEKED) if dl_manager.is_streaming else rows
         self._types = infer_types(peeked, declared, separated=bool(self.delimiter))
-        if dl_manager.is_streaming and declared.names:
-            self._types |= {name: pa.null() for name in self._types if name not in declared.names}
+        self._unused = set(self._types) - set(declared.names) if dl_manager.is_streaming else set()
         features = Features.from_arrow_schema(pa.schema(self._types.items()))
         # What a number or a time is, the files say: the library may have guessed it.
         known = {n: f for n, f in self.documented.items() if n in features and not isinstance(f, Value)}
@@ -87,7 +87,7 @@ class TextTable(ArrowBasedBuilder):  # type: ignore[misc]
 
     def _generate_tables(self, files: list[str], names: list[str]) -> Iterator[tuple[Key, pa.Table]]:
         for shard, (file, name) in enumerate(zip(files, names, strict=True)):
-            for number, table in enumerate(_tables(file, name, self.delimiter, self._types)):
+            for number, table in enumerate(_tables(file, name, self.delimiter, self._types, self._unused)):
                 yield Key(shard, number), table_cast(table, self.info.features.arrow_schema)
 
 
@@ -106,14 +106,12 @@ class TextMetadata(FolderBasedBuilder):  # type: ignore[misc]
         if metadata_ext not in _METADATA:
             yield from super()._read_metadata(metadata_file, metadata_ext)
             return
-        name, delimiter = metadata_file + metadata_ext, _METADATA[metadata_ext]
+        name, delimiter = f"metadata{metadata_ext}", _METADATA[metadata_ext]
         found = infer_types(read_rows(metadata_file, name, delimiter), self.declared, separated=bool(delimiter))
-        yield from _tables(
-            metadata_file, name, delimiter, {column: self._kept(column, kind) for column, kind in found.items()}
-        )
-
-    def _kept(self, column: str, kind: pa.DataType) -> pa.DataType:
-        """Return the type that a column is read in, whose other files may hold other values if it isn't declared."""
-        if kind == pa.json_():
-            return pa.string() if column in self.declared.names else pa.null()
-        return kind
+        # Beside other media the same columns may hold other values.
+        unused = set() if self.declared.for_query else set(found) - set(self.declared.names)
+        types = {
+            column: pa.string() if kind == pa.json_() or (column in unused and pa.types.is_primitive(kind)) else kind
+            for column, kind in found.items()
+        }
+        yield from _tables(metadata_file, name, delimiter, types, unused)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from itertools import islice
 from typing import Any
 
@@ -70,10 +70,17 @@ def _infer_json(rows: Rows) -> Types:
     return types
 
 
-def to_table(rows: list[dict[str, Any]], types: Types, first: int, *, separated: bool) -> pa.Table:
-    """Return rows, of which the first has the number ``first``, as a table of these types.
+def to_table(
+    rows: list[dict[str, Any]], types: Types, first: int, *, separated: bool, unused: Container[str] = ()
+) -> pa.Table:
+    """Return rows as a table.
 
-    Of a column of type null nothing is taken, whatever the rows say.
+    Args:
+        rows: the rows.
+        types: of their columns, as :func:`infer_types` found them in these rows or in others.
+        first: number of the first of the rows.
+        separated: whether they are separated values, and not JSON.
+        unused: columns in which nothing is taken where a value has another type.
 
     Raises:
         ValueError: a value has another type, as one behind those that the types were inferred from; names row and
@@ -82,10 +89,13 @@ def to_table(rows: list[dict[str, Any]], types: Types, first: int, *, separated:
     make = _parse_numbers if separated else _to_array
     arrays = []
     for column, kind in types.items():
-        values = [None if pa.types.is_null(kind) else row.get(column) for row in rows]
+        values = [row.get(column) for row in rows]
         try:
             arrays.append(make(values, kind))
         except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
+            if column in unused:
+                arrays.append(pa.nulls(len(rows), kind))
+                continue
             raise ValueError(_fault(values, kind, make, first, column) or str(error)) from error
     return pa.table(arrays, names=list(types))
 
@@ -106,10 +116,9 @@ def _parse_numbers(values: list[str | None], kind: pa.DataType) -> pa.Array:
     if pa.types.is_string(kind):
         for value in filter(None, values):
             check_characters(value)
-    elif not pa.types.is_null(kind):
-        parse: Callable[[str], int | float] = int if pa.types.is_integer(kind) else float
-        return pa.array([None if value is None else parse(value) for value in values], kind)
-    return pa.array(values, kind)
+        return pa.array(values, kind)
+    parse: Callable[[str], int | float] = int if pa.types.is_integer(kind) else float
+    return pa.array([None if value is None else parse(value) for value in values], kind)
 
 
 def _to_array(values: list[Any], kind: pa.DataType) -> pa.Array:
