@@ -11,7 +11,7 @@ import pytest
 import mmst_cli
 
 SOURCE = Path(mmst_cli.__file__).parent
-COMMANDS = ["evaluation", "checking", "mining", "encoding"]
+COMMANDS = ["evaluation", "checking", "mining", "encoding", "searching"]
 FLOORS = [
     ["cli", "__main__"],
     ["training"],
@@ -26,7 +26,7 @@ FLOORS = [
     ["sources"],
     ["builtin"],
     ["media"],
-    ["runs", "config", "work"],
+    ["runs", "config", "work", "time_shares"],
     ["terminal", "storage", "output_claim", "aside", "launcher", "errors"],
     ["lasting_console"],
     ["streams", "processes"],
@@ -40,6 +40,7 @@ LIGHT = [
     "storage",
     "runs",
     "work",
+    "time_shares",
     "terminal",
     "evaluation.evaluation_request",
     "mining.mining_target",
@@ -149,7 +150,7 @@ def loaded_by(*arguments, cwd=None):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["train", "--help"], ["eval", "--help"], ["encode", "--help"], ["mine", "--help"]],
+    [["--help"], ["--version"], *([name, "--help"] for name in ("train", "eval", "encode", "search", "mine"))],
 )
 def test_help_loads_no_torch(arguments):
     result, heavy = loaded_by(*arguments)

@@ -38,6 +38,8 @@ def write_manifest(
         "model": job.model,
         "revision": job.revision,
         "commit": encoder.commit,
+        "weights": job.weights or None,
+        "similarity": encoder.model.similarity_fn_name,
         "dimension": encoder.dimension,
         "model_dimension": encoder.model_dimension,
         "normalised": is_unit if rows and is_float else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,5 +118,5 @@ def say_result(result: EncodeResult, terminal: Terminal) -> None:
     if result.failed:
         inputs = "1 input" if result.failed == 1 else f"{result.failed:,} inputs"
         terminal.warn(f"{inputs} couldn't be encoded; {result.output / ERRORS} says which and why.")
-    query = f"select id, embedding from '{result.output}/*.parquet' limit 3"
-    terminal.show(f'next: duckdb -c "{query}"')
+    if result.count:
+        terminal.show(f"next: mmst search {shlex.quote(str(result.output))} QUERY")

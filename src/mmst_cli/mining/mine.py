@@ -25,7 +25,6 @@ from mmst_cli.mining.mining_job import (
     describe_job,
     mining_model,
     models_identity,
-    rows_identity,
     take_up,
 )
 from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, advice, facts_of, say_result
@@ -38,6 +37,7 @@ from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.sources.tables import load_rows
 from mmst_cli.storage import told_of_disk

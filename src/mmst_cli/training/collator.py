@@ -33,6 +33,9 @@ DRAWN_ROWS = "mmst_drawn_rows"
 ROWS = "mmst_rows"
 """Under this key a share of several processes carries how many rows it has, which not every kind of tensor tells."""
 
+TOKENS = "mmst_tokens"
+"""Under this key a batch carries how many tokens it has, padding left out; of models without tokens none."""
+
 _TASKS = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
 
 
@@ -79,6 +82,9 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         bad = [row for row in read if isinstance(row, BadRow)]
         if processes.count() > 1:
             added[ROWS] = len(read) - len(bad)
+        masks = [value for key, value in batch.items() if key.endswith("attention_mask")]
+        if masks:
+            added[TOKENS] = sum(int(mask.sum()) for mask in masks)
         return {**batch, **added, **({BAD_ROWS: bad} if bad else {})}
 
     def _collate(

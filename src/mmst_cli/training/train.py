@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 
 import torch
 
 from mmst_cli import processes
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
+from mmst_cli.config.rules_loss import training_datasets
 from mmst_cli.config.schema import Config
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation
 from mmst_cli.mining.training_sets import check_minings
@@ -23,6 +23,7 @@ from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.failed_run import told_of_failures
 from mmst_cli.training.hub_upload import check_pushing
 from mmst_cli.training.one_device import idle_devices
+from mmst_cli.training.resume_rules import check_same_rows
 from mmst_cli.training.training_course import TrainingCourse
 from mmst_cli.training.training_job import TrainingJob
 from mmst_cli.training.training_start import build_arguments, check_machine, find_start, take_up
@@ -93,32 +94,25 @@ def _run(
     job.rehearse()
     if dry_run:
         return job.try_one_batch()
+    rows = job.name_rows() if processes.is_first() else {}
+    if checkpoint is not None:
+        for name in check_same_rows(run.recorded_rows(), rows, training_datasets(config)):
+            terminal.warn(
+                f"datasets.{name}: it has other rows than when the run was begun: figures of before are not of these."
+            )
     with told_of_failures(run, terminal):
         with processes.first_before_others():
             if processes.is_first():
-                _begin(config, run, overrides, terminal, prepared, checkpoint, overwrite=overwrite)
+                if overwrite and run.set_aside():
+                    terminal.say(f"the run that is in {run.path} is kept until this one has a checkpoint, or is done.")
+                if checkpoint is None:
+                    run.write_record(config_to_yaml(config), overrides, _devices(prepared), rows)
+                else:
+                    take_up(run, checkpoint, terminal)
+                    run.write_settings(config_to_yaml(config), overrides, rows)
+                terminal.log_to(run.log)
+                prepared.bad_rows.list_in(run.skipped_rows)
         return TrainingCourse(job).follow(checkpoint)
-
-
-def _begin(
-    config: Config,
-    run: RunFolder,
-    overrides: Sequence[str],
-    terminal: Terminal,
-    prepared: PreparedEvaluation,
-    checkpoint: Path | None,
-    *,
-    overwrite: bool,
-) -> None:
-    """Write the record of a run, or take its folder up as a checkpoint left it."""
-    if overwrite and run.set_aside():
-        terminal.say(f"the run that is in {run.path} is kept until this one has a checkpoint, or is done.")
-    if checkpoint is None:
-        run.write_record(config_to_yaml(config), overrides, _devices(prepared))
-    else:
-        take_up(run, checkpoint, terminal)
-    terminal.log_to(run.log)
-    prepared.bad_rows.list_in(run.skipped_rows)
 
 
 def _devices(prepared: PreparedEvaluation) -> list[str]:

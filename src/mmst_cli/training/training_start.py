@@ -92,6 +92,11 @@ def find_start(
             f"{run.path} holds the run again that --overwrite was to replace: the new one was stopped before its first"
             f" checkpoint. What it wrote is in {run.path / FAILED}."
         )
+        if resume:
+            raise RunError(
+                f"--resume: the run that was to replace the one in {run.path} left no checkpoint to go on from. Begin"
+                " it again by --overwrite, or repeat this command to go on with the one that is there again."
+            )
     if overwrite:
         run.refuse_to_clear()
         return None
@@ -105,7 +110,7 @@ def find_start(
     if not whole:
         raise RunError(f"--resume: no whole checkpoint in {run.path}. Start again by --overwrite.")
     if used := check_resumable(changed_keys(run.config, config), run.config, config, whole[-1]):
-        terminal.warn(f"the run was begun with other values of {', '.join(used)}; the new ones are used from here.")
+        terminal.warn(f"until now the run had other values of {', '.join(used)}; the new ones are used from here.")
     return whole[-1]
 
 
