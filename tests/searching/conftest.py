@@ -1,6 +1,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -45,3 +47,19 @@ def look_for(tmp_path, quiet):
         return run_search(folder, given=tmp_path / "queries.npy", terminal=quiet, **options).hits
 
     return find
+
+
+@pytest.fixture
+def spoil():
+    """A function that puts NaN and infinity into vectors of a part, and opens the folder again."""
+
+    def write(folder, part, rows):
+        path = folder.parts[part][0]
+        table = pq.read_table(path)
+        vectors = np.array(table["embedding"].to_pylist(), dtype=np.float32)
+        vectors[rows[0], 0], vectors[rows[1:], -1] = np.nan, -np.inf
+        flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+        pq.write_table(pa.table([table["id"], flat], schema=table.schema), path)
+        return open_vectors(folder.path)
+
+    return write

@@ -29,11 +29,12 @@ def take_down(name, lines):
     with open(f"{name}-{os.environ.get('RANK', '0')}", "a") as file:
         file.write("".join(f"{line}\\n" for line in lines))
 
-encode = SentenceTransformer._inference
+process = SentenceTransformer.preprocess
 def counted(self, inputs, **options):
-    take_down("encoded", inputs)
-    return encode(self, inputs, **options)
-SentenceTransformer._inference = counted
+    if not self.training:
+        take_down("encoded", inputs)
+    return process(self, inputs, **options)
+SentenceTransformer.preprocess = counted
 
 class Hub:
     def __init__(self, token=None):

@@ -64,6 +64,7 @@ def search(
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
             from mmst_cli.searching.search import run_search
+            from mmst_cli.searching.search_result import show_result
         result = run_search(
             folder,
             queries or [],
@@ -80,3 +81,5 @@ def search(
         )
         if json_output:
             print_json(result.to_dict())
+        else:
+            show_result(result, terminal)

@@ -18,11 +18,11 @@ from mmst_cli.searching.given_vectors import read_vectors
 from mmst_cli.searching.queries import find_queries
 from mmst_cli.searching.query_vectors import embed_queries, find_query_model, load_query_model
 from mmst_cli.searching.search_page import write_page
-from mmst_cli.searching.search_result import SearchResult, show_result
+from mmst_cli.searching.search_result import SearchResult
 from mmst_cli.searching.searched_vectors import SIMILARITIES, SearchedVectors, choose_form, view_vectors
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
-from mmst_cli.vectors.vector_folder import VectorFolder, open_vectors
+from mmst_cli.vectors.vector_folder import MANIFEST, VectorFolder, open_vectors
 
 INDEXES = ("exact", "faiss")
 
@@ -42,7 +42,7 @@ def run_search(
     overwrite: bool = False,
     terminal: Terminal,
 ) -> SearchResult:
-    """Return the nearest vectors of a collection, and show them.
+    """Return the nearest vectors of a collection.
 
     Args:
         vectors: a folder that `mmst encode` wrote, or what `open_vectors` made of it.
@@ -57,7 +57,7 @@ def run_search(
         prompt_name: a prompt of the model; queries are embedded as such if left out.
         page: an HTML file to write.
         overwrite: replace that file.
-        terminal: where progress and results are shown.
+        terminal: where progress is shown.
 
     Raises:
         MmstError: arguments, folder, queries or model don't fit.
@@ -69,7 +69,9 @@ def run_search(
     _check_page(page, overwrite)
     if given is not None:
         asked, wanted = read_vectors(given, folder, dim)
-        name, similarity = None, folder.manifest.get("similarity", "cosine")
+        name, similarity = None, str(folder.manifest.get("similarity", "cosine"))
+        if "similarity" not in folder.manifest:
+            terminal.warn(f"{folder.path}: {MANIFEST} doesn't say the model's similarity; it is taken to be cosine.")
     else:
         reader = Reader(media_of(folder), Path())
         asked = find_queries(queries, reader, terminal)
@@ -92,9 +94,11 @@ def run_search(
         )
     result = SearchResult(
         *(folder.path, folder.count - len(searched.broken), len(searched.broken), name, similarity, dim, precision),
-        *(how, asked, hits, time.monotonic() - started),
+        *(how, asked, hits, page, time.monotonic() - started),
     )
-    _show(result, folder, page, terminal)
+    if page is not None:
+        with terminal.waiting("reading what was found"), told_of_disk(page):
+            write_page(page, result, folder)
     return result
 
 
@@ -109,14 +113,6 @@ def _search(
     total = passes_over(searched) * searched.folder.count
     with terminal.progress("searching", total, unit="vectors") as progress:
         return search_exactly(searched, queries, top, progress), "exact"
-
-
-def _show(result: SearchResult, folder: VectorFolder, page: Path | None, terminal: Terminal) -> None:
-    show_result(result, terminal)
-    if page is not None:
-        with terminal.waiting("reading what was found"), told_of_disk(page):
-            write_page(page, result, folder)
-        terminal.show(f"page: {page}")
 
 
 def _check_arguments(

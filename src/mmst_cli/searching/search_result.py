@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from mmst_cli.errors import visible
 from mmst_cli.searching.exact_search import Hit
 from mmst_cli.searching.queries import Query
 from mmst_cli.terminal import Terminal
@@ -35,6 +36,8 @@ class SearchResult:
     queries: list[Query]
     hits: list[list[Hit]]
     """For each query, best first."""
+    page: Path | None
+    """Where they are shown."""
     seconds: float
 
     @property
@@ -68,17 +71,20 @@ class SearchResult:
                 }
                 for query, hits in zip(self.queries, self.hits, strict=True)
             ],
+            "page": None if self.page is None else str(self.page),
             "seconds": self.seconds,
         }
 
 
 def show_result(result: SearchResult, terminal: Terminal) -> None:
-    """Show a table for each query."""
+    """Show a table for each query, and where the page is."""
     for query, hits in zip(result.queries, result.hits, strict=True):
         table = Table(title=Text(query.label), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for heading in ("rank", "score"):
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("id", overflow="fold")
         for rank, (name, score) in enumerate(hits, 1):
-            table.add_row(str(rank), result.score_in_words(score), Text(name))
+            table.add_row(str(rank), result.score_in_words(score), Text(visible(name)))
         terminal.show(table)
+    if result.page is not None:
+        terminal.show(f"page: {result.page}")

@@ -100,8 +100,6 @@ def _join(at: str, files: Mapping[str, str], open_file: Callable[[str], RowsInTu
 
 
 def _unreadable(at: str, name: str, error: BaseException) -> DataError:
-    if isinstance(error, ValueError) and "zstd not supported" in str(error):
-        return DataError(f"{at}.path: {name} is compressed with zstd: `pip install zstandard` reads it.")
     return DataError(f"{at}.path: {name}: can't be read: {error}")
 
 

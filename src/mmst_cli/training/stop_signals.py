@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from types import FrameType
 from typing import Any, Self
 
@@ -95,3 +98,18 @@ def outlive_first_sigterm(_worker: int) -> None:
         signal.signal(number, signal.SIG_DFL)  # the second is meant for it
 
     signal.signal(signal.SIGTERM, end)
+
+
+@cache
+def end_workers_at_exit() -> None:
+    """Kill what data workers there still are when the interpreter ends.
+
+    It would send each a SIGTERM, which those that outlive the first are not ended by, and wait for them for ever: where
+    an error holds the loader that they belong to.
+    """
+
+    def kill_workers() -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    multiprocessing.util.Finalize(None, kill_workers, exitpriority=100)
