@@ -31,7 +31,7 @@ from mmst_cli.mining.negative_search import Search, mine_rows
 from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.precision import choose_runtime
-from mmst_cli.model.precision_of_run import with_environment
+from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
@@ -65,7 +65,7 @@ def run_mining(
         MmstError: a mistake in options, data or model; nothing was written.
         WorkError: an input can't be read; what was done so far is kept for --resume.
     """
-    config = with_environment(config, terminal)
+    config = as_recorded(config, terminal, options.mine.model)
     places = Places(options.output)
     then = "The same command with --resume goes on behind what is done."
     with claimed(places.output, "--output", places.lock), told_of_disk(places.output, then):
