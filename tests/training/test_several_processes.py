@@ -16,15 +16,15 @@ from safetensors.numpy import load_file
 WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "knoll", "ledge"]
 COLUMNS = {"query": {"role": "anchor"}, "doc": {"role": "positive"}, "other": {"role": "negative"}}
 COUNTING = """
-import os, sys, torch
+import os, sys
 from sentence_transformers import SentenceTransformer
-process = SentenceTransformer.preprocess
-def counted(self, inputs, **options):
-    if not self.training:
-        with open(os.path.join(os.environ["COUNTS"], os.environ.get("RANK", "0")), "a") as file:
-            file.write("".join(f"{value}\\n" for value in inputs))
-    return process(self, inputs, **options)
-SentenceTransformer.preprocess = counted
+from mmst_cli.vectors.prepared_batches import Preparation
+def counted(inputs):
+    with open(os.path.join(os.environ["COUNTS"], os.environ.get("RANK", "0")), "a") as file:
+        file.write("".join(f"{value}\\n" for value in inputs))
+encode, prepare = SentenceTransformer._inference, Preparation.__call__
+SentenceTransformer._inference = lambda self, inputs, **options: [counted(inputs), encode(self, inputs, **options)][1]
+Preparation.__call__ = lambda self, batch: [counted(r.read() for r in batch.references), prepare(self, batch)][1]
 from mmst_cli.cli import main
 main()
 """
