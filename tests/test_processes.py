@@ -26,10 +26,10 @@ processes.wait()
 """
 FAIL = """
 import sys, time
-from mmst_cli import processes
+from mmst_cli import ending_together, processes
 from mmst_cli.cli.app import told_in_one_line
 from mmst_cli.errors import DataError
-processes.watch()
+ending_together.watch()
 processes.wait()
 with told_in_one_line():
     if str(processes.rank()) in sys.argv[1]:
@@ -55,7 +55,7 @@ def run_two():
         started = [
             subprocess.Popen(
                 [sys.executable, "-c", script, *arguments],
-                env={**shared, "RANK": str(rank)},
+                env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -98,7 +98,7 @@ def test_a_bug_in_all_processes_has_one_traceback(run_two):
 
 @pytest.fixture
 def second_of_two(monkeypatch):
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost"}.items():
+    for name, value in zip(processes.VARIABLES, ("1", "1", "2", "localhost", "1"), strict=True):
         monkeypatch.setenv(name, value)
 
 

@@ -61,6 +61,7 @@ def test_everything_is_encoded_once_whatever_the_grid(config, quiet, monkeypatch
     monkeypatch.setattr(
         SentenceTransformer, "preprocess", lambda self, x, *a, **k: counts.append(len(x)) or original(self, x, *a, **k)
     )
+    config = config.model_copy(update={"training": {**config.training, "dataloader_num_workers": 0}})
     run_evaluation(config, EvaluationOptions(dims=(128, 32, 8), precisions=PRECISIONS), quiet)
     probes = 2  # images that the pixel bounds are tried on
     assert 24 + 24 <= sum(counts) <= 24 + 24 + probes

@@ -16,14 +16,15 @@ from safetensors.numpy import load_file
 WORDS = ["amber", "birch", "cedar", "delta", "ember", "fjord", "grove", "haven", "inlet", "jetty", "knoll", "ledge"]
 COLUMNS = {"query": {"role": "anchor"}, "doc": {"role": "positive"}, "other": {"role": "negative"}}
 COUNTING = """
-import os, sys
+import os, sys, torch
 from sentence_transformers import SentenceTransformer
-encode = SentenceTransformer._inference
+process = SentenceTransformer.preprocess
 def counted(self, inputs, **options):
-    with open(os.path.join(os.environ["COUNTS"], os.environ.get("RANK", "0")), "a") as file:
-        file.write("".join(f"{value}\\n" for value in inputs))
-    return encode(self, inputs, **options)
-SentenceTransformer._inference = counted
+    if not self.training:
+        with open(os.path.join(os.environ["COUNTS"], os.environ.get("RANK", "0")), "a") as file:
+            file.write("".join(f"{value}\\n" for value in inputs))
+    return process(self, inputs, **options)
+SentenceTransformer.preprocess = counted
 from mmst_cli.cli import main
 main()
 """

@@ -253,7 +253,8 @@ def _lines(name: str, lines: Callable[[], Iterable[bytes]]) -> Iterator[Item]:
     """Yield a text a line; a line is decoded when it is read, so that a broken one fails alone."""
     for number, line in enumerate(lines()):
         if line.strip():
-            yield Item(f"{name}#{number}", (Modality.text,), partial(_read_line, line), partial(bytes, line))
+            read, stamp = partial(_read_line, line), partial(bytes, line)
+            yield Item(f"{name}#{number}", (Modality.text,), read, stamp, len(line))
 
 
 def _read_line(line: bytes) -> Any:

@@ -77,10 +77,12 @@ class TitledRows(RowSet):
         """Return the stored columns that reading a column needs."""
         return (*column.sources, TITLE) if column == self.text else column.sources
 
-    def read_column(self, column: Column, row: Mapping[str, Any]) -> Any:
-        """Return what a row holds of a column, a text after its title."""
-        value = super().read_column(column, row)
-        return _titled(row[TITLE], value) if column == self.text else value
+    def completed(self, column: Column, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row whose text stands after its title."""
+        (text,) = column.sources if column == self.text else (None,)
+        if text is None or not isinstance(row[text], str):
+            return row
+        return {**row, text: _titled(row[TITLE], row[text])}
 
 
 def _titled(title: str | None, text: str) -> str:

@@ -190,11 +190,24 @@ class RowSet:
         Raises:
             DataError: it can't be read; the message names dataset, row and column.
         """
-        try:
-            with as_data_error(f"the {column.modality} can't be read"):
-                return column.read(row, self.reader)
-        except DataError as error:
-            raise DataError(f"{place(self.key, row.get(ROW), column.name)}: {error}") from error
+        return read_cells(self.key, column, self.completed(column, row), self.reader)
+
+    def completed(self, column: Column, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row whose cells of a column hold all that its input is made of."""
+        return row
+
+
+def read_cells(key: str, column: Column, row: Mapping[str, Any], reader: Reader) -> Any:
+    """Return what the stored row of a dataset holds of a column, decoded.
+
+    Raises:
+        DataError: it can't be read; the message names dataset, row and column.
+    """
+    try:
+        with as_data_error(f"the {column.modality} can't be read"):
+            return column.read(row, reader)
+    except DataError as error:
+        raise DataError(f"{place(key, row.get(ROW), column.name)}: {error}") from error
 
 
 def check_label(cell: Any, *, classes: bool = False) -> None:
