@@ -15,6 +15,8 @@ from typer.testing import CliRunner
 from mmst_cli.cli import app
 from mmst_cli.encoding.encode import run_encode
 from mmst_cli.errors import ConfigError, DataError, ModelError, RunError
+from mmst_cli.searching import search_page
+from mmst_cli.searching.query_vectors import find_query_model
 from mmst_cli.searching.search import run_search
 
 
@@ -229,6 +231,24 @@ def test_the_record_names_the_weights_where_the_manifest_does_not(encode, search
         search(folder, "a page")
 
 
+def test_a_model_of_the_hub_is_taken_at_its_commit(store, quiet):
+    folder = store(np.eye(3), model="some/model", commit="abc", revision="main", weights=None)
+    assert find_query_model(folder, None, quiet) == ("some/model", "abc")
+    assert not quiet.shown.getvalue()
+    assert find_query_model(folder, "other/model", quiet) == ("other/model", None)
+    assert "whether other/model is some/model, which made the vectors, can't be seen" in quiet.shown.getvalue()
+
+
+@pytest.mark.parametrize(("key", "value"), [("dtype", "float8"), ("media", {"dpi": "many"}), ("media", 5)])
+def test_a_damaged_record_is_said(key, value, encode, search):
+    record = encode() / "_job.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {key: value}))
+    with pytest.raises(DataError, match=r"_job\.json: damaged"):
+        search(record.parent, "a page")
+    record.unlink()
+    assert search(record.parent, "a page").hits
+
+
 def test_what_the_model_does_not_take_is_refused(encode, search, here):
     (here / "tone.wav").write_bytes(wav(tone(440)))
     (here / "broken.png").write_bytes(b"no image")
@@ -278,6 +298,16 @@ def test_the_page_shows_what_was_found(encode, search, here, queries):
     shutil.rmtree("pages")
     search(folder, "a page", page=here / "page.html", overwrite=True)
     assert Page(here / "page.html").text.count("No longer where it was.") >= 3
+
+
+def test_a_page_of_many_documents_shows_the_first(encode, search, here, monkeypatch):
+    monkeypatch.setattr(search_page, "HITS", 4)
+    monkeypatch.setattr(search_page, "SHOWN", 2)
+    search(encode(), "one", "two", "three", page=here / "page.html")
+    page = Page(here / "page.html")
+    assert len(page.all("img")) == 8
+    assert page.text.count("2 more are not shown.") == 2
+    assert "1 more query is not shown" in page.text
 
 
 def test_rows_of_tables_are_shown(encode, search, here, pages, queries, encoded):

@@ -95,9 +95,11 @@ def open_sources(
     table = replace(table or TableOptions(), columns=tuple(columns or ()))
     check_named_once(names, MODALITY_OF)
     tables = [name for name in names if _is_table(name, table)]
-    if table.given and not tables:
-        raise ConfigError(f"{table.given}: only tables ({', '.join(READERS)}) have columns, and none is given.")
     how = _How(table, reader or Reader(MediaConfig(), Path()), pages, again)
+    if table.given and not tables:
+        for name in names:  # one that isn't there says so
+            _open_source(name, how)
+        raise ConfigError(f"{table.given}: only tables ({', '.join(READERS)}) have columns, and none is given.")
     return [open_table(name, table, how.reader, pages) if name in tables else _open_source(name, how) for name in names]
 
 

@@ -11,15 +11,13 @@ from mmst_cli.config.schema import DatasetConfig, MediaConfig, Modality, Role
 from mmst_cli.errors import ConfigError, did_you_mean
 from mmst_cli.media.reading import Reader
 from mmst_cli.retrieval.beir import Tables, load_tables
-from mmst_cli.retrieval.qrels import CORPUS_IDS, QUERY_IDS, Table, read_grades
+from mmst_cli.retrieval.qrels import CORPUS_IDS, QUERY_IDS, TITLE, Table, read_grades
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.rows.cells import is_text
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.row_checks import check_inputs
 from mmst_cli.rows.row_preparation import declare, keep_columns, number_rows
 from mmst_cli.sources.tables import choose_indices
-
-TITLE = "title"
 
 
 class JudgedRetrieval(RetrievalSet):

@@ -55,14 +55,12 @@ def _search(searched: SearchedVectors, count: int, k: int, score: Score, progres
     scores = np.full((count, k), -np.inf, dtype=np.float32)
     ids = np.full((count, k), "", dtype=object)
     for piece in searched.pieces():
-        by_id = pc.sort_indices(piece.ids)
-        names, vectors = piece.ids.take(by_id), piece.vectors[torch.from_numpy(by_id.to_numpy().astype(np.int64))]
-        for rows in _blocks(count, len(names)):
-            found, places = best_of_piece(score(rows, vectors), k)
+        for rows in _blocks(count, len(piece.ids)):
+            found, places = best_of_piece(score(rows, piece.vectors), piece.ids, k)
             both = np.concatenate([scores[rows], found.numpy()], axis=1)
-            named = names.take(pa.array(places.ravel().numpy())).to_numpy(zero_copy_only=False)
-            scores[rows], ids[rows] = _best(both, np.concatenate([ids[rows], named.reshape(places.shape)], axis=1), k)
-        progress.advance(len(names))
+            names = piece.ids.take(pa.array(places.ravel().numpy())).to_numpy(zero_copy_only=False)
+            scores[rows], ids[rows] = _best(both, np.concatenate([ids[rows], names.reshape(places.shape)], axis=1), k)
+        progress.advance(len(piece.ids))
     return [
         [(str(name), float(value)) for name, value in zip(*found, strict=True) if value > -np.inf]
         for found in zip(ids, scores, strict=True)
@@ -86,20 +84,21 @@ def _blocks(queries: int, vectors: int) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, queries, step))
 
 
-def best_of_piece(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def best_of_piece(scores: torch.Tensor, ids: pa.Array, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the ``k`` largest scores of each row and their places, in any order, both of shape (rows, k) or less.
 
-    Of those that equal the last one, the first are taken.
+    Of those that equal the last one, those are taken whose ids come first.
     """
     k = min(k, scores.shape[1])
     found, places = scores.topk(k, dim=1)
     last = found[:, -1:]
     tied = (scores >= last).sum(dim=1) > k
     if tied.any():
-        some, last = scores[tied], last[tied]
+        by_id = torch.from_numpy(pc.sort_indices(ids).to_numpy().astype(np.int64))
+        some, last = scores[tied][:, by_id], last[tied]
         above, level = some > last, some == last
         taken = above | (level & (level.cumsum(dim=1) <= k - above.sum(dim=1, keepdim=True)))
-        places[tied] = taken.nonzero()[:, 1].reshape(-1, k)
+        places[tied] = by_id[taken.nonzero()[:, 1]].reshape(-1, k)
     return scores.gather(1, places), places
 
 

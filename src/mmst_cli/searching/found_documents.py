@@ -7,20 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import MediaConfig, Modality
-from mmst_cli.errors import MmstError
+from mmst_cli.errors import DataError, MmstError
 from mmst_cli.html.previews import Preview, preview
 from mmst_cli.inputs.collection import MODALITY_OF, STDIN, open_sources
 from mmst_cli.inputs.table_inputs import TableOptions
 from mmst_cli.media.pdf import split_page
 from mmst_cli.media.reading import Reader
 from mmst_cli.searching.queries import look
-from mmst_cli.vectors.vector_folder import VectorFolder
+from mmst_cli.vectors.vector_folder import RECORD, VectorFolder, damaged
 
 
 def media_of(folder: VectorFolder) -> MediaConfig:
-    """Return how media were read for the collection."""
-    known = {name: value for name, value in folder.job.get("media", {}).items() if name in MediaConfig.model_fields}
-    return MediaConfig(**known)
+    """Return how media were read for the collection.
+
+    Raises:
+        DataError: its record is damaged.
+    """
+    try:
+        recorded = dict(folder.job.get("media", {}))
+        return MediaConfig(**{name: recorded[name] for name in MediaConfig.model_fields if name in recorded})
+    except (TypeError, ValueError) as error:
+        raise DataError(damaged(folder.path / RECORD, "it doesn't say how media were read")) from error
 
 
 def look_up(folder: VectorFolder, ids: Iterable[str]) -> dict[str, Preview]:

@@ -24,7 +24,7 @@ from mmst_cli.vectors.forward_pass import how_to_encode
 from mmst_cli.vectors.input_stream import encode_stream
 from mmst_cli.vectors.quantise import shorten
 from mmst_cli.vectors.refused_inputs import RefusedInputError
-from mmst_cli.vectors.vector_folder import MANIFEST, VectorFolder
+from mmst_cli.vectors.vector_folder import MANIFEST, RECORD, VectorFolder, damaged
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -72,10 +72,14 @@ def load_query_model(
     """Load the model as `mmst encode` had it; the reader is told what it wants.
 
     Raises:
+        DataError: the record of the vectors is damaged.
         ModelError: it can't be loaded, or gives vectors of another size.
     """
     name, revision = model
-    runtime, dtype = encoding_runtime(find_model(name), Dtype(folder.job.get("dtype", "auto")), terminal)
+    held = folder.job.get("dtype", "auto")
+    if held not in list(Dtype):
+        raise DataError(damaged(folder.path / RECORD, f"it says that the weights were held in {held}"))
+    runtime, dtype = encoding_runtime(find_model(name), Dtype(held), terminal)
     config = ModelConfig(name_or_path=name, revision=revision, dtype=dtype)
     prepared = prepare_model(config, runtime, readers=[reader], key_of=lambda key: in_options(f"media.{key}"))
     loaded = prepared.model

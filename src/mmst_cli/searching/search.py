@@ -22,7 +22,7 @@ from mmst_cli.searching.search_result import SearchResult
 from mmst_cli.searching.searched_vectors import SIMILARITIES, SearchedVectors, choose_form, view_vectors
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
-from mmst_cli.vectors.vector_folder import VectorFolder, open_vectors
+from mmst_cli.vectors.vector_folder import MANIFEST, VectorFolder, open_vectors
 
 INDEXES = ("exact", "faiss")
 
@@ -69,7 +69,9 @@ def run_search(
     _check_page(page, overwrite)
     if given is not None:
         asked, wanted = read_vectors(given, folder, dim)
-        name, similarity = None, folder.manifest.get("similarity", "cosine")
+        name, similarity = None, str(folder.manifest.get("similarity", "cosine"))
+        if "similarity" not in folder.manifest:
+            terminal.warn(f"{folder.path}: {MANIFEST} doesn't say the model's similarity; it is taken to be cosine.")
     else:
         reader = Reader(media_of(folder), Path())
         asked = find_queries(queries, reader, terminal)

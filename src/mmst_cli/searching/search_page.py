@@ -12,7 +12,7 @@ from mmst_cli.searching.search_result import SearchResult
 from mmst_cli.storage import write_text
 from mmst_cli.vectors.vector_folder import VectorFolder
 
-SHOWN = 100  # queries at most
+SHOWN, HITS = 100, 60  # queries, and documents of each, at most
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Card:
     name: str
     query: Preview
     hits: list[Shown]
+    more: int
+    """Documents that are not shown."""
 
 
 def write_page(path: Path, result: SearchResult, folder: VectorFolder) -> Path:
@@ -42,7 +44,7 @@ def write_page(path: Path, result: SearchResult, folder: VectorFolder) -> Path:
         result: what was found.
         folder: the collection, which knows where its documents are.
     """
-    found = result.hits[:SHOWN]
+    found = [hits[:HITS] for hits in result.hits[:SHOWN]]
     documents = look_up(folder, (name for hits in found for name, _ in hits))
     cards = [
         Card(
@@ -52,14 +54,15 @@ def write_page(path: Path, result: SearchResult, folder: VectorFolder) -> Path:
                 Shown(rank, name, result.score_in_words(score), documents[name])
                 for rank, (name, score) in enumerate(hits, 1)
             ],
+            max(0, len(result.hits[place]) - HITS),
         )
-        for query, hits in zip(result.queries[:SHOWN], found, strict=True)
+        for place, (query, hits) in enumerate(zip(result.queries, found, strict=False))
     ]
     while True:
         values = {
             "title": f"Search in {result.vectors}",
             "created": "",
-            "sections": [("results", "Results"), ("search", "Search")],
+            "sections": [("results", "Results"), ("settings", "Settings")],
             "cards": cards,
             "more": len(result.queries) - len(cards),
             "facts": _facts(result),

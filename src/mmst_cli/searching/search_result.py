@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from mmst_cli.errors import visible
 from mmst_cli.searching.exact_search import Hit
 from mmst_cli.searching.queries import Query
 from mmst_cli.terminal import Terminal
@@ -83,7 +84,7 @@ def show_result(result: SearchResult, terminal: Terminal) -> None:
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("id", overflow="fold")
         for rank, (name, score) in enumerate(hits, 1):
-            table.add_row(str(rank), result.score_in_words(score), Text(name))
+            table.add_row(str(rank), result.score_in_words(score), Text(visible(name)))
         terminal.show(table)
     if result.page is not None:
         terminal.show(f"page: {result.page}")

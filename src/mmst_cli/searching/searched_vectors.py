@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -114,7 +114,8 @@ class SearchedVectors:
 
     def agreement(self, queries: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
         """Return the scores of binary, by which bits to rescore are chosen: dimensions that agree less others."""
-        return _product(signs(queries), 2 * vectors - 1).float()
+        wanted = signs(queries)
+        return (2 * _product(wanted, vectors) - wanted.sum(dim=1, keepdim=True)).float()
 
     def _ready(self, vectors: torch.Tensor) -> torch.Tensor:
         vectors = vectors.double()
@@ -128,7 +129,7 @@ class SearchedVectors:
         if form.precision == "binary":
             bits = np.unpackbits(values, axis=1, count=self.dim)
         elif self.stored == form.precision and self.dim == form.dimension:
-            return torch.from_numpy(values.copy())
+            return torch.from_numpy(values.astype(np.float64))
         elif self.by_bits:
             bits = (self.shortened(values) > 0).numpy()
         else:
@@ -213,14 +214,3 @@ def _measure_ranges(searched: SearchedVectors, terminal: Terminal) -> np.ndarray
             f"--precision int8: the range of a dimension can't be told from {count} vectors. Search in float32."
         )
     return ranges_of(np.concatenate(corners))
-
-
-def similarity_of(folder: VectorFolder, model: Any = None) -> str | None:
-    """Return the similarity function of the model that made the vectors; None where nothing says it.
-
-    Args:
-        folder: the vectors.
-        model: the model, where it is loaded.
-    """
-    name = folder.manifest.get("similarity") if model is None else model.similarity_fn_name
-    return None if name is None else str(name)

@@ -22,7 +22,7 @@ from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.training.batch_shares import BatchShares
 from mmst_cli.training.collator import TypedCollator, label_columns, routed_tasks
-from mmst_cli.training.stop_signals import outlive_first_sigterm
+from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
 from mmst_cli.training.time_account import TimeAccount
 from mmst_cli.vectors.data_workers import BeginWorker, Cost, Workers, choose_workers
 
@@ -92,6 +92,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             self.args.dataloader_num_workers, self.args.dataloader_prefetch_factor = before
         if loader.num_workers:
             loader.worker_init_fn = BeginWorker(self.args.device, outlive_first_sigterm)
+            end_workers_at_exit()
         return loader
 
     def _workers_for(self, dataset: Any, batch_size: int) -> Workers:
@@ -105,6 +106,17 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         steps = self.args.max_steps
         rows = sum(map(len, sets)) * self.args.num_train_epochs if steps <= 0 else steps * batch_size
         return choose_workers(cost, batch_size, self.args.device, math.ceil(rows))
+
+    def _run_epoch(self, *arguments: Any, epoch: int, train_dataloader: Any, **keywords: Any) -> Any:
+        """Take the steps of an epoch, once what draws the batches knows which one it is.
+
+        Accelerate tells it each epoch but the one that a resumed run begins in: through what skips batches it doesn't
+        reach, and the rows of the first epoch would come again.
+        """
+        drawing = getattr(getattr(train_dataloader, "batch_sampler", None), "batch_sampler", None)
+        if isinstance(drawing, BatchShares):
+            drawing.set_epoch(epoch)
+        return super()._run_epoch(*arguments, epoch=epoch, train_dataloader=train_dataloader, **keywords)
 
     def get_multi_dataset_batch_sampler(self, *arguments: Any, **keywords: Any) -> Any:
         """Return ST's sampler of the batches of several sets, shared out to the processes."""

@@ -64,7 +64,7 @@ class VectorFolder:
                 for batch in file.iter_batches(batch_size=rows, columns=["id", "embedding"]):
                     ids, values = batch.column("id"), batch.column("embedding").flatten()
                     if ids.null_count or values.null_count or len(values) != len(ids) * self.form.values:
-                        raise DataError(_damaged(path, "an id or a vector in it is empty"))
+                        raise DataError(damaged(path, "an id or a vector in it is empty"))
                     yield Piece(first, ids, values.to_numpy().reshape(len(ids), self.form.values))
                     first += len(ids)
 
@@ -112,7 +112,7 @@ def open_vectors(path: Path, key: str = "VECTORS") -> VectorFolder:
         dimension, precision = int(manifest["dimension"]), check_precision(str(manifest["precision"]))
         parts = tuple((path / str(part["file"]), int(part["rows"])) for part in manifest["parts"])
     except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise DataError(_damaged(path / MANIFEST, "it doesn't say what the vectors are")) from error
+        raise DataError(damaged(path / MANIFEST, "it doesn't say what the vectors are")) from error
     ranges = _load_ranges(path, dimension) if precision == "int8" else None
     form = VectorFormat(dimension, precision, ranges)
     folder = VectorFolder(path, manifest, read_job(path, RECORD) or {}, form, parts)
@@ -138,7 +138,7 @@ def _load_ranges(path: Path, dimension: int) -> np.ndarray:
 
     ranges = load_ranges(path / RANGES).by_dim.get(dimension)
     if ranges is None:
-        raise DataError(_damaged(path / RANGES, f"no ranges of {dimension} dimensions in it"))
+        raise DataError(damaged(path / RANGES, f"no ranges of {dimension} dimensions in it"))
     return ranges
 
 
@@ -149,9 +149,9 @@ def _check_part(path: Path, rows: int, form: VectorFormat) -> None:
     kind: Any = columns.get("embedding")
     fits = kind is not None and pa.types.is_fixed_size_list(kind) and kind.list_size == form.values
     if columns.get("id") != pa.string() or not fits or kind.value_type != pa.from_numpy_dtype(form.value_type):
-        raise DataError(_damaged(path, f"its columns are not ids and {form.precision} of {form.dimension} dimensions"))
+        raise DataError(damaged(path, f"its columns are not ids and {form.precision} of {form.dimension} dimensions"))
     if found != rows:
-        raise DataError(_damaged(path, f"it holds {found:,} vectors, and {MANIFEST} says {rows:,}"))
+        raise DataError(damaged(path, f"it holds {found:,} vectors, and {MANIFEST} says {rows:,}"))
 
 
 @contextmanager
@@ -160,8 +160,9 @@ def _told_of(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = "it is missing" if isinstance(error, FileNotFoundError) else f"it can't be read ({error})"
-        raise DataError(_damaged(path, " ".join(reason.split()))) from error
+        raise DataError(damaged(path, " ".join(reason.split()))) from error
 
 
-def _damaged(path: Path, reason: str) -> str:
+def damaged(path: Path, reason: str) -> str:
+    """Return the sentence about a file of a folder that is not what `mmst encode` wrote."""
     return f"{path}: damaged, for {reason}. Encode again with --overwrite, or bring back the file that was there."
