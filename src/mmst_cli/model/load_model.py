@@ -14,6 +14,7 @@ from mmst_cli.config.schema import Attention, Dtype, ModelConfig
 from mmst_cli.errors import ConfigError, ModelError, visible
 from mmst_cli.model.attention import AttentionChoice, choose_attention
 from mmst_cli.model.checkpoint import is_raw, lacks_attention, load_checkpoint, read_checkpoint_config
+from mmst_cli.model.image_planes import take_planes
 from mmst_cli.model.model_changes import set_normalisation, set_pooling
 from mmst_cli.model.model_checks import check_pixel_bounds
 from mmst_cli.model.model_media import keep_whole_sounds
@@ -164,6 +165,7 @@ def _source(config: ModelConfig, key: str) -> str:
 def _load_encoder(
     config: ModelConfig, device: torch.device, precision: Precision | None, key: str
 ) -> tuple[SentenceTransformer, AttentionChoice]:
+    take_planes()
     choice = _choose_attention(config, device, precision, key)
     source = _source(config, key)
     weights = resolve_dtype(config.dtype, device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +12,7 @@ from mmst_cli.errors import MmstError, WorkError
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.storage import disk_fault
 from mmst_cli.terminal import Terminal
-
-# Two sentences of torch's loader: a signal that it saw, and a process that it found gone.
-_KILLED = re.compile(
-    r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: (\w+)|exited unexpectedly)"
-)
+from mmst_cli.vectors.data_workers import killed_worker
 
 
 @contextmanager
@@ -61,12 +56,9 @@ def way_on(run: RunFolder) -> str:
 
 
 def _killed_worker(error: BaseException) -> str | None:
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, RuntimeError) and (found := _KILLED.search(str(seen))):
-            return (
-                f"the system ended a process that reads the data ({found[1].strip()}), most likely for want of memory:"
-                " lower training.dataloader_num_workers, or 0 reads in the process that trains"
-            )
-        seen = seen.__cause__ or seen.__context__
-    return None
+    if (pid := killed_worker(error)) is None:
+        return None
+    return (
+        f"the system ended a process that reads the data ({pid}), most likely for want of memory:"
+        " lower training.dataloader_num_workers, or 0 reads in the process that trains"
+    )

@@ -13,7 +13,7 @@ from mmst_cli.aside import FAILED
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.model.load_model import check_scalable
-from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision
+from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision, default_device
 from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.runs import RunFolder, checkpoint_step
@@ -46,6 +46,8 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
+    if default_device(config.training).type == "cuda":  # a batch is copied while the one before is computed
+        given["accelerator_config"] = {"non_blocking": True, **(given.get("accelerator_config") or {})}
     if processes.count() > 1:
         # Batches come in equal shares as they are, so that neither library has to pad or to drop any.
         given["accelerator_config"] = {**(given.get("accelerator_config") or {}), "even_batches": False}
