@@ -29,6 +29,7 @@ FLOORS = [
     ["runs", "config", "work", "time_shares"],
     ["terminal", "storage", "output_claim", "aside", "launcher", "errors"],
     ["lasting_console"],
+    ["ending_together"],
     ["streams", "processes"],
 ]
 FLOOR_OF = {name: len(FLOORS) - index for index, names in enumerate(FLOORS) for name in names}
@@ -36,6 +37,7 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "datasets")
 LIGHT = [
     "errors",
     "processes",
+    "ending_together",
     "launcher",
     "storage",
     "runs",

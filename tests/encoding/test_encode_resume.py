@@ -297,5 +297,5 @@ def test_inputs_are_read_as_they_are_needed(folder, encode, monkeypatch):
         return read_image(file, **options)
 
     monkeypatch.setattr(reading, "read_image", note)
-    encode(["pages"], folder / "out", rows_per_part=2, batch_size=2)
+    encode(["pages"], folder / "out", rows_per_part=2, batch_size=2, workers=0)
     assert [parts for _, parts in ahead] == [0, 0, 1, 1, 2, 2]

@@ -131,14 +131,13 @@ torch.save([queries, pages], {str(folder / "vectors.pt")!r})
     seen = run_evaluation(find_config(str(folder / "run"), None, [])).evaluations["pages"]
     assert measured(seen) == measured(result.after["pages"])
     from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
-    from mmst_cli.retrieval.retrieval_set import RowRetrieval
     from mmst_cli.terminal import Terminal
 
     prepared = prepare_evaluation(find_config(str(folder / "run"), None, []), Terminal(), ["eval"])
     evaluator = prepared.suite.evaluators["pages"]
-    retrieval = RowRetrieval(prepared.rows["eval"])
-    assert torch.equal(evaluator._encode(prepared.model, retrieval.queries(), "query", {}), queries)
-    assert torch.equal(evaluator._encode(prepared.model, retrieval.corpus(), "document", {}), pages)
+    evaluator(prepared.model)
+    assert torch.equal(evaluator._last[0].queries, queries)
+    assert torch.equal(evaluator.corpus_vectors, pages)
 
 
 def test_losses_equal_a_plain_script_bitwise(finished, tmp_path, tiny_model_path):

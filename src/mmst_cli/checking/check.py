@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mmst_cli import processes
 from mmst_cli.checking.check_page import write_page
 from mmst_cli.checking.check_result import PAGE, CheckResult, begin_output, check_output, finish_output
 from mmst_cli.checking.check_summary import say_what_is_examined, show_result
@@ -20,7 +21,6 @@ from mmst_cli.checking.examination import examine_contents
 from mmst_cli.checking.false_negatives import find_false_negatives
 from mmst_cli.checking.findings import DROPPED, KINDS, Checked, Finding, Harm
 from mmst_cli.checking.input_faults import find_bad_inputs
-from mmst_cli.checking.parallel_parts import processors
 from mmst_cli.checking.processed_inputs import Processed, find_refused_inputs, find_truncated, process_columns
 from mmst_cli.checking.repeated_inputs import find_leaks, find_relations
 from mmst_cli.checking.same_inputs import find_same_contents
@@ -176,7 +176,7 @@ def _examine(
     chosen = _chosen(contents.of, rows)
     job = digest(config_to_yaml(config), options.sample, contents.digest)
     work = begin_output(output, job, resume=options.resume)
-    workers = options.workers or processors()
+    workers = options.workers or processes.processors()
     try:
         with terminal.progress("looking at inputs", len(chosen)) as progress:
             examined = examine_contents(sets, contents, chosen, work, workers, progress)

@@ -117,11 +117,11 @@ class PartWriter:
         self._digest, self._contents = hashlib.sha256(), hashlib.sha256()
         self.record = PartRecord()
 
-    def cover(self, item: Item) -> None:
-        """Count an input, before it is read."""
+    def cover(self, item: Item, content: bytes | None = None) -> None:
+        """Count an input, whether it could be read or not, with what :func:`content_bytes` returned where it was."""
         self.record.items += 1
         self._digest.update(id_bytes(item.id))
-        self._contents.update(content_bytes(item))
+        self._contents.update(content_bytes(item) if content is None else content)
 
     def fail(self, item_id: str, error: str) -> None:
         """Note that an input couldn't be encoded."""

@@ -91,7 +91,7 @@ def _folders(names: tuple[str, ...]) -> str:
 
 
 def _warn_of_crops(sources: list[Source], encoder: Encoder, terminal: Terminal) -> None:
-    taken = {part for source in sources for kind in source.kinds if encoder.takes(kind) for part in kind}
+    taken = {part for source in sources for kind in source.kinds if encoder.inputs.takes(kind) for part in kind}
     if Modality.audio in taken and (
         warning := random_crop_warning(encoder.model, sources[0].reader.settings, "--max-seconds")
     ):

@@ -20,7 +20,8 @@ from mmst_cli.model.precision_of_run import encoding_runtime
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.searching.queries import Query, read_query
 from mmst_cli.terminal import Terminal
-from mmst_cli.vectors.input_stream import encode_stream, how_to_encode
+from mmst_cli.vectors.forward_pass import how_to_encode
+from mmst_cli.vectors.input_stream import encode_stream
 from mmst_cli.vectors.quantise import shorten
 from mmst_cli.vectors.refused_inputs import RefusedInputError
 from mmst_cli.vectors.vector_folder import MANIFEST, RECORD, VectorFolder, damaged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import random
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import islice
@@ -29,8 +30,11 @@ from mmst_cli.training.collator import BAD_ROWS
 from mmst_cli.training.endings import less_memory
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.training_start import build_arguments
+from mmst_cli.vectors.data_workers import Cost, one_thread
+from mmst_cli.vectors.prepared_batches import feature_bytes
 
 ROWS = 8  # of each dataset, through loss and gradients
+TIMED = 2  # of them, prepared once more
 
 
 def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[Any]], RunTrainer]) -> None:
@@ -122,6 +126,7 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
         batch = trainer.data_collator(chosen)
         if len(batch.pop(BAD_ROWS, ())) == len(chosen):
             return
+        _note_cost(trainer, chosen, rows)
         # As the trainer has it: forward passes in half precision, and the loss of what they give in float32.
         with precision.forward_of(trainer.model) if precision.autocast else nullcontext():
             loss = trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
@@ -134,6 +139,17 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
         raise ConfigError(
             f"{key}: {' in '.join(layers)} can't be computed on rows of datasets.{rows.key}: {in_words(error)} {advice}"
         ) from error
+
+
+def _note_cost(trainer: RunTrainer, chosen: list[dict[str, Any]], rows: RowSet) -> None:
+    """Take the time of preparing a few rows that were prepared once before: what is loaded for it is there."""
+    if trainer.costs is None:
+        return
+    begun = time.perf_counter()
+    with one_thread():
+        batch = trainer.data_collator(chosen[:TIMED])
+    count = len(chosen[:TIMED])
+    trainer.costs[rows.key] = Cost((time.perf_counter() - begun) / count, feature_bytes(batch) // count)
 
 
 def _some_rows(drawn: Any, count: int) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ from mmst_cli.training.best_weights import best_so_far, no_best, warn_of_unsaved
 from mmst_cli.training.endings import how_to_go_on, told_how_it_ended
 from mmst_cli.training.finishing import finish
 from mmst_cli.training.gated_saving import GateCallback
-from mmst_cli.training.hub_upload import push_model
 from mmst_cli.training.loss import MatryoshkaMeter
 from mmst_cli.training.stop_signals import StopCallback, StopSignals
 from mmst_cli.training.time_account import advice
@@ -73,7 +72,6 @@ class TrainingCourse:
             self.terminal.say(sentence)
         after = measurements.evaluate_after(trainer)
         if not processes.is_first():
-            processes.leave()
             return TrainingResult(str(self.run.path), trainer.state.global_step, training_seconds, training_seconds)
         # A run that was resumed at its end takes no step.
         stays = not trainer.args.learning_rate if self.steps_taken.may_stay is None else self.steps_taken.may_stay
@@ -89,9 +87,6 @@ class TrainingCourse:
             next_command=next_command(self.run, after),
         )
         show_result(result, self.run, self.terminal)
-        processes.leave()
-        if job.config.training.get("push_to_hub"):
-            push_model(job.config, self.run, self.terminal)
         return result
 
     def _train(self, trainer: RunTrainer, reporter: RunReporter, checkpoint: Path | None) -> float:
