@@ -12,7 +12,7 @@ from mmst_cli.runs import RunFolder, checkpoint_step, describe_environment, is_w
 def run(tmp_path):
     """A run folder with everything in it that a run writes, and a user's note."""
     run = RunFolder(tmp_path / "runs" / "a")
-    run.write_record("model: {}\n", ["training.seed=1"], ["cpu"])
+    run.write_record("model: {}\n", ["training.seed=1"], ["cpu"], {})
     run.log.write_text("said")
     run.log_metrics({"step": 1})
     for folder in (run.model, run.evaluations, run.path / "checkpoint-5", run.path / "checkpoint-10"):
@@ -87,7 +87,7 @@ def test_a_folder_called_runs_with_other_files_stays(run):
 
 
 def begin_another(run):
-    run.write_record("model: {b: 1}\n", [], ["cpu"])
+    run.write_record("model: {b: 1}\n", [], ["cpu"], {})
     run.log_metrics({"step": 1, "loss": 2})
 
 
@@ -140,7 +140,7 @@ def test_a_second_failure_takes_the_place_of_the_first(run):
     before = whole_tree(run.path)
     for step in (1, 2):
         run.set_aside()
-        run.write_record(f"model: {{b: {step}}}\n", [], ["cpu"])
+        run.write_record(f"model: {{b: {step}}}\n", [], ["cpu"], {})
         assert run.put_back()
     assert (run.path / "failed" / "config.yaml").read_text() == "model: {b: 2}\n"
     assert before.items() <= whole_tree(run.path).items()

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from mmst_cli import processes
 from mmst_cli.errors import RunError
 
 try:
@@ -43,7 +44,7 @@ def claimed(place: Path, key: str, lock: Path | None = None) -> Iterator[None]:
     Raises:
         RunError: another command is at work there, or nothing can be written there.
     """
-    if not leads():
+    if not processes.is_first():
         yield
         return
     path = lock or place / LOCK
@@ -70,11 +71,6 @@ def claimed(place: Path, key: str, lock: Path | None = None) -> Iterator[None]:
                 folder.rmdir()
             except OSError:  # something was written into it
                 break
-
-
-def leads() -> bool:
-    """Whether this process is alone, or the first of those that a launcher started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def check_writable(place: Path, key: str) -> None:

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -86,6 +86,11 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def rows(self) -> Path:
+        """What names the rows of each dataset by content, so that a resumed run notices others."""
+        return self.path / "rows.json"
+
+    @property
     def report(self) -> Path:
         """A page about the run."""
         return self.path / "report.html"
@@ -108,11 +113,18 @@ class RunFolder:
                 "or choose another output_dir."
             )
 
-    def write_record(self, config_yaml: str, overrides: Sequence[str], devices: Sequence[str]) -> None:
-        """Write how the run is made: config, overrides, versions, devices and commit."""
-        write_text(self.config, config_yaml)
-        write_text(self.path / "overrides.txt", "".join(f"{without_secret(override)}\n" for override in overrides))
+    def write_record(
+        self, config_yaml: str, overrides: Sequence[str], devices: Sequence[str], rows: Mapping[str, str]
+    ) -> None:
+        """Write how the run is made: config, overrides, what names the rows, versions, devices and commit."""
+        self.write_settings(config_yaml, overrides, rows)
         write_json(self.environment, describe_environment(devices))
+
+    def write_settings(self, config_yaml: str, overrides: Sequence[str], rows: Mapping[str, str]) -> None:
+        """Write what the run is made with, or goes on with."""
+        write_json(self.rows, rows)
+        write_text(self.path / "overrides.txt", "".join(f"{without_secret(override)}\n" for override in overrides))
+        write_text(self.config, config_yaml)  # last: it makes the folder a run
 
     def refuse_to_clear(self) -> None:
         """Raise RunError if something is there that is no run: --overwrite leaves it alone."""
@@ -156,9 +168,10 @@ class RunFolder:
         """Return all that a run wrote and that is there."""
         models = (self.model, self.unchecked_model, self.failed_model)
         folders = (*self._checkpoint_folders(), *models, self.evaluations, self.path / FAILED)
-        named = (self.config, self.environment, self.log, self.metrics, self.skipped_rows, self.report, self.gate)
+        record = (self.config, self.rows, self.environment, self.path / "overrides.txt")
+        named = (*record, self.log, self.metrics, self.skipped_rows, self.report, self.gate)
         batches = self.path.glob(f"{self.dead_batch.stem}*{self.dead_batch.suffix}")  # one a process
-        found = [*folders, *named, *batches, self.path / "overrides.txt", *self._trackers_folder()]
+        found = [*folders, *named, *batches, *self._trackers_folder()]
         return [path for path in found if path.exists()]
 
     def _trackers_folder(self) -> list[Path]:
@@ -170,12 +183,13 @@ class RunFolder:
     def _holds_anything(self) -> bool:
         return any(path.name != LOCK for path in self.path.iterdir())
 
+    def recorded_rows(self) -> dict[str, str]:
+        """Return what named the rows of each dataset; nothing for a run of an earlier version."""
+        return dict(_read_json(self.rows))
+
     def recorded_processes(self) -> int | None:
         """Return how many processes the run was begun with; None where nothing says."""
-        try:
-            recorded = json.loads(self.environment.read_text(encoding="utf-8")).get("processes")
-        except (OSError, ValueError):
-            return None
+        recorded = _read_json(self.environment).get("processes")
         return recorded if isinstance(recorded, int) else None
 
     @processes.by_first
@@ -231,6 +245,15 @@ class RunFolder:
     def _checkpoint_folders(self) -> list[Path]:
         """Return the trainer's own: a copy that somebody calls `checkpoint-100-good` isn't the run's to touch."""
         return [p for p in self.path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name) and p.is_dir()]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """Return a mapping from a file; an empty one where none can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def without_secret(argument: str) -> str:

@@ -7,11 +7,12 @@ import torch
 from resumed_job import as_config, text_job, train
 from safetensors.torch import load_file
 
-from mmst_cli.config.load import config_to_yaml
+from mmst_cli.config.load import config_to_yaml, load_config
 from mmst_cli.errors import ConfigError, MmstError
 from mmst_cli.runs import is_whole
 from mmst_cli.training.resume_rules import changed_keys, check_resumable
 from mmst_cli.training.resumed_state import weights_of_losses
+from mmst_cli.training.train import run_training
 
 OWN_LOSS = """
 import torch
@@ -199,6 +200,67 @@ def test_fewer_steps_than_were_taken_and_a_rate_that_is_measured_are_refused(tmp
     with pytest.raises(ConfigError) as caught:
         check_resumable(changed_keys(record, now), record, now, tmp_path / "checkpoint-3")
     assert [fault.split(":")[0] for fault in caught.value.faults] == ["training.learning_rate", "training.max_steps"]
+
+
+def rewrite(path, change):
+    rows = change([json.loads(line) for line in path.read_text().splitlines()])
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: [*rows, rows[0]], "48 rows then and 49 rows now. What"),
+        (lambda rows: rows[::-1], "48 rows now, of other content or in another order"),
+        (lambda rows: [{**rows[0], "doc": "elsewhere"}, *rows[1:]], "48 rows now, of other content or in another"),
+    ],
+)
+def test_other_rows_are_refused_and_nothing_is_changed(change, words, tmp_path):
+    config = text_job(tmp_path)
+    train({**config, "training": {**config["training"], "max_steps": 3}}, tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    rewrite(tmp_path / "rows.jsonl", change)
+    with pytest.raises(ConfigError, match=rf"^datasets\.pairs: the run was begun with other rows: .*{words}"):
+        train(config, tmp_path, resume=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+def test_what_is_not_read_of_the_rows_may_change_and_other_rows_to_evaluate_are_told_of(tmp_path, capsys):
+    config = text_job(tmp_path)
+    config["datasets"]["few"] = {**config["datasets"]["pairs"], "use": "eval", "path": str(tmp_path / "few.jsonl")}
+    config["evaluators"] = {"few": {"type": "MatryoshkaRetrievalEvaluator", "dataset": "few"}}
+    (tmp_path / "few.jsonl").write_text("".join((tmp_path / "rows.jsonl").read_text().splitlines(True)[:8]))
+    train({**config, "training": {**config["training"], "max_steps": 3}}, tmp_path)
+    rewrite(tmp_path / "rows.jsonl", lambda rows: [{**row, "kind": 7} for row in rows])
+    rewrite(tmp_path / "few.jsonl", lambda rows: [{**rows[0], "query": "another"}, *rows[1:]])
+    result = train(config, tmp_path, resume=True)
+    assert "warning: datasets.few: it has other rows than when the run was begun" in capsys.readouterr().err
+    assert "what was measured before training was measured on other queries" in result.verdict
+
+
+def test_columns_and_sets_in_another_order_are_refused_by_their_key(tmp_path):
+    config = text_job(tmp_path)
+    columns = config["datasets"]["pairs"]["columns"]
+    columns |= {name: {"role": "negative"} for name in ("first", "second")}
+    config["datasets"]["more"] = {**config["datasets"]["pairs"], "columns": dict(columns)}
+    record = begun(config, tmp_path)
+    config["datasets"] = dict(reversed(config["datasets"].items()))
+    columns["first"] = columns.pop("first")
+    now = as_config(config, tmp_path / "now.yaml")
+    with pytest.raises(ConfigError) as caught:
+        check_resumable(changed_keys(record, now), record, now, tmp_path / "checkpoint-3")
+    assert [fault.split(": ")[0] for fault in caught.value.faults] == ["datasets", "datasets.pairs.columns"]
+
+
+def test_the_next_resume_goes_on_with_what_the_last_one_changed(tmp_path, capsys):
+    config = text_job(tmp_path)
+    train({**config, "training": {**config["training"], "max_steps": 3}}, tmp_path)
+    config["training"]["learning_rate"] = 1e-6
+    train(config, tmp_path, resume=True)
+    capsys.readouterr()
+    run_training(load_config(tmp_path / "run/config.yaml"), resume=True)
+    assert "other values" not in capsys.readouterr().err
+    assert load_config(tmp_path / "run/config.yaml").training["learning_rate"] == 1e-6
 
 
 def test_a_refused_resume_leaves_the_run_as_it_was(tmp_path):

@@ -17,6 +17,8 @@ from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation
 from mmst_cli.mining.training_sets import mine_training_sets
 from mmst_cli.model.prompts import column_prompts
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.dry_run import try_batches
@@ -31,6 +33,8 @@ from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.training_start import build_arguments
 from mmst_cli.training.training_summary import TrainingResult
 from mmst_cli.vectors.shared_encoding import serve_in
+
+LOOKED_AT = 1_000  # rows of a dataset of which media are looked at, to notice that they changed
 
 
 class TrainingJob:
@@ -65,6 +69,15 @@ class TrainingJob:
     def rehearse(self) -> None:
         """Try what the trainer would notice only once the run is begun."""
         rehearse(self.config, self.precision, self.build_trainer)
+
+    def name_rows(self) -> dict[str, str]:
+        """Return what names the rows of each dataset by content and order; nothing of a stream."""
+        found = {}
+        for name, rows in self.rows.items():
+            sets = [rows] if isinstance(rows, RowSet) else [rows.query_rows, rows.corpus_rows]
+            if not any(one.is_stream for one in sets):
+                found[name] = "; ".join(rows_identity(one, LOOKED_AT) for one in sets)
+        return found
 
     def try_one_batch(self) -> TrainingResult:
         """Take one step of the training loop and write nothing: a dry run."""

@@ -143,7 +143,8 @@ def quantise(vectors: Vectors, precision: str, ranges: np.ndarray | None = None)
         return np.packbits(values > 0, axis=1)
     import torch
 
-    return int8_codes(torch.from_numpy(values), ranges_of(values) if ranges is None else ranges).to(torch.int8).numpy()
+    codes = int8_codes(torch.from_numpy(values), ranges_of(values) if ranges is None else ranges)
+    return np.asarray(codes.to(torch.int8))
 
 
 def int8_codes(vectors: torch.Tensor, ranges: np.ndarray) -> torch.Tensor:
