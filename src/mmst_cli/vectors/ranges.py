@@ -60,7 +60,7 @@ def measure_ranges(vectors: torch.Tensor, dims: Iterable[int], model: str) -> Ra
         DataError: fewer than two vectors, or one that isn't finite.
     """
     full = vectors.shape[1]
-    by_dim = {dim: ranges_of(shorten(vectors, dim if dim < full else None)) for dim in dims}
+    by_dim = {dim: ranges_of(vectors, dim if dim < full else None) for dim in dims}
     return Ranges(model, full, len(vectors), _is_unit(vectors), by_dim)
 
 
