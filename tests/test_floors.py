@@ -26,7 +26,7 @@ FLOORS = [
     ["builtin"],
     ["media"],
     ["runs", "config", "work"],
-    ["terminal", "storage", "output_claim", "aside", "launcher", "errors"],
+    ["terminal", "storage", "output_claim", "aside", "launcher", "shell_words", "errors"],
     ["lasting_console"],
     ["streams", "processes"],
 ]

@@ -56,6 +56,8 @@ class TrainingJob:
         self.losses = build_losses(config, self.model, self.loss_rows)
         self.measurements = Measurements(self.model, self.suite, run, terminal)
         self.row_keys: dict[str, Dataset] = {}
+        self.steps = 0
+        """How many the run takes, once it was rehearsed."""
         serve_in(self.model, self.suite.precision)
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
@@ -68,7 +70,7 @@ class TrainingJob:
 
     def rehearse(self) -> None:
         """Try what the trainer would notice only once the run is begun."""
-        rehearse(self.config, self.precision, self.build_trainer)
+        self.steps = rehearse(self.config, self.precision, self.build_trainer)
 
     def name_rows(self) -> dict[str, str]:
         """Return what names the rows of each dataset by content and order; nothing of a stream."""
@@ -109,6 +111,7 @@ class TrainingJob:
             write_card=lambda target: write_card(target, self.card({}, "")),
             bad_rows=self.bad_rows,
             keys=self.row_keys,
+            steps=self.steps,
         )
 
     def card(self, after: Mapping[str, Evaluation], summary: str, saved: str = "") -> str:
