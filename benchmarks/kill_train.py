@@ -30,8 +30,8 @@ from reporting import report, row
 from safetensors.torch import load_file
 
 from mmst_cli.builtin.pages import generate_rows
-from mmst_cli.encoding.shards import RECORD
 from mmst_cli.runs import RunFolder
+from mmst_cli.vectors.vector_folder import RECORD
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"

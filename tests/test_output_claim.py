@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mmst_cli import processes
 from mmst_cli.errors import RunError
 from mmst_cli.output_claim import LOCK, all_claimed, check_writable, claimed
 
@@ -107,7 +108,8 @@ def test_a_claim_on_a_file(tmp_path):
 
 def test_other_processes_of_a_launcher_share_the_claim_of_the_first(tmp_path, monkeypatch, holder):
     holder(tmp_path)
-    monkeypatch.setenv("RANK", "1")
+    for name, value in zip(processes.VARIABLES, ("1", "1", "2", "localhost", "1"), strict=True):
+        monkeypatch.setenv(name, value)
     with claimed(tmp_path, "output_dir"):
         pass
     assert (tmp_path / LOCK).exists()

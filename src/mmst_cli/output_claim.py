@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from mmst_cli import processes
 from mmst_cli.errors import RunError, visible
 
 try:
@@ -43,7 +44,7 @@ def claimed(place: Path, key: str, *, is_file: bool = False) -> Iterator[None]:
     Raises:
         RunError: another command is at work there, or nothing can be written there.
     """
-    if not leads():
+    if not processes.is_first():
         yield
         return
     made: list[Path] = []
@@ -79,11 +80,6 @@ def all_claimed(places: Mapping[str, Path | None]) -> Iterator[None]:
         for place, key in named.values():
             held.enter_context(claimed(place, key))
         yield
-
-
-def leads() -> bool:
-    """Whether this process is alone, or the first of those that a launcher started."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def check_writable(place: Path, key: str) -> None:

@@ -59,6 +59,14 @@ def encode(
         int | None, typer.Option(help="Scale the frames of a clip down to so many pixels, in width x height.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Inputs per forward pass.")] = 32,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes that read and preprocess inputs beside the model; 0 does it in the model's own. "
+            "Left out, as many as pay.",
+        ),
+    ] = None,
     rows_per_part: Annotated[int, typer.Option(min=1, help="Rows of one output file.")] = 50_000,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the parts that are there, and go on.")] = False,
@@ -77,7 +85,7 @@ def encode(
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
             from mmst_cli.encoding.encode import run_encode
-            from mmst_cli.encoding.table_inputs import TableOptions
+            from mmst_cli.inputs.table_inputs import TableOptions
         result = run_encode(
             model,
             inputs,
@@ -101,6 +109,7 @@ def encode(
                 "max_pixels": max_pixels,
             },
             pages=pages,
+            workers=workers,
             terminal=terminal,
         )
         if json_output:

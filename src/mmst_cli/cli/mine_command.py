@@ -85,7 +85,7 @@ def mine(
 
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
-            from mmst_cli.encoding.job import media_settings
+            from mmst_cli.inputs.media_options import media_settings
             from mmst_cli.mining.mine import run_mining
             from mmst_cli.mining.mined_columns import dataset_section, training_command
             from mmst_cli.mining.mining_job import MiningOptions

@@ -95,7 +95,7 @@ def _nothing_there(path: Path) -> str:
     if path.is_dir():
         nearby, found = path, "this is a folder, not a config file."
     else:
-        nearby, found = path.parent, f"no such file; looked for {path.absolute()}."
+        nearby, found = path.parent, f"no such file; looked for {visible(path.absolute())}."
     names = sorted(str(p) for folder in (nearby, nearby / "configs") for p in folder.glob("*.y*ml"))[:8]
     suggestion = did_you_mean(str(path), names)
     return f"{found}{suggestion}" + (f" Configs nearby: {', '.join(names)}." if names else "")

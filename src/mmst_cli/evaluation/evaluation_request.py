@@ -11,7 +11,7 @@ from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.config.schema import Config
 from mmst_cli.config.signatures import OWN_EVALUATOR
-from mmst_cli.errors import ConfigError, RunError, did_you_mean
+from mmst_cli.errors import ConfigError, RunError, did_you_mean, visible
 from mmst_cli.runs import RunFolder, newest_run, run_of_model
 from mmst_cli.storage import expand_home
 
@@ -57,6 +57,12 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
         return load_checked_config(target, overrides, for_training=False)
     run = RunFolder(expand_home(target)) if target else newest_run()
     if not run.is_run():
+        if config_path is None and target and not target.startswith("builtin:") and not Path(target).exists():
+            known = map(str, Path("runs").glob("*"))
+            raise ConfigError(
+                f"{visible(target)}: no such run.{did_you_mean(target, known)} If it is a model of the hub, add"
+                " --config CONFIG to say what to evaluate it on."
+            )
         if config_path is None:
             raise ConfigError(
                 f"--config: missing. {target} is a model, not a run: add --config CONFIG to say what to evaluate it on."

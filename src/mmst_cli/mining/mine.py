@@ -42,6 +42,7 @@ from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.sources.tables import load_rows
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.vectors.data_workers import workers_of
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.nearest import check_index
 
@@ -192,4 +193,5 @@ def open_search(
     checked = f", checked by {mine.second_model}" if second else ""
     each = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
     terminal.say(f"mining {each} for each of {len(rows):,} rows of {rows.key} with {label} on {model.device}{checked}")
-    return Search(rows, model, mine, folder, runtime.precision, seed, second, label=label)
+    workers = workers_of(config.training)
+    return Search(rows, model, mine, folder, runtime.precision, seed, second, label=label, workers=workers)

@@ -10,7 +10,7 @@ import torch
 from mmst_cli.builtin.registry import build_builtin
 from mmst_cli.config.rules_training import UNSCALABLE
 from mmst_cli.config.schema import Attention, Dtype, ModelConfig
-from mmst_cli.errors import ConfigError, ModelError
+from mmst_cli.errors import ConfigError, ModelError, visible
 from mmst_cli.model.attention import AttentionChoice, choose_attention
 from mmst_cli.model.checkpoint import is_raw, lacks_attention, load_checkpoint, read_checkpoint_config
 from mmst_cli.model.model_changes import set_normalisation, set_pooling
@@ -47,12 +47,13 @@ def find_model(name_or_path: str) -> str:
         run = RunFolder(folder)
         hint = f" {run.way_to_model()}" if run.is_run() else ""
         raise ModelError(
-            f"{name_or_path}: this folder holds no model (no modules.json or config.json in it or in its model/).{hint}"
+            f"{visible(name_or_path)}: this folder holds no model (no modules.json or config.json in it or in its"
+            f" model/).{hint}"
         )
     if folder.exists():
-        raise ModelError(f"{name_or_path}: a file, but a model is a folder or a hub id.")
-    if name_or_path.startswith(("/", ".", "~")) or name_or_path.count("/") > 1:
-        raise ModelError(f"{name_or_path}: no such folder. Name a model folder, a run folder or a hub id.")
+        raise ModelError(f"{visible(name_or_path)}: a file, but a model is a folder or a hub id.")
+    if name_or_path.startswith(("/", ".", "~")) or name_or_path.count("/") > 1 or visible(name_or_path) != name_or_path:
+        raise ModelError(f"{visible(name_or_path)}: no such folder. Name a model folder, a run folder or a hub id.")
     return name_or_path
 
 

@@ -78,6 +78,12 @@ def column_keys(rows: RowSet, column: Column) -> list[str]:
     return _drawn_keys(rows, column) if rows.stored else _stored_keys(rows, column)
 
 
+def stored_identity(column: Column, row: Mapping[str, Any]) -> bytes:
+    """Return 16 bytes that only the same stored content has in a column of this kind; a file is known by its name."""
+    kind = f"{column.modality} {column.parts} {column.message} "
+    return xxhash.xxh3_128(f"{kind}{_key(column, row, None)}".encode("utf-8", "surrogatepass")).digest()
+
+
 def _stored_keys(rows: RowSet, column: Column) -> list[str]:
     return [_key(column, row, rows.reader) for row in _read_batches(rows.narrow(column).rows)]
 
@@ -129,14 +135,14 @@ def _hash(value: object) -> str:
     return xxhash.xxh3_128(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _key(column: Column, row: Mapping[str, Any], reader: Reader) -> str:
+def _key(column: Column, row: Mapping[str, Any], reader: Reader | None) -> str:
     try:
         return _key_of_cells(column, column.cells(row), reader)
     except DataError:  # reading it says why, and which row it is
         return _hash([row[source] for source in column.sources])
 
 
-def _key_of_cells(column: Column, cells: Mapping[str, Any], reader: Reader) -> str:
+def _key_of_cells(column: Column, cells: Mapping[str, Any], reader: Reader | None) -> str:
     if column.parts:
         return _key_of_parts({modality: cells[source] for modality, source in column.parts}, reader)
     if column.message:
@@ -149,13 +155,13 @@ def _key_of_cells(column: Column, cells: Mapping[str, Any], reader: Reader) -> s
     return _digest(column.modality, cell, reader)
 
 
-def _key_of_parts(parts: Mapping[Any, Any], reader: Reader) -> str:
+def _key_of_parts(parts: Mapping[Any, Any], reader: Reader | None) -> str:
     """Return the key of the parts that are there; one part alone is the same input as it is by itself."""
     keys = {str(name): _digest(name, value, reader) for name, value in parts.items() if value is not None}
     return next(iter(keys.values())) if len(keys) == 1 else _digest(Modality.mixed, keys, reader)
 
 
-def _digest(modality: str, value: Any, reader: Reader) -> str:
+def _digest(modality: str, value: Any, reader: Reader | None) -> str:
     if modality == Modality.text and isinstance(value, str):
         return value
     hasher = xxhash.xxh3_128(modality.encode())
@@ -165,8 +171,11 @@ def _digest(modality: str, value: Any, reader: Reader) -> str:
     return hasher.hexdigest()
 
 
-def _contents(modality: str, value: Any, reader: Reader) -> Iterator[bytes]:
-    """Yield what a stored value is made of. A string is the name of a file in media, and itself elsewhere."""
+def _contents(modality: str, value: Any, reader: Reader | None) -> Iterator[bytes]:
+    """Yield what a stored value is made of. A string is the name of a file in media, and itself elsewhere.
+
+    Without a reader, which knows where files are, their names stand for them.
+    """
     if isinstance(value, Mapping) and {"bytes", "path"} & value.keys() >= value.keys():
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if isinstance(value, Mapping):
@@ -183,7 +192,10 @@ def _contents(modality: str, value: Any, reader: Reader) -> Iterator[bytes]:
         yield f"{value.dtype} {value.shape}".encode()
         yield value.tobytes()
     elif isinstance(value, str):
-        yield _file_ends(value, reader) if modality in MEDIA else value.encode("utf-8", "surrogatepass")
+        if modality in MEDIA and reader is not None:
+            yield _file_ends(value, reader)
+        else:
+            yield value.encode("utf-8", "surrogatepass")
     else:
         yield value if isinstance(value, bytes) else repr(value).encode()
 

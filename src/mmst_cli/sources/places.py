@@ -93,6 +93,7 @@ def names_a_local_path(path: str) -> bool:
         or path.count("/") > 1
         or is_pattern(path)
         or row_ending(path) in READERS
+        or visible(path) != path
     )
 
 
@@ -128,7 +129,7 @@ def _of_files(at: str, path: str, addresses: Sequence[str], *, afresh: bool) -> 
 
 def no_rows(at: str, config: DatasetConfig) -> DataError:
     """Return the error for a source that is there and empty."""
-    return DataError(f"{at}.path: {config.path} holds no rows in split {config.split}.")
+    return DataError(f"{at}.path: {visible(config.path)} holds no rows in split {config.split}.")
 
 
 def row_ending(name: str) -> str:
@@ -181,7 +182,7 @@ def find_files(at: str, path: str) -> list[Path]:
     if files:
         return files
     hint = f", only {len(found)} folder(s). Write {path}/* for the files in there" if found else ""
-    raise DataError(f"{at}.path: {path}: matches no file{hint}.")
+    raise DataError(f"{at}.path: {visible(path)}: matches no file{hint}.")
 
 
 def choose_reader(at: str, path: str, names: Iterable[str]) -> FileReader:
@@ -199,13 +200,13 @@ def choose_reader(at: str, path: str, names: Iterable[str]) -> FileReader:
     for ending in endings:
         if ending not in READERS:
             raise DataError(
-                f"{at}.path: {path}: files of rows end in {', '.join(READERS)}, found {ending or 'no ending'}"
+                f"{at}.path: {visible(path)}: files of rows end in {', '.join(READERS)}, found {ending or 'no ending'}"
                 + (f" ({endings[ending]})." if is_pattern(path) else ".")
             )
     first, *others = (READERS[ending] for ending in endings)
     if any(other != first for other in others):
         raise DataError(
-            f"{at}.path: {path}: matches files of several kinds, {', '.join(sorted(endings))}. Write a pattern for one"
-            f" of them, ending in *{min(endings)}."
+            f"{at}.path: {visible(path)}: matches files of several kinds, {', '.join(sorted(endings))}. Write a pattern"
+            f" for one of them, ending in *{min(endings)}."
         )
     return first

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mmst_cli import processes
 from mmst_cli.aside import FAILED, is_aside
 from mmst_cli.errors import MmstError, WorkError
-from mmst_cli.output_claim import leads
 from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.shell_words import quoted
 from mmst_cli.storage import disk_fault
@@ -33,7 +33,7 @@ def told_of_failures(run: RunFolder, terminal: Terminal) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not leads():
+        if not processes.is_first():
             raise
         replacing = is_aside(run.path)
         run.drop_broken_checkpoints()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +20,8 @@ from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.training.batch_shares import BatchShares
 from mmst_cli.training.collator import TypedCollator, label_columns, routed_tasks
-from mmst_cli.training.stop_signals import outlive_first_sigterm
+from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
+from mmst_cli.training.time_account import TimeAccount
 
 _DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
 
@@ -51,8 +51,8 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self.bad_rows = bad_rows or BadRows({})
         self.row_sets = [*train, *evaluated]
         self.column_prompts, self.keys = prompts, {} if keys is None else keys
-        self.data_seconds = 0.0
         self.mixes_sets = False
+        self.account = TimeAccount(arguments["args"].device)
         drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
         drawn += [_named(rows) for rows in evaluated]
         self.drawn = list(zip(drawn, self.row_sets, strict=True))
@@ -78,7 +78,19 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         loader = super()._build_dataloader(dataset, batch_size * processes.count(), dataset_kind)
         if loader.num_workers:
             loader.worker_init_fn = outlive_first_sigterm
+            end_workers_at_exit()
         return loader
+
+    def _run_epoch(self, *arguments: Any, epoch: int, train_dataloader: Any, **keywords: Any) -> Any:
+        """Take the steps of an epoch, once what draws the batches knows which one it is.
+
+        Accelerate tells it each epoch but the one that a resumed run begins in: through what skips batches it doesn't
+        reach, and the rows of the first epoch would come again.
+        """
+        drawing = getattr(getattr(train_dataloader, "batch_sampler", None), "batch_sampler", None)
+        if isinstance(drawing, BatchShares):
+            drawing.set_epoch(epoch)
+        return super()._run_epoch(*arguments, epoch=epoch, train_dataloader=train_dataloader, **keywords)
 
     def get_multi_dataset_batch_sampler(self, *arguments: Any, **keywords: Any) -> Any:
         """Return ST's sampler of the batches of several sets, shared out to the processes."""
@@ -116,19 +128,17 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         return super().set_initial_training_values(args, dataloader)
 
     def get_batch_samples(self, *arguments: Any, **keywords: Any) -> Any:
-        """Fetch the batches of a step, adding up how long the step waited for them.
+        """Fetch the batches of a step, and count the time as waiting for data.
 
         Raises:
             DataError: a row can't be read; the message names dataset, row and column.
         """
-        begun = time.perf_counter()
         try:
-            return super().get_batch_samples(*arguments, **keywords)
+            with self.account.spent("data"):
+                return super().get_batch_samples(*arguments, **keywords)
         except DataError as error:
             # From a worker it comes with the worker's traceback for a message, which ends in the sentence.
             raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].strip()) from error
-        finally:
-            self.data_seconds += time.perf_counter() - begun
 
 
 def _shared_out(batches: Any) -> Any:

@@ -80,6 +80,7 @@ class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             mark_whole(run.path / f"checkpoint-{self.state.global_step}")
             run.drop_replaced()  # from here on --resume goes on with this run
             run.drop_old_checkpoints(limit, self.state.best_model_checkpoint)
+        processes.wait()  # for others may look at once which checkpoints are whole
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save:  # it is called in every process
