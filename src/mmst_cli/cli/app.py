@@ -35,9 +35,20 @@ LOADING = "loading torch and sentence-transformers"
 Json = Annotated[bool, typer.Option("--json", help="Put the result on stdout as JSON.")]
 
 
-def at_home(path: Path | None) -> Path | None:
-    """Return the value of an option with `~/` at its beginning replaced, which a shell leaves in `--output=~/x`."""
-    return None if path is None else expand_home(str(path))
+def path_option(description: str) -> Any:
+    """Return an option that names a file or folder, with its line of help."""
+    return typer.Option(parser=path_named, metavar="PATH", help=description)
+
+
+def path_named(text: str) -> Path:
+    """Return the path that an option names, with `~` at its beginning replaced, which a shell leaves in `--output=~/x`.
+
+    Raises:
+        BadParameter: it names none, as an empty variable of a shell does.
+    """
+    if not text:
+        raise typer.BadParameter("it is empty. Name a file or a folder.")
+    return expand_home(text)
 
 
 @contextmanager

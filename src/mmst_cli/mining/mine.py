@@ -71,7 +71,7 @@ def run_mining(
     config = with_environment(config, terminal)
     places = Places(options.output)
     then = "The same command with --resume goes on behind what is done."
-    with claimed(places.output, "--output", places.lock), told_of_disk(places.output, then):
+    with claimed(places.output, "--output", is_file=True), told_of_disk(places.output, then):
         return _run(config, options, places, terminal, next_step)
 
 
