@@ -10,10 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
-from mmst_cli.errors import WorkError, first_line
+from mmst_cli.errors import WorkError, first_line, is_memory_shortage
 from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.mined_columns import new_columns
 from mmst_cli.mining.mined_output import Output
@@ -120,7 +118,9 @@ def _told_how_to_go_on(options: MiningOptions, terminal: Terminal) -> Iterator[N
             " model.processor.max_pixels), or free the device, and go on by --resume, or"
             " --overwrite where settings changed."
         ) from error
-    except torch.OutOfMemoryError as error:
+    except Exception as error:
+        if not is_memory_shortage(error):
+            raise
         raise WorkError(
             f"out of memory: {first_line(error)}. Lower --batch-size, now {options.mine.batch_size}, or free the"
             " device, and begin anew by --overwrite."
