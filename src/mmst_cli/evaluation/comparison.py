@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -231,6 +232,8 @@ def _became(before: Evaluation | None, after: Evaluation) -> str:
         return f"{about} is {new:.4f}."
     old = before.result.primary(old_cell)
     figures = f"{old:.4f} before, {new:.4f} after"
+    if not math.isfinite(new - old):
+        return f"{about} can't be compared with before ({figures}): it is not defined for these vectors."
     if key not in before.per_query or not same_queries(before, after):
         word = "better" if new > old else "worse" if new < old else "no different"
         return f"{about} is {word} than before ({figures}); no interval is known for this metric."
