@@ -6,7 +6,16 @@ import shutil
 import pytest
 
 from mmst_cli.errors import RunError
-from mmst_cli.runs import RunFolder, checkpoint_step, describe_environment, is_whole, mark_whole, newest_run
+from mmst_cli.runs import (
+    COMPLETE,
+    RunFolder,
+    checkpoint_step,
+    damaged_file,
+    describe_environment,
+    is_whole,
+    mark_whole,
+    newest_run,
+)
 
 
 @pytest.fixture
@@ -212,6 +221,16 @@ def test_a_grown_file_is_not_whole(run):
     assert not is_whole(folder)
     mark_whole(folder)
     assert is_whole(folder)
+
+
+def test_a_file_with_its_length_and_other_content_is_damaged(run):
+    folder = checkpoint(run, 20)
+    assert damaged_file(folder) is None
+    (folder / "model.safetensors").write_bytes(bytes(len("weights")))
+    assert is_whole(folder) and damaged_file(folder) == "model.safetensors"
+    marked = {name: found[0] for name, found in json.loads((folder / COMPLETE).read_text()).items()}
+    (folder / COMPLETE).write_text(json.dumps(marked))  # as an earlier version wrote it
+    assert is_whole(folder) and damaged_file(folder) is None
 
 
 def test_whole_checkpoints_come_oldest_first_by_step(run):

@@ -69,6 +69,16 @@ def test_json_keeps_letters_and_order(tmp_path):
     assert list(json.loads(text)) == ["z", "a"]
 
 
+def test_json_has_no_nan(tmp_path):
+    def refuse(name):
+        raise AssertionError(name)
+
+    value = {"a": float("nan"), "b": [1.5, float("-inf")], "c": "NaN"}
+    append_line(tmp_path / "log.jsonl", value)
+    for text in (write_json(tmp_path / "a.json", value).read_text(), (tmp_path / "log.jsonl").read_text()):
+        assert json.loads(text, parse_constant=refuse) == {"a": None, "b": [1.5, None], "c": "NaN"}
+
+
 def test_records_are_lines(tmp_path):
     for record in ({"a": "one\ntwo"}, {"b": 2}):
         append_line(tmp_path / "log.jsonl", record)

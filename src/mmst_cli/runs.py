@@ -22,7 +22,7 @@ from mmst_cli.config.schema import SECRETS
 from mmst_cli.errors import RunError
 from mmst_cli.output_claim import LOCK
 from mmst_cli.shell_words import quoted
-from mmst_cli.storage import append_line, read_json, write_json, write_text
+from mmst_cli.storage import append_line, quick_digest_of_file, read_json, write_json, write_text
 
 PACKAGES = (
     *("mmst-cli", "sentence-transformers", "transformers", "torch"),
@@ -243,9 +243,14 @@ class RunFolder:
         for path in [path for path in whole if path.name not in kept][: max(0, surplus)]:
             shutil.rmtree(path, ignore_errors=True)
 
-    def drop_broken_checkpoints(self) -> list[Path]:
-        """Remove checkpoints that a killed process left half written, and return them."""
-        broken = [path for path in self._checkpoint_folders() if not is_whole(path)]
+    def drop_broken_checkpoints(self, after: int | None = None) -> list[Path]:
+        """Remove checkpoints that a killed process left half written, and return them.
+
+        Args:
+            after: a step behind which none is any good.
+        """
+        found = self._checkpoint_folders()
+        broken = [path for path in found if not is_whole(path) or (after is not None and checkpoint_step(path) > after)]
         for path in broken:
             shutil.rmtree(path)
         return broken
@@ -267,22 +272,39 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 
 def mark_whole(checkpoint: Path) -> None:
-    """Write down which files a finished checkpoint has and how long they are."""
-    sizes = {
-        str(path.relative_to(checkpoint)): path.stat().st_size
+    """Write down which files a finished checkpoint has, how long they are, and a digest of each."""
+    files = {
+        str(path.relative_to(checkpoint)): [path.stat().st_size, quick_digest_of_file(path)]
         for path in sorted(checkpoint.rglob("*"))
         if path.is_file() and path.name != COMPLETE
     }
-    write_json(checkpoint / COMPLETE, sizes)
+    write_json(checkpoint / COMPLETE, files)
 
 
 def is_whole(checkpoint: Path) -> bool:
     """Whether every file that :func:`mark_whole` wrote down is there in full."""
     try:
-        sizes = read_json(checkpoint / COMPLETE)
-        return bool(sizes) and all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except OSError:
+        files = _marked(checkpoint)
+        return bool(files) and all((checkpoint / name).stat().st_size == size for name, (size, _) in files.items())
+    except (OSError, ValueError):
         return False
+
+
+def damaged_file(checkpoint: Path) -> str | None:
+    """Return a file of a whole checkpoint that isn't what was saved, or None. All of it is read.
+
+    After a machine went down files can have their length and not their content.
+    """
+    for name, (_, digest) in _marked(checkpoint).items():
+        if digest is not None and quick_digest_of_file(checkpoint / name) != digest:
+            return name
+    return None
+
+
+def _marked(checkpoint: Path) -> dict[str, tuple[int, str | None]]:
+    """Return file to length and digest; an earlier version wrote down the length alone."""
+    files = read_json(checkpoint / COMPLETE)
+    return {name: (found, None) if isinstance(found, int) else (found[0], found[1]) for name, found in files.items()}
 
 
 def run_of_model(model: str) -> RunFolder | None:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from mmst_cli.errors import MmstError, WorkError
 
 _FAULTS = {
@@ -107,7 +109,7 @@ def write_text(path: Path, text: str) -> Path:
 
 def write_json(path: Path, value: Any) -> Path:
     """Write ``value`` as indented JSON, as :func:`write_text` does."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    return write_text(path, json.dumps(in_json(value), indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -122,7 +124,12 @@ def read_json(path: Path) -> dict[str, Any]:
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append ``record`` to a ``.jsonl`` file as one line."""
     with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        file.write(json.dumps(in_json(record), ensure_ascii=False) + "\n")
+
+
+def in_json(value: Any) -> Any:
+    """Return ``value`` as JSON has it: null for NaN and infinity, which most readers refuse a file for."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def cache_folder() -> Path:
@@ -182,6 +189,12 @@ def digest_of_file(path: Path) -> str:
     """Return the SHA-256 of a file's content, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def quick_digest_of_file(path: Path) -> str:
+    """Return 32 hexadecimal digits that tell whether a file is as it was, at the speed it can be read with."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
 
 
 def expand_home(path: str) -> Path:

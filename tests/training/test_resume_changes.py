@@ -307,3 +307,29 @@ def test_a_refused_resume_leaves_the_run_as_it_was(tmp_path):
     with pytest.raises(MmstError, match=r"^training\.optim: the run was begun with left out, and now it is"):
         train(config, tmp_path, resume=True)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "trainer_state.json", "model.safetensors"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(name, tmp_path, capsys):
+    """Every file has its length, as after a machine went down; the run ends as one that was left alone."""
+    train(text_job(tmp_path), tmp_path)
+    run = tmp_path / "run"
+    alone = load_file(run / "model/model.safetensors")
+    remove(run / "model")
+    (run / "checkpoint-6" / name).write_bytes(bytes((run / "checkpoint-6" / name).stat().st_size))
+    train(text_job(tmp_path), tmp_path, resume=True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"checkpoint-6/{name} is not what was saved: the checkpoint is damaged." in said
+    assert "checkpoint-6 was damaged or only half written, and was removed." in said
+    ours = load_file(run / "model/model.safetensors")
+    assert all(torch.equal(ours[name], alone[name]) for name in alone)
+
+
+def test_where_no_checkpoint_is_any_good_nothing_is_removed(tmp_path):
+    train(text_job(tmp_path), tmp_path)
+    run = tmp_path / "run"
+    for folder in run.glob("checkpoint-*"):
+        (folder / "optimizer.pt").write_bytes(bytes((folder / "optimizer.pt").stat().st_size))
+    with pytest.raises(RunError, match=r"^--resume: no whole checkpoint in"):
+        train(text_job(tmp_path), tmp_path, resume=True)
+    assert len(list(run.glob("checkpoint-*"))) == 2

@@ -22,7 +22,7 @@ from transformers.utils import is_liger_kernel_available
 
 from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config
-from mmst_cli.errors import ConfigError, MmstError
+from mmst_cli.errors import ConfigError, MmstError, is_memory_shortage
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.training.argument_faults import in_words, told_by_key
@@ -141,9 +141,9 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
             loss.backward()  # cached losses run the forward passes again
     except MmstError:
         raise
-    except torch.OutOfMemoryError as error:
-        raise ConfigError(less_memory(config, f"on {len(chosen)} rows of datasets.{rows.key}")) from error
     except Exception as error:
+        if is_memory_shortage(error):
+            raise ConfigError(less_memory(config, f"on {len(chosen)} rows of datasets.{rows.key}", [key])) from error
         raise ConfigError(
             f"{key}: {' in '.join(layers)} can't be computed on rows of datasets.{rows.key}: {in_words(error)} {advice}"
         ) from error

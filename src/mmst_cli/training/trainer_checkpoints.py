@@ -14,7 +14,7 @@ from transformers.trainer_callback import TrainerState
 
 from mmst_cli import processes
 from mmst_cli.model.determinism import told_of_missing_algorithms
-from mmst_cli.runs import RunFolder, mark_whole
+from mmst_cli.runs import RunFolder, is_whole, mark_whole
 from mmst_cli.training.best_weights import best_so_far, load_best, load_weights
 from mmst_cli.training.resumed_state import (
     AskedSettings,
@@ -81,6 +81,15 @@ class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             run.drop_replaced()  # from here on --resume goes on with this run
             run.drop_old_checkpoints(limit, self.state.best_model_checkpoint)
         processes.wait()  # for others may look at once which checkpoints are whole
+
+    def keep_last_step(self) -> None:
+        """Save a checkpoint of the step that was taken last, unless there is one.
+
+        None is saved where the model has the weights of the best step by now, or where it would take other processes.
+        """
+        last = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        if processes.count() == 1 and not self.args.load_best_model_at_end and not is_whole(last):
+            self._save_checkpoint(self.model, None)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save:  # it is called in every process
