@@ -101,9 +101,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write ``text`` to ``path``, as :func:`whole_file` does."""
+    """Write ``text`` to ``path``, as :func:`whole_file` does; bytes of a file's name that are no text are escaped."""
     with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 
@@ -112,9 +112,18 @@ def write_json(path: Path, value: Any) -> Path:
     return write_text(path, json.dumps(in_json(value), indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file; an empty one where none can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append ``record`` to a ``.jsonl`` file as one line."""
-    with path.open("a", encoding="utf-8") as file:
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(json.dumps(in_json(record), ensure_ascii=False) + "\n")
 
 
@@ -189,5 +198,8 @@ def quick_digest_of_file(path: Path) -> str:
 
 
 def expand_home(path: str) -> Path:
-    """Return ``path`` with a leading ``~/`` replaced by the home folder."""
-    return Path(path).expanduser() if path.startswith("~/") else Path(path)
+    """Return ``path`` with a leading ``~`` or ``~user`` replaced by that home folder, as libraries have it too."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(path)

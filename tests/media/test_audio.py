@@ -90,6 +90,13 @@ def test_libsndfile_gives_the_same_samples(write_sound, tone, name, subtype):
     assert numpy.array_equal(beginning["array"], whole["array"][: round(0.7 * expected_rate)])
 
 
+@pytest.mark.parametrize("channels", [8, 12, 64])
+def test_any_number_of_channels_is_their_mean(write_sound, tone, channels):
+    many = numpy.concatenate([tone, numpy.zeros((len(tone), channels - 2), dtype=numpy.float32)], axis=1)
+    sound = read_audio(write_sound("a.wav", many, subtype="FLOAT"), MediaConfig())
+    assert numpy.abs(sound["array"] - many.mean(axis=1)).max() < 1e-6
+
+
 def test_tags_in_any_encoding_are_no_fault(write_sound, tone):
     content = write_sound("a.wav").read_bytes()
     tag = b"LIST" + (20).to_bytes(4, "little") + b"INFOIART" + (8).to_bytes(4, "little") + b"M\xf6tley\0\0"

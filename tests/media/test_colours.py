@@ -128,6 +128,42 @@ def test_a_grey_image_with_a_profile_of_colours_and_the_reverse_are_read():
     assert (pixels(read_image(content)) == COLOURS).all()
 
 
+def test_grey_with_transparency_is_shown_by_its_own_curve():
+    profile = profile_of(b"GRAY", 1.0)
+    expected = shown(numpy.array([[[100] * 3, [255] * 3]]), 1.0, SRGB)
+    grey = Image.fromarray(numpy.array([[100, 7]], dtype=numpy.uint8))
+    with_alpha = Image.merge("LA", [grey, Image.fromarray(numpy.array([[255, 0]], dtype=numpy.uint8))])
+    for content in (saved(grey, icc_profile=profile, transparency=7), saved(with_alpha, icc_profile=profile)):
+        assert numpy.abs(pixels(read_image(content)) - expected).max() <= 2
+
+
+def rational(*numbers):
+    return struct.pack(f">{len(numbers)}I", *(round(number * 100_000) for number in numbers))
+
+
+ADOBE_CORNERS = rational(0.3127, 0.329, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+SRGB_CORNERS = rational(0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "corners", "expected"),
+    [
+        (1.0, None, shown(COLOURS, 1.0, SRGB)),
+        (1 / 1.8, SRGB_CORNERS, shown(COLOURS, 1.8, SRGB)),
+        (0.45455, ADOBE_CORNERS, shown(COLOURS, 2.2, ADOBE)),
+        (0.45455, None, COLOURS),
+        (0.45455, SRGB_CORNERS, COLOURS),
+        (0, rational(0.3, 0, 0, 0, 0, 0, 0, 0), COLOURS),
+    ],
+    ids=["light itself", "1.8", "Adobe RGB", "nearly sRGB", "sRGB in numbers", "nonsense"],
+)
+def test_colours_of_a_png_are_what_its_gamma_and_primaries_say(gamma, corners, expected):
+    chunks = [(b"gAMA", rational(gamma)), *([(b"cHRM", corners)] if corners else [])]
+    shown_as = pixels(read_image(png(COLOURS, 8, 2, *chunks)))
+    assert numpy.abs(shown_as - expected).max() <= (0 if expected is COLOURS else 2)
+    assert (pixels(read_image(png(COLOURS, 8, 2, (b"sRGB", b"\0"), *chunks))) == COLOURS).all()
+
+
 def test_transparency_stays_where_a_profile_is():
     image = Image.fromarray(COLOURS).convert("RGBA")
     image.putpixel((0, 0), (200, 100, 50, 0))

@@ -80,6 +80,8 @@ def test_broken_protected_and_missing_files_are_told(tmp_path, write_pdf):
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing more")
     with pytest.raises(DataError, match=r"locked.pdf: protected by a password; save a copy without one"):
         page_numbers(tmp_path / "locked.pdf")
+    with pytest.raises(DataError, match=r"empty.pdf: no PDF that can be read\.$"):  # PDFium repeats the reason above
+        page_numbers(write_pdf("empty.pdf", pages=0))
     with pytest.raises(DataError, match=r"broken.pdf: no PDF that can be read"):
         render_page(tmp_path / "broken.pdf", 1)
     with pytest.raises(DataError, match="no such file"):

@@ -99,6 +99,17 @@ def test_pdftoppm_shows_the_same(tmp_path, kind):
     assert (numpy.abs(there - drawn(path)).max(axis=2) > 90).mean() < 0.03
 
 
+def test_a_form_that_is_drawn_by_adobe_alone_is_refused(tmp_path, caplog):
+    annotation, look = ANNOTATIONS["text"]
+    xfa = b"/AcroForm<</Fields[6 0 R]/DA(/F1 0 Tf 0 g)/XFA(x)>>"
+    static = with_annotation(tmp_path / "static.pdf", annotation, look, xfa)
+    assert (drawn(static) == drawn(with_annotation(tmp_path / "plain.pdf", annotation, look))).all()
+    dynamic = with_annotation(tmp_path / "dynamic.pdf", annotation, look, xfa + b"/NeedsRendering true")
+    with pytest.raises(DataError, match=r"dynamic.pdf: a dynamic form \(XFA\), whose pages only Adobe"):
+        render_page(dynamic)
+    assert not caplog.records
+
+
 @pytest.fixture
 def book(tmp_path):
     """Three pages, of which the second is not there."""

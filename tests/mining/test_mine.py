@@ -330,7 +330,7 @@ def test_memory_that_is_too_small_is_told_of(texts, run, monkeypatch):
 def test_outputs_that_cannot_be_are_refused(texts, run, tmp_path):
     with pytest.raises(ConfigError, match=r"end in \.parquet"):
         run(texts, tmp_path / "mined.jsonl")
-    with pytest.raises(ConfigError, match="is what is mined in"):
+    with pytest.raises(ConfigError, match="part of what is mined in"):
         run(texts, tmp_path / "rows.parquet", overwrite=True)
     with pytest.raises(ConfigError, match="Choose one"):
         run(texts, resume=True, overwrite=True)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from text_job import LABELLED, run, text_job, text_rows
+from text_job import LABELLED, PAIRS, run, text_job, text_rows
 from torch import nn
 
 from mmst_cli.errors import DataError, MmstError, WorkError
@@ -202,3 +202,13 @@ def test_labels_of_a_stream(tmp_path, quiet, monkeypatch):
     config["datasets"]["train"]["on_bad_row"] = "skip"
     run(config, tmp_path, quiet, overwrite=True)
     assert len(listed(tmp_path, "skipped_rows.jsonl")) == 1
+
+
+def test_lists_of_a_stream_that_differ_in_length(tmp_path, quiet, monkeypatch):
+    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+    pair = [[0.5] if i == 40 else [0.5, i / 48] for i in range(48)]
+    columns = {**PAIRS, "other": {"role": "negative"}, "pair": {"role": "label"}}
+    config = text_job(tmp_path, text_rows(48, other=["none"] * 48, pair=pair), "MarginMSELoss", columns)
+    config["datasets"]["train"]["streaming"] = True
+    with pytest.raises(MmstError, match=r"column pair: a batch has labels that are lists of . and of . numbers"):
+        run(config, tmp_path, quiet)

@@ -180,3 +180,16 @@ def test_the_whole_group_with_data_workers(tmp_path, number, at):
     assert "Traceback" not in rest and "Exception ignored" not in rest
     begun = "goes on from step" in rest
     assert begun or (at == "evaluation before" and "--overwrite` starts again." in rest), rest
+
+
+def test_a_loader_that_an_error_holds_does_not_keep_the_process_from_ending():
+    script = """
+import torch
+from torch.utils.data import DataLoader
+from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
+end_workers_at_exit()
+held = iter(DataLoader(range(100), num_workers=1, worker_init_fn=outlive_first_sigterm))
+next(held)
+import atexit; atexit.register(lambda: held)
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=120).returncode == 0

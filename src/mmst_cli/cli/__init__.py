@@ -15,6 +15,7 @@ from mmst_cli.cli.encode_command import encode
 from mmst_cli.cli.evaluate_command import evaluate
 from mmst_cli.cli.inspect_command import inspect_modalities
 from mmst_cli.cli.mine_command import mine
+from mmst_cli.cli.search_command import search
 from mmst_cli.cli.train_command import train
 from mmst_cli.errors import Interrupted
 from mmst_cli.streams import prepare_streams
@@ -26,6 +27,7 @@ app.command()(check)
 app.command()(train)
 app.command(name="eval")(evaluate)
 app.command()(encode)
+app.command()(search)
 app.command()(mine)
 app.command(name="inspect-modalities")(inspect_modalities)
 

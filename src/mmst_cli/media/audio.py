@@ -70,14 +70,16 @@ def _decode(content: Path | bytes, max_seconds: float | None) -> Sound:
         # By the header, or by its bytes where a sound written to a pipe has a placeholder of hours for its length.
         if max_seconds is None and container.duration is not None:
             check_seconds(container.duration / av.time_base)
-        # Only the sample format is changed here, not the rate nor the channels.
-        to_planes = av.AudioResampler(format="fltp")
+        # Only the sample format is changed here, not the rate nor the channels. These are interleaved, for of eight
+        # channels or more in planes of their own PyAV reads beyond the last, and the process dies.
+        to_floats = av.AudioResampler(format="flt")
         blocks: list[Any] = []
         count, rate = 0, stream.rate
         for frame in container.decode(stream):
             rate = frame.sample_rate
-            for floats in to_planes.resample(frame):
-                blocks.append(floats.to_ndarray().mean(axis=0))
+            for floats in to_floats.resample(frame):
+                channels = floats.to_ndarray().reshape(-1, floats.layout.nb_channels).T
+                blocks.append(numpy.ascontiguousarray(channels).mean(axis=0))
                 count += blocks[-1].shape[0]
             if max_seconds is not None and count >= max_seconds * rate:
                 break

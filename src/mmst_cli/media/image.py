@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from mmst_cli.errors import DataError
 from mmst_cli.media.bounds import MAX_PIXELS, check_size
-from mmst_cli.media.colour_profiles import to_srgb
+from mmst_cli.media.colour_profiles import profile_of, to_srgb
 from mmst_cli.media.content import ending_of, find_content, head_of, name_of, reason, show, stream_of
+from mmst_cli.media.deep_images import check_depth, from_16_bits, scale_16_bits, with_white_at_the_top
 from mmst_cli.media.input_errors import as_data_error, concerns_input
 from mmst_cli.media.pdf import DPI, names_pdf, render_page, split_page
 
@@ -27,9 +28,9 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 def read_image(source: Any, *, dpi: int = DPI) -> Image.Image:
     """Return a whole, upright RGB image.
 
-    EXIF rotation is applied, transparency laid on white, 16-bit grey scaled to 8 bits, colours are converted from
-    their profile to sRGB, and without one CMYK and palettes as Pillow does it. An animation is its first frame, not the
-    still that a PNG may hold for programs that know no animations.
+    EXIF rotation is applied, transparency laid on white, 16-bit grey scaled to 8 bits, colours are converted to sRGB
+    from their profile, or from the gamma and primaries of a PNG, and without them CMYK and palettes as Pillow does it.
+    An animation is its first frame, not the still that a PNG may hold for programs that know no animations.
 
     Args:
         source: a PIL image, bytes, a path (``file.pdf#3`` is a page), ``{"bytes", "path"}``, or an array or nested list
@@ -76,6 +77,7 @@ def _read(source: Any, dpi: int, at_least: int | None) -> tuple[Image.Image, tup
     _learn_heic(content)
     try:
         with Image.open(stream_of(content)) as image:
+            check_depth(image, content)
             if first := first_frame(image):
                 image.seek(first)
             if at_least is None or image.format != "JPEG" or image.mode not in ("L", "RGB"):
@@ -114,6 +116,8 @@ def _unknown(content: Path | bytes) -> str:
             return "a HEIC image; to have it read, pip install pillow-heif, or save it as JPEG or PNG"
         case ".avif":
             return "an AVIF image that Pillow can't read here; save it as JPEG or PNG"
+        case ".pdf":
+            return "a PDF, whose pages are read from a file whose name ends in .pdf"
     return "no image format that is known"
 
 
@@ -126,7 +130,10 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     check_size(width, height, what=f"{name}an image")
     try:
         image.load()  # here, so that a truncated file fails alone and not in the middle of a batch
-        upright = ImageOps.exif_transpose(image)
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        upright = ImageOps.exif_transpose(image) if is_turned else image  # of which it would make a copy
+        if image.format == "TIFF" and image.mode.startswith("I;16"):
+            upright = with_white_at_the_top(upright, image.tag_v2)  # type: ignore[attr-defined]
     except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything, SyntaxError included
         if not concerns_input(error):
             raise
@@ -143,13 +150,13 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         DataError: it holds floats, or whole numbers of more than 16 bits.
     """
-    profile = image.info.get("icc_profile")
+    profile = profile_of(image)
     if image.mode == "RGB" and not image.has_transparency_data and not profile:
         return image
     if image.mode == "F":
         raise DataError("an image of floats; save it with 8 or 16 bits a pixel.")
     if image.mode.startswith("I"):
-        return to_srgb(_from_16_bits(numpy.asarray(image), image.info.get("transparency")), profile)
+        return to_srgb(from_16_bits(image), profile)
     if image.has_transparency_data:
         return _on_white(image, profile)
     return to_srgb(image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGB"), profile)
@@ -163,28 +170,12 @@ def _on_white(image: Image.Image, profile: bytes | None) -> Image.Image:
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     coloured = image.convert("RGBA")
     if profile:
-        converted = to_srgb(coloured.convert("RGB"), profile)
+        opaque = image.getchannel(0) if image.mode in ("L", "LA") else coloured.convert("RGB")
+        converted = to_srgb(opaque, profile)
         converted.putalpha(coloured.getchannel("A"))
         coloured = converted
     white = Image.new("RGBA", coloured.size, "white")
     return Image.alpha_composite(white, coloured).convert("RGB")
-
-
-def _from_16_bits(values: numpy.ndarray[Any, Any], clear: Any = None) -> Image.Image:
-    """Return a grey image, white where it has the value ``clear``, which stands for transparency.
-
-    Pillow would clip at 255 what is above it, and show most pages white.
-    """
-    if values.min() < 0 or values.max() > 65535:
-        raise DataError(
-            f"an image with values from {values.min()} to {values.max()}; save it with 8 or 16 bits a pixel."
-        )
-    grey = _scale_16_bits(values)
-    return Image.fromarray(grey if clear is None else numpy.where(values == clear, numpy.uint8(255), grey))
-
-
-def _scale_16_bits(values: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
-    return numpy.rint(values / 257).astype(numpy.uint8)
 
 
 def _from_array(source: Any) -> Image.Image:
@@ -206,7 +197,7 @@ def _from_array(source: Any) -> Image.Image:
         )
     check_size(array.shape[1], array.shape[0])
     if array.dtype == numpy.uint16:
-        array = _scale_16_bits(array)
+        array = scale_16_bits(array)
     if array.min() < 0 or array.max() > 255:
         raise DataError(f"image values go from 0 to 255, found {array.min()} to {array.max()}.")
     if array.ndim == 3 and array.shape[2] == 1:

@@ -9,6 +9,14 @@ import numpy as np
 import xxhash
 from PIL import Image
 
+_WHOLE = "digest of the whole image"  # in the info of an image that was scaled down
+
+
+def keep_digest(image: Image.Image, smaller: Image.Image) -> Image.Image:
+    """Return a smaller version of an image, which has the name of the whole one."""
+    smaller.info[_WHOLE] = digest_of_input("image", image)
+    return smaller
+
 
 def digest_of_input(modality: str, value: Any) -> bytes:
     """Return 16 bytes that name an input by its decoded content.
@@ -19,6 +27,8 @@ def digest_of_input(modality: str, value: Any) -> bytes:
     Raises:
         TypeError: the value is of no kind that an input has.
     """
+    if modality == "image" and isinstance(value, Image.Image) and _WHOLE in value.info:
+        return bytes(value.info[_WHOLE])
     hasher = xxhash.xxh3_128(modality.encode())
     for part in _parts(value):
         hasher.update(len(part).to_bytes(8, "little"))  # else "ab", "c" would be "a", "bc"
@@ -30,6 +40,8 @@ def _parts(value: Any) -> Iterator[bytes]:
     """Yield what a value is made of, each part's kind before its content."""
     if isinstance(value, str):
         yield from (b"text", value.encode("utf-8", "surrogatepass"))
+    elif isinstance(value, Image.Image) and _WHOLE in value.info:
+        yield from (b"scaled image", value.info[_WHOLE])
     elif isinstance(value, Image.Image):
         yield f"image {value.mode} {value.size}".encode()
         yield bytes(value.getpalette() or ()) if value.mode in ("P", "PA") else b""

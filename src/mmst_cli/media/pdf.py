@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import logging
 import os
 import re
 import threading
@@ -152,15 +153,22 @@ def _find_pdf(path: str | Path) -> Path:
 
 
 def _load(path: Path) -> Any:
-    from pypdfium2.raw import FPDF_ERR_PASSWORD
+    from pypdfium2.raw import FORMTYPE_XFA_FULL, FPDF_ERR_PASSWORD
 
     pypdfium2 = _import_pypdfium2()
     try:
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
-        if error.err_code == FPDF_ERR_PASSWORD:
+        if error.err_code == FPDF_ERR_PASSWORD and b"/Encrypt" in path.read_bytes():
             raise DataError(f"{path}: protected by a password; save a copy without one.") from error
+        if error.err_code == FPDF_ERR_PASSWORD:  # of a file read before: PDFium gives no reason for this one
+            raise DataError(f"{path}: no PDF that can be read.") from error
         raise DataError(f"{path}: no PDF that can be read: {reason(error)}.") from error
+    if document.get_formtype() == FORMTYPE_XFA_FULL:
+        document.close()
+        raise DataError(
+            f"{path}: a dynamic form (XFA), whose pages only Adobe's programs can draw; print it to a PDF there."
+        )
     with as_data_error(f"{path}: its form can't be opened"):
         # Before any page is, or the values that were typed in are not drawn.
         document.init_forms()
@@ -171,6 +179,8 @@ def _load(path: Path) -> Any:
 def _import_pypdfium2() -> Any:
     import pypdfium2
 
+    # Of XFA forms it says how to build another PDFium; those whose pages it doesn't draw are refused.
+    logging.getLogger("pypdfium2").setLevel(logging.ERROR)
     # Registered after pypdfium2's own, and so called before it complains about what is still open.
     atexit.register(lambda: _last.close())
     return pypdfium2

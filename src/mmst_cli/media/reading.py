@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from mmst_cli.config.schema import MediaConfig, Modality
 from mmst_cli.errors import DataError, did_you_mean
@@ -40,6 +42,8 @@ class Reader:
         self.sampling_rate = sampling_rate
         self.least_frames = 1
         """Frames of a clip that the model takes at a time; of a shorter clip the last one is shown on."""
+        self.shrink: Callable[[Image.Image], Image.Image] | None = None
+        """Scales large images as the model's processor will, so that few bytes are held of them."""
 
     def read(self, modality: Modality, value: Any) -> Any:
         """Return ``value`` as sentence-transformers takes it.
@@ -63,7 +67,8 @@ class Reader:
             case Modality.text:
                 return {"text": _check_text(value)}
             case Modality.image:
-                return read_image(self.locate(value), dpi=self.settings.dpi)
+                image = read_image(self.locate(value), dpi=self.settings.dpi)
+                return self.shrink(image) if self.shrink else image
             case Modality.audio:
                 return read_audio(self.locate(value), self.settings, self.sampling_rate)
             case Modality.video:

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ class MediaCells:
     """
 
     def __init__(self, folder: Path, media: Path, reader: Reader, *, embed: bool) -> None:
-        self.folder, self.media, self.reader, self.embed = Path(os.path.abspath(folder)), media, reader, embed  # noqa: PTH100
+        self.folder, self.media, self.embed = Path(os.path.abspath(folder)), media, embed  # noqa: PTH100
+        self.reader = copy(reader)
+        self.reader.shrink = None  # images are kept whole
 
     def feature(self, feature: Any, modality: Modality) -> Any:
         """Return the type of a column whose cells are turned."""

@@ -23,7 +23,6 @@ from mmst_cli.mining.mining_job import (
     describe_job,
     mining_model,
     models_identity,
-    rows_identity,
     take_up,
 )
 from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, advice, facts_of, say_result
@@ -36,10 +35,12 @@ from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.sources.tables import load_rows
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.vectors.data_workers import workers_of
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.nearest import check_index
 
@@ -68,7 +69,7 @@ def run_mining(
     config = as_recorded(config, terminal, options.mine.model)
     places = Places(options.output)
     then = "The same command with --resume goes on behind what is done."
-    with claimed(places.output, "--output", places.lock), told_of_disk(places.output, then):
+    with claimed(places.output, "--output", is_file=True), told_of_disk(places.output, then):
         return _run(config, options, places, terminal, next_step)
 
 
@@ -192,4 +193,5 @@ def open_search(
     checked = f", checked by {mine.second_model}" if second else ""
     each = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
     terminal.say(f"mining {each} for each of {len(rows):,} rows of {rows.key} with {label} on {model.device}{checked}")
-    return Search(rows, model, mine, folder, runtime.precision, seed, second, label=label)
+    workers = workers_of(config.training)
+    return Search(rows, model, mine, folder, runtime.precision, seed, second, label=label, workers=workers)

@@ -14,6 +14,7 @@ from mmst_cli.errors import ModelError
 from mmst_cli.mining.mining_embedding import Embedder, embed_again
 from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Side, inner_products, to_similarity, write_array
 from mmst_cli.model.checkpoint import read_checkpoint_config
+from mmst_cli.model.large_images import shrink_large_images
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_media import fit_media
 from mmst_cli.model.precision import HALF, Precision, Runtime
@@ -141,6 +142,7 @@ def _of_embedding(second: SecondModel, asked: Rescoring, terminal: Terminal) -> 
     similarity = to_similarity(str(second.embedding.similarity_fn_name))
     rows, (anchor, document) = with_own_reader(asked.rows), asked.columns
     fit_media(second.embedding, [rows.reader])
+    shrink_large_images(second.embedding, [rows.reader])
     anchors, documents = asked.anchors.first_row, asked.documents.first_row
     embedder = replace(asked.embedder, model=second.embedding, precision=second.precision)
     with terminal.progress("embedding again", len(anchors) + len(documents), unit="inputs") as progress:
@@ -176,7 +178,7 @@ class _Asker:
     """Asks a CrossEncoder for the scores of pairs, reading each input when it is needed."""
 
     def __init__(self, second: SecondModel, asked: Rescoring) -> None:
-        self.second, self.asked = second, asked
+        self.second, self.asked = second, replace(asked, rows=with_own_reader(asked.rows))
 
     def kept(self, path: Path, owners: Numbers, places: Numbers) -> FloatArray:
         """Return the scores of (anchor, document) pairs, from the file if it is there, else into it."""

@@ -11,6 +11,7 @@ from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, Modality, ModelConfig, Role
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.attention import AttentionChoice
+from mmst_cli.model.large_images import shrink_large_images
 from mmst_cli.model.load_model import load_model
 from mmst_cli.model.model_changes import freeze
 from mmst_cli.model.model_checks import check_dims, check_modalities, check_pixel_bounds
@@ -21,7 +22,7 @@ from mmst_cli.model.weightless import load_without_weights
 from mmst_cli.preparing.model_probe import Kind, check_embeds
 from mmst_cli.retrieval.data_card import Rows, readers_of
 from mmst_cli.rows.columns import Column, RowSet
-from mmst_cli.vectors.input_stream import Task
+from mmst_cli.vectors.forward_pass import Task
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -72,12 +73,14 @@ def prepare_model(
     else:
         model, attention = load_model(config, runtime.device, runtime.precision, seed=seed)
     set_prompts(model, prompts or {})
-    fit_media(model, [*readers, *(reader for data in rows.values() for reader in readers_of(data))], key_of)
+    readers = [*readers, *(reader for data in rows.values() for reader in readers_of(data))]
+    fit_media(model, readers, key_of)
     check_dims(model, dims or {})
     for key, data in rows.items():
         check_columns(model, key, data.columns)
     check_pixel_bounds(model, config.processor)
     if runtime is not None:
+        shrink_large_images(model, readers)
         check_embeds(model, _probed(rows), runtime.precision)
     return PreparedModel(model, attention, freeze(model, config.frozen))
 
@@ -105,8 +108,10 @@ def check_columns(model: SentenceTransformer, key: str, columns: Iterable[Column
 
 
 def with_own_reader(rows: RowSet) -> RowSet:
-    """Return rows with a reader of their own, for a model that may want other sounds than the one they are read for."""
-    return replace(rows, reader=copy(rows.reader))
+    """Return rows with a reader of their own, for a model that may want other inputs than the one they are read for."""
+    reader = copy(rows.reader)
+    reader.shrink = None
+    return replace(rows, reader=reader)
 
 
 def _told(columns: Iterable[Column]) -> list[Column]:

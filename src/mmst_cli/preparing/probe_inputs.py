@@ -13,7 +13,9 @@ from mmst_cli.media.message import clip_options
 from mmst_cli.model.prompts import NAMES
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.rows.columns import Column, RowSet, as_input, place
-from mmst_cli.vectors.input_stream import Task, decoded_bytes, kind_of
+from mmst_cli.vectors.batches import decoded_bytes
+from mmst_cli.vectors.forward_pass import Task
+from mmst_cli.vectors.prepared_batches import kind_of
 
 PER_COLUMN, PER_KIND = 2, 4  # inputs
 TRIED = 8  # rows of a column, where the first ones can't be read

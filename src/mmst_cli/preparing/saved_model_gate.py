@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import tempfile
 import time
@@ -18,6 +17,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 from safetensors.torch import load_file
 
+from mmst_cli import processes
 from mmst_cli.errors import WorkError, first_line, is_memory_shortage
 from mmst_cli.model.precision import Precision
 from mmst_cli.preparing.fresh_process import FreshProcess
@@ -50,7 +50,7 @@ class GateResult:
 class SavedModelGate:
     """Compares a saved model with the one in memory and the one before training, on a few inputs of every kind.
 
-    Under a launcher of several processes only that of rank 0 has work to do; the others' gates let all pass.
+    Of several processes the first alone has inputs, and is to ask it.
 
     Args:
         model: the model in memory, as training begins with it.
@@ -69,11 +69,10 @@ class SavedModelGate:
     ) -> None:
         self.model, self.trust_remote_code = model, trust_remote_code
         self.autocast = str(precision.autocast).removeprefix("torch.") if precision.autocast else None
-        self.is_here = os.environ.get("RANK", "0") == "0"
         self.inputs: list[ProbeInput] = []
         self.left_out: list[dict[str, str]] = []
         """Inputs that plain sentence-transformers refuses, and why: where a run does something for them."""
-        if self.is_here:
+        if processes.is_first():
             with undisturbed(model.device), plain(model):
                 drawn = draw_probe(rows)
                 self.inputs = [item for item in (*drawn, *draw_bounds(drawn)) if self._takes(item)]
@@ -82,12 +81,11 @@ class SavedModelGate:
 
     def take_base(self) -> None:
         """Keep what the model makes of the probe before it is trained. No random state is disturbed."""
-        if self.is_here:
-            self.base = self._embed()
+        self.base = self._embed()
 
     def prepare(self) -> None:
         """Start the fresh process, so that its imports are done when it is asked."""
-        if self.is_here and self._process is None:
+        if self._process is None:
             self._process = FreshProcess()
 
     def check(self, folder: Path, *, may_stay: bool = False) -> GateResult:
@@ -97,8 +95,6 @@ class SavedModelGate:
             folder: a folder of sentence-transformers.
             may_stay: whether training could leave the model as it was: at a learning rate of 0.
         """
-        if not self.is_here:
-            return GateResult(True, "rank 0 compares what was saved.")
         begun = time.perf_counter()
         self.prepare()
         clear_device_cache(garbage_collection=True)  # of what training held

@@ -12,7 +12,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from mmst_cli.errors import RunError, WorkError, first_line
 from mmst_cli.runs import RunFolder, damaged_file, is_whole
+from mmst_cli.shell_words import quoted
 from mmst_cli.terminal import Terminal
+from mmst_cli.training.resumed_state import told_of_damage
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
@@ -60,8 +62,9 @@ def best_so_far(run: RunFolder, checkpoint: Path) -> str | None:
     Raises:
         RunError: it is gone; what comes after could only be called the best by mistake.
     """
-    state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    recorded = state.get("best_model_checkpoint")
+    with told_of_damage(checkpoint):
+        state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        recorded = state.get("best_model_checkpoint")
     if recorded is None:
         return None
     best = run.path / Path(recorded).name
@@ -84,7 +87,7 @@ def no_best(state: TrainerState, run: RunFolder) -> str:
     return (
         f"training.load_best_model_at_end: the model was measured best after step {state.best_global_step}, of which"
         " there is no checkpoint. No model was saved. Train with save_steps equal to eval_steps; the last one is kept"
-        f" by `mmst train {run.config} --resume training.load_best_model_at_end=false`."
+        f" by `mmst train {quoted(run.config)} --resume training.load_best_model_at_end=false`."
     )
 
 

@@ -37,7 +37,7 @@ def try_batches(trainer: RunTrainer) -> str:
         trainer.optimizer.step()
         trainer.control.should_training_stop = True
 
-    trainer._run_epoch = one_step
+    trainer._run_epoch = one_step  # type: ignore[method-assign, assignment]
     trainer.callback_handler.callbacks = []  # those of trackers would begin a run in their place
     trainer.args.eval_on_start = False
     trainer.train()

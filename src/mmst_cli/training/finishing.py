@@ -12,6 +12,8 @@ from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.training.gated_saving import save_as_measured
 from mmst_cli.training.model_card import write_card
 from mmst_cli.training.training_job import TrainingJob
+from mmst_cli.vectors.ranges import BEFORE as RANGES_BEFORE
+from mmst_cli.vectors.ranges import SUFFIX as RANGES
 
 
 def finish(
@@ -26,6 +28,9 @@ def finish(
         may_stay: whether training could leave the model as it was.
     """
     run, before = job.run, job.measurements.before
+    for ranges in run.evaluations.glob(f"*{RANGES}"):  # a run that was finished before had another model
+        if not ranges.name.endswith(RANGES_BEFORE):
+            ranges.unlink()
     for name, evaluation in after.items():
         save_evaluation_files(evaluation, job.suite, run.evaluations, before=before.get(name))
     summary = verdict(before, after)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 
 import torch
 
-from mmst_cli import processes
+from mmst_cli import ending_together, processes
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
+from mmst_cli.config.rules_loss import training_datasets
 from mmst_cli.config.schema import Config
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation
 from mmst_cli.mining.training_sets import check_minings
@@ -21,8 +21,9 @@ from mmst_cli.runs import RunFolder
 from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.failed_run import told_of_failures
-from mmst_cli.training.hub_upload import check_pushing
+from mmst_cli.training.hub_upload import check_pushing, push_model
 from mmst_cli.training.one_device import idle_devices
+from mmst_cli.training.resume_rules import check_same_rows, check_steps
 from mmst_cli.training.training_course import TrainingCourse
 from mmst_cli.training.training_job import TrainingJob
 from mmst_cli.training.training_start import build_arguments, check_machine, find_start, take_up
@@ -80,45 +81,46 @@ def _run(
     check_minings(config)
     build_arguments(config, run.path)
     check_pushing(config, terminal)
-    processes.watch()
+    ending_together.watch()
     with processes.first_before_others():  # it may put an earlier run back
         checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     bad_rows = BadRows.of(config.datasets, terminal)
     if checkpoint is not None:
         bad_rows.read_back(run.skipped_rows)
-    prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows)
+    with processes.first_before_others():  # it fills the caches for all, and some are only filled by the first
+        prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows)
     job = TrainingJob(config, run, prepared, terminal)
     with processes.first_before_others():
         job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
     job.rehearse()
     if dry_run:
-        return job.try_one_batch()
+        result = job.try_one_batch()
+        ending_together.leave()
+        return result
+    rows = job.name_rows() if processes.is_first() else {}
+    if checkpoint is not None:
+        check_steps(config, job.steps, checkpoint)
+        for name in check_same_rows(run.recorded_rows(), rows, training_datasets(config)):
+            terminal.warn(
+                f"datasets.{name}: it has other rows than when the run was begun: figures of before are not of these."
+            )
     with told_of_failures(run, terminal):
         with processes.first_before_others():
             if processes.is_first():
-                _begin(config, run, overrides, terminal, prepared, checkpoint, overwrite=overwrite)
-        return TrainingCourse(job).follow(checkpoint)
-
-
-def _begin(
-    config: Config,
-    run: RunFolder,
-    overrides: Sequence[str],
-    terminal: Terminal,
-    prepared: PreparedEvaluation,
-    checkpoint: Path | None,
-    *,
-    overwrite: bool,
-) -> None:
-    """Write the record of a run, or take its folder up as a checkpoint left it."""
-    if overwrite and run.set_aside():
-        terminal.say(f"the run that is in {run.path} is kept until this one has a checkpoint, or is done.")
-    if checkpoint is None:
-        run.write_record(config_to_yaml(config), overrides, _devices(prepared))
-    else:
-        take_up(run, checkpoint, terminal)
-    terminal.log_to(run.log)
-    prepared.bad_rows.list_in(run.skipped_rows)
+                if overwrite and run.set_aside():
+                    terminal.say(f"the run that is in {run.path} is kept until this one has a checkpoint, or is done.")
+                if checkpoint is None:
+                    run.write_record(config_to_yaml(config), overrides, _devices(prepared), rows)
+                else:
+                    take_up(run, checkpoint, terminal)
+                    run.write_settings(config_to_yaml(config), overrides, rows)
+                terminal.log_to(run.log)
+                prepared.bad_rows.list_in(run.skipped_rows)
+        result = TrainingCourse(job).follow(checkpoint)
+    ending_together.leave()
+    if config.training.get("push_to_hub") and processes.is_first():
+        push_model(config, run, terminal)
+    return result
 
 
 def _devices(prepared: PreparedEvaluation) -> list[str]:

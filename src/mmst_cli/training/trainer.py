@@ -10,8 +10,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mmst_cli import processes
 from mmst_cli.errors import WorkError, is_memory_shortage
-from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, ROWS
+from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, ROWS, TOKENS
 from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
+from mmst_cli.training.model_flops import FlopMeter, peak_flops
 from mmst_cli.training.trainer_batches import BatchTrainer
 from mmst_cli.training.trainer_checkpoints import CheckpointTrainer
 from mmst_cli.vectors.shared_encoding import told_of_shares
@@ -26,7 +27,10 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
     """
 
     def __init__(self, *, loss: nn.Module | Mapping[str, nn.Module], **arguments: Any) -> None:
-        self.watch, self.batch_rows = Watch(), 0
+        self.watch, self.batch_rows, self.tokens = Watch(), 0, 0
+        args = arguments["args"]
+        mixed = (args.bf16 or args.fp16) and not args.torch_compile
+        self.flops = FlopMeter(peak_flops(args.device) if mixed else None)
         super().__init__(loss=next(iter(loss.values())) if isinstance(loss, Mapping) else loss, **arguments)
         if isinstance(loss, Mapping):  # only now: at first the trainer would want every set in a DatasetDict
             self.loss = {name: self.prepare_loss(one, self.model) for name, one in loss.items()}
@@ -42,16 +46,23 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
         self.batch_rows = inputs.pop(ROWS, 0)
         left_out = inputs.pop(BAD_ROWS, ())
         inputs.pop(DRAWN_ROWS, None)
+        self.tokens += inputs.pop(TOKENS, 0)
         for bad in left_out:
             self.bad_rows.add(bad)
         if left_out and inputs.keys() <= {NAME}:
             self.bad_rows.refuse_empty_batch(inputs[NAME], len(left_out))
-        return super().compute_loss(model, inputs, *arguments, **keywords)
+        with self.account.spent("forward", waits=True), self.flops.counted():
+            return super().compute_loss(model, inputs, *arguments, **keywords)
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> Any:
+        with self.account.spent("copy"):
+            return super()._prepare_inputs(inputs)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         """Compute the loss of a batch and its gradients, and remember both the loss and the rows."""
         rows = inputs.pop(DRAWN_ROWS, None)
-        loss = super().training_step(model, inputs, num_items_in_batch)
+        with self.account.spent("backward", waits=True):  # what is neither copying nor forward
+            loss = super().training_step(model, inputs, num_items_in_batch)
         self.watch.add(rows, loss)
         return loss
 
@@ -81,8 +92,17 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
         Raises:
             DeadRunError: a parameter is not finite; nothing is written, and the older checkpoints stay.
         """
-        self.check_weights()
-        super()._save_checkpoint(model, trial)
+        with self.account.spent("saving"):
+            self.check_weights()
+            super()._save_checkpoint(model, trial)
+
+    def evaluate(self, *arguments: Any, **keywords: Any) -> Any:
+        """Evaluate, and count all of the time as that."""
+        tokens = self.tokens
+        with self.account.spent("evaluation"):
+            found = super().evaluate(*arguments, **keywords)
+        self.tokens = tokens
+        return found
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **keywords: Any) -> Any:
         """Compute the loss of a batch that is evaluated.

@@ -11,13 +11,14 @@ from mmst_cli import processes
 from mmst_cli.errors import DataError, Interrupted, WorkError
 from mmst_cli.preparing.saved_model_gate import SavedModelGate
 from mmst_cli.runs import checkpoint_step
+from mmst_cli.time_shares import add_up, in_shares
 from mmst_cli.training.best_weights import best_so_far, no_best, warn_of_unsaved
 from mmst_cli.training.endings import how_to_go_on, told_how_it_ended
 from mmst_cli.training.finishing import finish
 from mmst_cli.training.gated_saving import GateCallback, refuse_if_failed
-from mmst_cli.training.hub_upload import push_model
 from mmst_cli.training.loss import MatryoshkaMeter
 from mmst_cli.training.stop_signals import StopCallback, StopSignals
+from mmst_cli.training.time_account import advice
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.trainer_batches import no_batch
 from mmst_cli.training.training_job import TrainingJob
@@ -67,12 +68,12 @@ class TrainingCourse:
         measurements.check_best_metric(trainer, metrics)
         warn_of_unsaved(trainer.args, self.terminal)
         training_seconds = self._train(trainer, reporter, checkpoint)
+        self._say_where_time_went(trainer)
         with _last_step_kept(trainer):
             for sentence in job.bad_rows.summary():
                 self.terminal.say(sentence)
             after = measurements.evaluate_after(trainer)
             if not processes.is_first():
-                processes.leave()
                 return TrainingResult(str(self.run.path), trainer.state.global_step, training_seconds, training_seconds)
             # A run that was resumed at its end takes no step.
             stays = not trainer.args.learning_rate if self.steps_taken.may_stay is None else self.steps_taken.may_stay
@@ -89,9 +90,6 @@ class TrainingCourse:
             next_command=next_command(self.run, after),
         )
         show_result(result, self.run, self.terminal)
-        processes.leave()
-        if job.config.training.get("push_to_hub"):
-            push_model(job.config, self.run, self.terminal)
         return result
 
     def _train(self, trainer: RunTrainer, reporter: RunReporter, checkpoint: Path | None) -> float:
@@ -122,6 +120,12 @@ class TrainingCourse:
         if trainer.args.load_best_model_at_end and trainer.state.best_model_checkpoint is None:
             raise WorkError(no_best(trainer.state, self.run))
         return time.perf_counter() - begun
+
+    def _say_where_time_went(self, trainer: RunTrainer) -> None:
+        if seconds := add_up(self.run.metric_lines()):
+            self.terminal.say(f"time in training: {in_shares(seconds)}")
+            if said := advice(seconds, trainer.args):
+                self.terminal.say(said)
 
     def _say_interrupted(self) -> None:
         self.terminal.say(f"interrupted at step {self.step}. {how_to_go_on(self.run)}".strip())
