@@ -12,7 +12,7 @@ from datasets import Dataset, Features, Value, load_dataset
 from datasets import Image as ImageFeature
 from media_samples import write_pdf
 
-from mmst_cli.config.load import load_config
+from mmst_cli.config.load import config_to_yaml, load_config
 from mmst_cli.config.schema import MediaConfig, MineConfig, Role
 from mmst_cli.errors import ConfigError, DataError, RunError, WorkError
 from mmst_cli.mining.mine import run_mining
@@ -397,13 +397,15 @@ def test_a_run_mines_in_the_precision_it_was_trained_in(tmp_path, config_of, run
     seen, mine_rows = [], module.mine_rows
     monkeypatch.setattr(module, "mine_rows", lambda search, *rest: seen.append(search) or mine_rows(search, *rest))
     shutil.copytree(build_tiny_text(), tmp_path / "run/model")
-    (tmp_path / "run/config.yaml").write_text("training: {bf16: true, use_cpu: true}")
     rows = [{"query": f"query {i}", "doc": f"doc {i}"} for i in range(12)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    trained = str(tmp_path / "run")
+    trained, columns = str(tmp_path / "run"), {"query": QUERY, "doc": {"role": "positive"}}
+    record = config_of(tmp_path / "rows.jsonl", columns, "builtin:tiny-text")
+    record.training["bf16"] = True
+    (tmp_path / "run/config.yaml").write_text(config_to_yaml(record))
     config = config_of(
         tmp_path / "rows.jsonl",
-        {"query": QUERY, "doc": {"role": "positive"}},
+        columns,
         trained if named == "by the config" else "builtin:tiny-text",
     )
     run(config, **({} if named == "by the config" else {"model": trained}))
