@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ from mmst_cli import processes
 from mmst_cli.aside import FAILED, is_aside
 from mmst_cli.errors import MmstError, WorkError
 from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.shell_words import quoted
 from mmst_cli.storage import disk_fault
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.data_workers import killed_worker
@@ -49,7 +49,7 @@ def told_of_failures(run: RunFolder, terminal: Terminal) -> Iterator[None]:
 
 def way_on(run: RunFolder) -> str:
     """Return the sentence that says how to go on with a run that was stopped."""
-    config = shlex.quote(str(run.config))
+    config = quoted(run.config)
     if whole := run.checkpoints():
         return f"`mmst train {config} --resume` goes on from step {checkpoint_step(whole[-1])}."
     return f"No checkpoint was saved yet; `mmst train {config} --overwrite` starts again."

@@ -58,6 +58,8 @@ class TrainingJob:
         self.measurements = Measurements(self.model, self.suite, run, terminal)
         self.row_keys: dict[str, Dataset] = {}
         self.costs: dict[str, Cost] | None = {} if workers_of(config.training) is None else None
+        self.steps = 0
+        """How many the run takes, once it was rehearsed."""
         serve_in(self.model, self.suite.precision)
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
@@ -70,7 +72,7 @@ class TrainingJob:
 
     def rehearse(self) -> None:
         """Try what the trainer would notice only once the run is begun."""
-        rehearse(self.config, self.precision, self.build_trainer)
+        self.steps = rehearse(self.config, self.precision, self.build_trainer)
 
     def name_rows(self) -> dict[str, str]:
         """Return what names the rows of each dataset by content and order; nothing of a stream."""
@@ -112,6 +114,7 @@ class TrainingJob:
             bad_rows=self.bad_rows,
             keys=self.row_keys,
             costs=self.costs,
+            steps=self.steps,
         )
 
     def card(self, after: Mapping[str, Evaluation], summary: str, saved: str = "") -> str:

@@ -16,7 +16,7 @@ from mmst_cli.model.load_model import check_scalable
 from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision, default_device
 from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.retrieval.data_card import Rows
-from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.runs import RunFolder, checkpoint_step, damaged_file
 from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.argument_faults import told_by_key
@@ -41,7 +41,7 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     """
     from mmst_cli.training.one_device import OneDeviceArguments
 
-    # A loss that is no number is shown as that, and ends the run; the library would show a mean of others.
+    # Losses are looked at a step at a time; the library would wait for the GPU at every batch.
     given = {**without_pushing(config.training), "logging_nan_inf_filter": False}
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
@@ -122,6 +122,8 @@ def find_start(
     if not run.is_run():
         raise RunError(f"--resume: there is no run in {run.path}. Leave --resume out to start one.")
     whole = run.checkpoints()
+    while whole and (damaged := damaged_file(whole[-1])):
+        terminal.warn(f"{whole.pop() / damaged} is not what was saved: the checkpoint is damaged.")
     if not whole:
         raise RunError(f"--resume: no whole checkpoint in {run.path}. Start again by --overwrite.")
     if used := check_resumable(changed_keys(run.config, config), run.config, config, whole[-1]):
@@ -131,8 +133,8 @@ def find_start(
 
 def take_up(run: RunFolder, checkpoint: Path, terminal: Terminal) -> None:
     """Bring a run folder to the state of a checkpoint, dropping what a killed process left behind it."""
-    for path in run.drop_broken_checkpoints():
-        terminal.warn(f"{path.name} was only half written and was removed.")
+    for path in run.drop_broken_checkpoints(after=checkpoint_step(checkpoint)):
+        terminal.warn(f"{path.name} was damaged or only half written, and was removed.")
     run.forget_metrics_after(checkpoint_step(checkpoint))
     run.dead_batch.unlink(missing_ok=True)
     begun = run.recorded_processes()
