@@ -152,8 +152,15 @@ def _same_queries(a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> lis
             f"--compare: {name_a} was searched for among {a.result.corpus:,} documents, {name_b} among "
             f"{b.result.corpus:,}. Evaluate both on the same data."
         )
-    place = {key: index for index, key in enumerate(keys_b)}
-    return [place[key] for key in keys_a]
+    place_of = {key: index for index, key in enumerate(keys_b)}
+    places = [place_of[key] for key in keys_a]
+    known = a.answers and b.answers  # of older files they aren't
+    if other := [a.query_ids[i] for i, place in enumerate(places) if known and a.answers[i] != b.answers[place]]:
+        raise ConfigError(
+            f"--compare: {name_a} and {name_b} have the same queries, but {_count(other)} of them have other answers,"
+            " or are searched for among other documents. Evaluate both on the same data."
+        )
+    return places
 
 
 def _only(evaluation: Evaluation, keys: Sequence[Hashable], others: Sequence[Hashable]) -> list[str]:

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
+from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
 from mmst_cli.evaluation.cell_measures import measure_cells
 from mmst_cli.evaluation.cell_scores import RetrievalVectors, cell_scoring
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.evaluation.finite_vectors import check_vectors
+from mmst_cli.evaluation.query_pairing import name_answers
 from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.model.precision import Precision
 from mmst_cli.retrieval.retrieval_set import Deduplicator, RetrievalSet
@@ -124,6 +126,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         places = duplicates.settle(digests) if self.deduplicate else duplicates.read_as
         corpus = corpus if places == list(range(len(corpus))) else corpus[places]
         wanted, kept = self._relevance(duplicates)
+        self._answers = name_answers(wanted, self._names(kept, [digests[place] for place in duplicates.read_as]))
         self.evaluation = self._measure(RetrievalVectors(queries, corpus, model.similarity), wanted, kept)
         # On the CPU, so that a GPU keeps its memory for training.
         self._last = RetrievalVectors(queries.cpu(), corpus.cpu(), model.similarity), wanted, kept
@@ -176,6 +179,12 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
             relevant[query] = grades
         return relevance(self.retrieval.query_ids, [names[index] for index in kept], relevant), kept
 
+    def _names(self, kept: np.ndarray, digests: Sequence[bytes]) -> list[bytes]:
+        """Return what names each document: media go by their kind, for what is decoded of them depends on the model."""
+        rows, kinds = len(self.retrieval.corpus_rows), [column.modality for column in self.retrieval.documents]
+        of = ((kinds[index // rows], digests[index]) for index in kept.tolist())
+        return [digest if kind is Modality.text else kind.encode() for kind, digest in of]
+
     def _measure(self, vectors: RetrievalVectors, wanted: Relevance, kept: np.ndarray) -> Evaluation:
         grid = self._grid(vectors.full)
         dims = dict.fromkeys(dim for dim, precision in grid if precision == "int8")
@@ -190,7 +199,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
             cells=cells,
             duplicates=len(self.retrieval.corpus_ids) - len(kept),
         )
-        return Evaluation(result, self.retrieval.query_ids, per_query, contents=self._contents)
+        return Evaluation(result, self.retrieval.query_ids, per_query, contents=self._contents, answers=self._answers)
 
     def _grid(self, full: int) -> list[tuple[int, str]]:
         dims = self.dims or [full]

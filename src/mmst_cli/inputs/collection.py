@@ -14,11 +14,11 @@ from typing import Any
 
 from mmst_cli.config.schema import MediaConfig, Modality
 from mmst_cli.errors import ConfigError, DataError, visible
-from mmst_cli.inputs.content_stamps import stamp_of_file
 from mmst_cli.inputs.folder_walk import PassedOver, walk
 from mmst_cli.inputs.items import PDF, Item, Source, broken_item, page_items
 from mmst_cli.inputs.named_inputs import check_named_once
 from mmst_cli.inputs.table_inputs import TableOptions, open_table
+from mmst_cli.media.file_stamps import stamp_of_file
 from mmst_cli.media.pdf import OFFICE, page_numbers
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.columns import as_input
