@@ -188,7 +188,7 @@ import torch
 from torch.utils.data import DataLoader
 from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
 end_workers_at_exit()
-held = iter(DataLoader(range(100), num_workers=1, worker_init_fn=outlive_first_sigterm))
+held = iter(DataLoader(range(100), num_workers=1, worker_init_fn=lambda _: outlive_first_sigterm()))
 next(held)
 import atexit; atexit.register(lambda: held)
 """

@@ -122,10 +122,13 @@ def find_start(
     if not run.is_run():
         raise RunError(f"--resume: there is no run in {run.path}. Leave --resume out to start one.")
     whole = run.checkpoints()
-    while whole and (damaged := damaged_file(whole[-1])):
-        terminal.warn(f"{whole.pop() / damaged} is not what was saved: the checkpoint is damaged.")
+    damaged = ""
+    while whole and (name := damaged_file(whole[-1])):
+        damaged = f"{whole.pop() / name} is not what was saved: the checkpoint is damaged."
+        terminal.warn(damaged)
     if not whole:
-        raise RunError(f"--resume: no whole checkpoint in {run.path}. Start again by --overwrite.")
+        why = f" {damaged}" if damaged else ""
+        raise RunError(f"--resume: no whole checkpoint in {run.path}.{why} Start again by --overwrite.")
     if used := check_resumable(changed_keys(run.config, config), run.config, config, whole[-1]):
         terminal.warn(f"until now the run had other values of {', '.join(used)}; the new ones are used from here.")
     return whole[-1]
