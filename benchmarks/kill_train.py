@@ -1,12 +1,12 @@
 """Whether a run that is killed at a random moment and resumed ends as one left alone: kill -9, training and encoding.
 
-    python benchmarks/kill_train.py [--kills 20] [--steps 270] [--seed 0] [--encode-kills 20] [--inputs 400]
+    python benchmarks/kill_train.py [--kills 20] [--kills-a-run 4] [--steps 270] [--seed 0] [--inputs 400]
 
-Each trial is a command of its own, killed (with its data workers) at a moment drawn evenly from the time that the
-undisturbed one took, from where its folder is there until its end: in a step, an evaluation, a checkpoint that is half
-written, the saving of the model. It is then resumed, begun anew where no checkpoint was whole yet. All weights of the
-final model have to be those of the undisturbed run, bitwise; of encoded parts every input has to be there once, with
-the same vector. --steps says how long the quickstart is trained for; 270 is all of it, about 80 s a run on two cores.
+A command is killed (with its data workers) at a random moment after it began to write: in a step, an evaluation, a
+checkpoint that is half written, the saving of the model. It is then resumed, begun anew where no checkpoint was whole
+yet, and killed again, so many times a run. All weights of the final model have to be those of the undisturbed run,
+bitwise; of encoded parts every input has to be there once, with the same vector. --steps says how long the quickstart
+is trained for; 270 is all of it, about 80 s a run on two cores.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from reporting import report, row
 from safetensors.torch import load_file
 
 from mmst_cli.builtin.pages import generate_rows
+from mmst_cli.runs import RunFolder
+from mmst_cli.vectors.vector_folder import RECORD
 
 ROOT = Path(__file__).parent.parent
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
@@ -36,6 +39,23 @@ PART = 32  # inputs a part of vectors
 CHECKPOINTS = 8  # a run
 
 Command = list[str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command to kill.
+
+    Args:
+        name: what it is called in what is printed.
+        command: folder to the command that writes it.
+        writes: the file in the folder that the command writes when it begins to work, also when it goes on.
+        same: compares what it wrote with what the one left alone wrote.
+    """
+
+    name: str
+    command: Callable[[Path], Command]
+    writes: str
+    same: Callable[[Path, Path], bool]
 
 
 def training_command(folder: Path, steps: int) -> Command:
@@ -72,30 +92,40 @@ def start(command: Command) -> subprocess.Popen[str]:
     )
 
 
-def kill_at(command: Command, begun: Callable[[], bool], seconds: float) -> str:
-    """Start a command and kill it so many seconds after it began to write; return what it was doing."""
+def kill_at(command: Command, writes: Path, seconds: float) -> str:
+    """Start a command and kill it so many seconds after it began to write to a file; return how it ended."""
+    before = written(writes)
     process = start(command)
-    while not begun() and process.poll() is None:
+    while written(writes) == before and process.poll() is None:
         time.sleep(0.01)
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
     ended = process.wait()
+    said = process.stderr.read()  # type: ignore[union-attr]
     process.stderr.close()  # type: ignore[union-attr]
-    return "killed" if ended == -signal.SIGKILL else f"was done before it could be killed ({ended})"
+    if ended not in (0, -signal.SIGKILL):
+        return f"exit {ended}: {said[-2000:]}"
+    return "killed" if ended else "done"
 
 
-def resume(command: Command) -> str:
-    """Resume, or begin anew where there is nothing to resume, and return which of them."""
-    for option in ("--resume", "--overwrite"):
-        process = start([*command, option])
-        said = process.communicate()[1]
-        if process.returncode == 0:
-            return option
-        if option == "--overwrite" or ("no whole checkpoint" not in said and "there is no run" not in said):
-            raise SystemExit(f"{option}: exit {process.returncode}: {said[-2000:]}")
-    raise AssertionError
+def written(path: Path) -> tuple[int, int]:
+    """Return when a file was last written and how long it is; zeros where it isn't there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return found.st_mtime_ns, found.st_size
+
+
+def options_to_go_on(folder: Path, command: Command) -> list[str]:
+    """Return what a command is given after a kill: --resume, or --overwrite where no checkpoint was whole yet."""
+    if "train" not in command:
+        return ["--resume"] if folder.exists() else []
+    if RunFolder(folder).checkpoints():
+        return ["--resume"]
+    return ["--overwrite"] if folder.exists() else []
 
 
 def same_weights(left: Path, right: Path) -> bool:
@@ -113,49 +143,47 @@ def same_vectors(left: Path, right: Path) -> bool:
     return len(set(ids)) == len(ids) and bool(ours.equals(theirs))
 
 
-def trial(
-    number: int,
-    command: Callable[[Path], Command],
-    begun: Callable[[Path], Path],
-    same: Callable[[Path, Path], bool],
-    alone: tuple[Path, float],
-    rng: random.Random,
-) -> dict[str, Any]:
-    """Kill one command at a random moment, resume it, and compare."""
-    reference, took = alone
+def trial(job: Job, kills: int, alone: Path, took: float, rng: random.Random) -> dict[str, Any]:
+    """Kill one job at random moments, going on with it after each, and compare it with the one left alone."""
+    moments: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "out"
-        moment = rng.uniform(0, took)
-        ended = kill_at(command(folder), lambda: begun(folder).exists(), moment)
-        there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        how = resume(command(folder))
-        found = same(folder, reference)
-    print(
-        f"{number}: {ended} after {moment:.1f} of {took:.1f} s, {how}: {'same' if found else 'NOT THE SAME'}",
-        flush=True,
-    )
-    return {"seconds": moment, "ended": ended, "there": there, "resumed": how, "same": found}
+        command = job.command(folder)
+        done = False
+        for _ in range(kills):
+            moment = rng.uniform(0, took)
+            options = options_to_go_on(folder, command)
+            ended = kill_at([*command, *options], folder / job.writes, moment)
+            there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+            moments.append({"seconds": moment, "options": options, "ended": ended, "there": there})
+            print(f"{job.name}: {' '.join(options)} {ended} after {moment:.1f} s", flush=True)
+            done = ended == "done"
+            if done:
+                break
+        if not done:
+            process = start([*command, *options_to_go_on(folder, command)])
+            said = process.communicate()[1]
+            if process.returncode:
+                raise SystemExit(said[-2000:])
+        same = job.same(folder, alone)
+    print(f"{job.name}: {'same' if same else 'NOT THE SAME'}", flush=True)
+    return {"same": same, "killed": sum(one["ended"] == "killed" for one in moments), "moments": moments}
 
 
-def trials(
-    kills: int,
-    command: Callable[[Path], Command],
-    begun: Callable[[Path], Path],
-    same: Callable[[Path, Path], bool],
-    folder: Path,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """Run a command undisturbed, and then so many times with a kill."""
-    process = start(command(folder))
-    while not begun(folder).exists() and process.poll() is None:
-        time.sleep(0.01)
-    started = time.perf_counter()
+def trials(job: Job, kills: int, a_run: int, folder: Path, seed: int) -> list[dict[str, Any]]:
+    """Run a job undisturbed, and then again and again with kills, until it was killed so many times."""
+    begun = time.perf_counter()
+    process = start(job.command(folder))
     said = process.communicate()[1]
-    took = time.perf_counter() - started
     if process.returncode:
         raise SystemExit(said)
+    # Moments are drawn so that a run is likely to be killed as often as it is to be before it is done.
+    took = (time.perf_counter() - begun) / a_run
     rng = random.Random(seed)
-    return [trial(number + 1, command, begun, same, (folder, took), rng) for number in range(kills)]
+    found: list[dict[str, Any]] = []
+    while (left := kills - sum(one["killed"] for one in found)) > 0:
+        found.append(trial(job, min(a_run, left), folder, took, rng))
+    return found
 
 
 def write_inputs(path: Path, count: int) -> Path:
@@ -169,37 +197,23 @@ def write_inputs(path: Path, count: int) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--encode-kills", type=int)
+    parser.add_argument("--kills-a-run", type=int, default=4)
     parser.add_argument("--steps", type=int, default=270)
     parser.add_argument("--inputs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    encodings = options.kills if options.encode_kills is None else options.encode_kills
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        trained = trials(
-            options.kills,
-            lambda run: training_command(run, options.steps),
-            lambda run: run / "config.yaml",
-            same_weights,
-            folder / "run",
-            options.seed,
-        )
+        train = Job("train", lambda run: training_command(run, options.steps), "log.txt", same_weights)
+        trained = trials(train, options.kills, options.kills_a_run, folder / "run", options.seed)
         inputs = write_inputs(folder / "pages", options.inputs)
-        encoded = trials(
-            encodings,
-            lambda output: encoding_command(output, inputs),
-            lambda output: output / "job.json",
-            same_vectors,
-            folder / "vectors",
-            options.seed,
-        )
+        encode = Job("encode", lambda output: encoding_command(output, inputs), RECORD, same_vectors)
+        encoded = trials(encode, options.kills, options.kills_a_run, folder / "vectors", options.seed)
     rows = []
     for what, found in ((f"train, {options.steps} steps", trained), (f"encode, {options.inputs} pages", encoded)):
         same = sum(one["same"] for one in found)
-        killed = sum(one["ended"] == "killed" for one in found)
-        resumed = sum(one["resumed"] == "--resume" for one in found)
-        measured = f"{same} of {len(found)} ({killed} killed on the way, {resumed} resumed, the others begun anew)"
+        killed = sum(one["killed"] for one in found)
+        measured = f"{same} of {len(found)} runs, killed {killed} times in all"
         rows.append(row(f"{what}: kill -9, then bitwise the same", "all of them", measured, same == len(found)))
     report("kill_train", rows, {"train": trained, "encode": encoded})
     if not all(one["same"] for one in [*trained, *encoded]):

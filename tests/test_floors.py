@@ -11,7 +11,7 @@ import pytest
 import mmst_cli
 
 SOURCE = Path(mmst_cli.__file__).parent
-COMMANDS = ["evaluation", "checking", "mining", "encoding"]
+COMMANDS = ["evaluation", "checking", "mining", "encoding", "searching"]
 FLOORS = [
     ["cli", "__main__"],
     ["training"],
@@ -19,15 +19,17 @@ FLOORS = [
     ["preparing"],
     ["similarity", "html"],
     ["vectors"],
+    ["inputs"],
     ["model"],
     ["retrieval"],
     ["rows"],
     ["sources"],
     ["builtin"],
     ["media"],
-    ["runs", "config", "work"],
-    ["terminal", "storage", "output_claim", "aside", "launcher", "errors"],
+    ["runs", "config", "work", "time_shares"],
+    ["terminal", "storage", "output_claim", "aside", "launcher", "shell_words", "errors"],
     ["lasting_console"],
+    ["ending_together"],
     ["streams", "processes"],
 ]
 FLOOR_OF = {name: len(FLOORS) - index for index, names in enumerate(FLOORS) for name in names}
@@ -35,10 +37,12 @@ HEAVY = ("torch", "transformers", "sentence_transformers", "datasets")
 LIGHT = [
     "errors",
     "processes",
+    "ending_together",
     "launcher",
     "storage",
     "runs",
     "work",
+    "time_shares",
     "terminal",
     "evaluation.evaluation_request",
     "mining.mining_target",
@@ -148,7 +152,7 @@ def loaded_by(*arguments, cwd=None):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], ["train", "--help"], ["eval", "--help"], ["encode", "--help"], ["mine", "--help"]],
+    [["--help"], ["--version"], *([name, "--help"] for name in ("train", "eval", "encode", "search", "mine"))],
 )
 def test_help_loads_no_torch(arguments):
     result, heavy = loaded_by(*arguments)

@@ -1,4 +1,4 @@
-"""The processes of one training run: which of them writes and speaks, what they wait for, and how they fail together.
+"""The processes of one training run: which of them writes and speaks, and what they wait for and tell each other.
 
 A launcher (torchrun, `accelerate launch`, `mmst train --num-processes`) starts the same command once a GPU, and tells
 each process by ``RANK`` and ``WORLD_SIZE`` which one it is. The first writes and speaks for all. What is said here goes
@@ -11,27 +11,31 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import wraps
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, ParamSpec
 
 _POLL = 0.1  # seconds between two looks at the store, after the first few
-_WATCH = 0.5  # seconds between two looks for a process that failed
-_GRACE = 2.0  # seconds in which the process that failed first says why, before the launcher ends it with the others
 _ANSWER = timedelta(seconds=20)  # the store answers in this time, or is gone
-_FAILED = "failed"
-_LOST = ("connection closed by peer", "connection reset", "gloo", "nccl", "distributed evaluator failed")
+
+VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What a launcher of several processes says to each."""
 
 Parameters = ParamSpec("Parameters")
 
 
 def count() -> int:
     """Return how many processes a launcher started; 1 without one."""
-    return int(os.environ["WORLD_SIZE"]) if {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys() else 1
+    return int(os.environ["WORLD_SIZE"]) if os.environ.keys() >= set(VARIABLES) else 1
+
+
+def processors() -> int:
+    """Return how many processors this process may use: its share, where several of a run are on one machine."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, there // int(os.environ.get("LOCAL_WORLD_SIZE", count())))
 
 
 def rank() -> int:
@@ -92,63 +96,6 @@ def first_before_others() -> Iterator[None]:
         wait()
 
 
-def watch() -> None:
-    """From here on, end this process soon after another one failed, whatever it is doing."""
-    global _watching
-    if count() > 1 and not _watching:
-        _watching = True
-        threading.Thread(target=_watch, args=(_connect(),), daemon=True).start()
-
-
-def speaks(exit_code: int) -> bool:
-    """Tell the other processes that this one failed, and return if it was the first to: it is the one to say why."""
-    if count() == 1:
-        return True
-    mine = f"{rank()} {exit_code}"
-    try:
-        first = _connect().compare_set(_FAILED, "", mine).decode()
-    except Exception:  # whatever is wrong with the store, a sentence too many is better than none
-        return True
-    if first != mine:
-        time.sleep(_GRACE)
-        end(int(first.split()[1]))
-    return True
-
-
-def let_first_speak() -> None:
-    """In the other processes, wait until the first said what all have to say, and is about to end."""
-    if not is_first():
-        time.sleep(2 * _GRACE)
-
-
-def is_lost(error: BaseException) -> bool:
-    """Whether an error says that another process is gone, after giving that one the time to say why it went."""
-    found = count() > 1 and any(word in str(error).lower() for word in _LOST)
-    if found:
-        time.sleep(2 * _GRACE)  # if it failed in an orderly way, this process is ended in the meantime
-    return found
-
-
-def end(exit_code: int) -> NoReturn:
-    """End this process at once: others may be stuck in an exchange with it, which an orderly end would wait for."""
-    import sys
-
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
-
-
-def leave() -> None:
-    """Take leave of the other processes at the end of the work."""
-    if count() > 1:
-        import torch.distributed
-
-        wait()
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-
-
-_watching = False
 _own_store: Any = None
 _calls = 0
 
@@ -161,27 +108,19 @@ def _next() -> int:
 
 def _store() -> Any:
     global _own_store
-    _own_store = _own_store or _connect()
+    _own_store = _own_store or connect()
     return _own_store
 
 
-def _connect() -> Any:
-    """Connect to the launcher's store, or to the one that the first process keeps where the launcher has none."""
+def connect() -> Any:
+    """Return the launcher's store, or the one that the first process keeps where the launcher has none.
+
+    Raises:
+        torch.distributed.DistError: it can't be reached, with the process that kept it.
+    """
     from torch.distributed import PrefixStore, TCPStore
 
     store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=_ANSWER)
     # A launcher that starts the processes again after a failure goes on with the same store.
     names = [os.environ.get(f"TORCHELASTIC_{name}", "") for name in ("RUN_ID", "RESTART_COUNT")]
     return PrefixStore("/".join(["mmst", *names]), store)
-
-
-def _watch(store: Any) -> None:
-    try:
-        while not store.check([_FAILED]):
-            time.sleep(_WATCH)
-        failed, exit_code = map(int, store.get(_FAILED).decode().split())
-    except Exception:  # the store is gone, and with it the process or the launcher that kept it
-        return
-    if failed != rank():
-        time.sleep(_GRACE)
-        end(exit_code)

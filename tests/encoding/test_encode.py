@@ -24,7 +24,7 @@ def test_images_of_a_folder_get_the_vectors_of_model_encode(folder, encode, read
     assert numpy.array_equal(vectors, model.encode(pages, batch_size=4))
     assert (result.count, result.parts, result.dimension, result.failed) == (6, 1, 128, 0)
     assert "pages: skipped 1 file of no kind that can be embedded." in said.getvalue()
-    assert "duckdb -c" in said.getvalue()
+    assert f"next: mmst search {folder}/out QUERY" in said.getvalue().replace("\n", "")
 
 
 def test_lines_of_text_get_the_vectors_of_model_encode(folder, encode, read_output, model, queries):

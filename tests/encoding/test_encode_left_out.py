@@ -7,8 +7,8 @@ import os
 import pytest
 from PIL import Image
 
-from mmst_cli.encoding.collection import MODALITY_OF, open_sources
 from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.inputs.collection import MODALITY_OF, open_sources
 
 
 def ids(*names, **options):

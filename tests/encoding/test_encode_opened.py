@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import re
+import sys
+from pathlib import Path
+
 import pytest
 
-from mmst_cli.encoding.shards import BEFORE, ERRORS, MANIFEST, RANGES, RECORD
+from mmst_cli.searching.search import run_search
+from mmst_cli.vectors.vector_folder import BEFORE, ERRORS, MANIFEST, RANGES, RECORD
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "vectors-elsewhere.md"
 
 
 @pytest.fixture
@@ -53,3 +61,25 @@ def test_a_folder_of_an_earlier_version_is_resumed_and_replaced(folder, encode, 
     as_before()
     encode(["pages"], output, overwrite=True, **options)
     assert {path.name: path.read_bytes() for path in output.iterdir()} == undisturbed
+
+
+OPENED = re.findall(r"## ([^\n]+)\n\n```python\n(.+?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in OPENED])
+def test_the_documented_lines_find_what_mmst_finds(code, folder, encode, monkeypatch, quiet):
+    needed, *lines = code.strip().splitlines()
+    for name in needed.removeprefix("import ").split(", "):
+        pytest.importorskip(name)
+    assert len([line for line in lines if line]) == 3
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"find the page with a red header")))
+    encode(["pages"], folder / "vectors", dim=64, rows_per_part=4)
+    encode(["-"], folder / "query", dim=64, prompt_name="query")
+    found = {}
+    exec(code, found)
+    (hits,) = run_search(folder / "vectors", given=folder / "query", top=3, terminal=quiet).hits
+    assert found["nearest"] == [name for name, _ in hits]
+
+
+def test_the_four_programs_are_documented():
+    assert [name for name, _ in OPENED] == ["pandas", "DuckDB", "FAISS", "LanceDB"]

@@ -143,14 +143,14 @@ def test_mistakes_are_named_and_nothing_is_written(options, words, folder, encod
 
 
 def test_a_vector_too_large_for_half_fails_alone(folder, encode, read_errors, monkeypatch):
-    from mmst_cli.encoding.encoder import Encoder
+    from mmst_cli.vectors import input_stream
 
-    def enlarge(encoder, chunk):
-        vectors = torch.ones(len(chunk), encoder.dimension)
-        vectors[1] *= 1e6
+    def enlarge(_model, group):
+        vectors = torch.ones(len(group.places), 128)
+        vectors[1:2] *= 1e6
         return vectors
 
-    monkeypatch.setattr(Encoder, "_encode", enlarge)
+    monkeypatch.setattr(input_stream, "forward", enlarge)
     result = encode(["pages"], folder / "out", precision="float16")
     assert (result.count, result.failed) == (5, 1)
     assert "finite in float16" in read_errors(folder / "out")["pages/1.png"]

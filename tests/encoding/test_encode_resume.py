@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmst_cli.aside import set_aside
-from mmst_cli.encoding import content_stamps
-from mmst_cli.encoding.content_stamps import stamp_of_file
 from mmst_cli.encoding.shards import RECORD_KEY
 from mmst_cli.errors import MmstError
+from mmst_cli.inputs import content_stamps
+from mmst_cli.inputs.content_stamps import stamp_of_file
 from mmst_cli.media import reading
 from mmst_cli.media.image import read_image
 from mmst_cli.output_claim import claimed
@@ -297,5 +297,5 @@ def test_inputs_are_read_as_they_are_needed(folder, encode, monkeypatch):
         return read_image(file, **options)
 
     monkeypatch.setattr(reading, "read_image", note)
-    encode(["pages"], folder / "out", rows_per_part=2, batch_size=2)
+    encode(["pages"], folder / "out", rows_per_part=2, batch_size=2, workers=0)
     assert [parts for _, parts in ahead] == [0, 0, 1, 1, 2, 2]

@@ -9,12 +9,13 @@ import tarfile
 
 import fsspec
 import numpy
+import pyarrow as pa
 import pytest
 from datasets import Dataset
 from stand_in import StandInHub, loopback_environment
 
-from mmst_cli.encoding.table_inputs import TableOptions
 from mmst_cli.errors import MmstError
+from mmst_cli.inputs.table_inputs import TableOptions
 
 TEXTS = ["a red page", "a blue page", "007", "a green stamp"]
 ROWS = [{"query": text, "number": number} for number, text in enumerate(TEXTS)]
@@ -53,9 +54,7 @@ def lines(rows):
 def test_compressed_lines(check, tmp_path):
     (tmp_path / "rows.jsonl.gz").write_bytes(gzip.compress(lines(ROWS)))
     check("rows.jsonl.gz")
-    import zstandard
-
-    (tmp_path / "rows.jsonl.zst").write_bytes(zstandard.compress(lines(ROWS)))
+    (tmp_path / "rows.jsonl.zst").write_bytes(pa.compress(lines(ROWS), "zstd", asbytes=True))
     check("rows.jsonl.zst")
 
 
@@ -158,6 +157,7 @@ MISTAKES = {
     "a wrong split": ("rows.jsonl", ["query"], {"split": "tset"}, "--split: tset: rows.jsonl has train."),
     "a wrong query": ("rows.jsonl", ["query"], {"sql": "drop table rows"}, "--sql: only a select is allowed"),
     "no such file": ("nothing.parquet", ["query"], {}, "nothing.parquet: no such file or folder."),
+    "an end that can't be seen": ("rows.jsonl\r", ["query"], {}, r"'rows.jsonl\r': no such file or folder."),
     "no such pattern": ("nothing-*.parquet", ["query"], {}, "nothing-*.parquet: matches no file."),
     "a hub id without columns": (
         "someone/texts",

@@ -61,6 +61,7 @@ def test_everything_is_encoded_once_whatever_the_grid(config, quiet, monkeypatch
     monkeypatch.setattr(
         SentenceTransformer, "preprocess", lambda self, x, *a, **k: counts.append(len(x)) or original(self, x, *a, **k)
     )
+    config = config.model_copy(update={"training": {**config.training, "dataloader_num_workers": 0}})
     run_evaluation(config, EvaluationOptions(dims=(128, 32, 8), precisions=PRECISIONS), quiet)
     probes = 2  # images that the pixel bounds are tried on
     assert 24 + 24 <= sum(counts) <= 24 + 24 + probes
@@ -149,6 +150,14 @@ def test_a_report_of_a_run_and_of_a_model(folder, config, quiet, tmp_path):
     plain = find_config("builtin:tiny-qwen3-vl", folder / "job.yaml", [])
     with pytest.raises(ConfigError, match="--report: name a folder"):
         report_path(plain, None)
+
+
+@pytest.mark.parametrize("target", ["gone", "runs/gone", "./gone"])
+def test_a_target_that_is_not_there_is_no_model(target):
+    with pytest.raises(
+        ConfigError, match=rf"^{target}: no such run\. If it is a model of the hub, add --config CONFIG"
+    ):
+        find_config(target, None, [])
 
 
 @pytest.mark.parametrize(

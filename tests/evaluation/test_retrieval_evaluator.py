@@ -6,14 +6,15 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from small_job import write_pages
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, EvaluatorConfig, Modality, Role, Use
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.evaluation.evaluation_results import load_evaluation, save_evaluation
 from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite, build_evaluator
 from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
 from mmst_cli.model.precision import Precision
 from mmst_cli.retrieval.retrieval_set import RowRetrieval
 from mmst_cli.rows.row_preparation import prepare_rows
-from mmst_cli.vectors import input_stream as pipeline
+from mmst_cli.vectors import batches
+from mmst_cli.vectors.data_workers import Workers
 
 DIMS = [128, 64, 8]
 COLUMNS = {
@@ -77,14 +78,19 @@ def test_each_input_is_encoded_once_whatever_the_number_of_dimensions(tiny_model
         return original(self, inputs, *args, **kwargs)
 
     monkeypatch.setattr(type(tiny_model), "preprocess", counting)
-    MatryoshkaRetrievalEvaluator(retrieval, [128, 96, 64, 48, 32, 16, 8])(tiny_model)
+    MatryoshkaRetrievalEvaluator(retrieval, [128, 96, 64, 48, 32, 16, 8], workers=Workers())(tiny_model)
     assert sum(counts) == 40 + 40
 
 
-def test_small_chunks_give_the_same_scores(tiny_model, retrieval, monkeypatch):
-    whole = MatryoshkaRetrievalEvaluator(retrieval, DIMS, name="p", batch_size=8)(tiny_model)
-    monkeypatch.setattr(pipeline, "CHUNK_BYTES", 1)  # a chunk is then one batch
-    assert MatryoshkaRetrievalEvaluator(retrieval, DIMS, name="p", batch_size=8)(tiny_model) == pytest.approx(whole)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_small_windows_and_other_processes_give_the_same_scores(workers, tiny_model, retrieval, monkeypatch):
+    def scores():
+        evaluator = MatryoshkaRetrievalEvaluator(retrieval, DIMS, name="p", batch_size=8, workers=Workers(workers))
+        return evaluator(tiny_model)
+
+    whole = scores()
+    monkeypatch.setattr(batches, "WINDOW_BYTES", 1)  # a window is then one batch
+    assert scores() == pytest.approx(whole)
 
 
 def test_per_query_values_average_to_the_metric(tiny_model, retrieval):
@@ -135,7 +141,8 @@ def test_a_query_that_looks_like_media_is_text(text, tiny_model, tmp_path, monke
     monkeypatch.setattr(PILImage, "open", lambda file, *a, **k: opened.append(file) or original(file, *a, **k))
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("something was fetched"))
     evaluator = MatryoshkaRetrievalEvaluator(RowRetrieval(rows), [128])
-    vectors = evaluator._encode(tiny_model, RowRetrieval(rows).queries(), "query", {})
+    evaluator(tiny_model)
+    vectors = evaluator._last[0].queries
     assert not any(isinstance(file, str | Path) for file in opened)
     assert torch.equal(vectors, tiny_model.encode_query([{"text": text}], convert_to_tensor=True))
 
@@ -184,6 +191,15 @@ def test_the_library_evaluators_are_fed_from_columns(tiny_model, tmp_path):
         suite = EvaluatorSuite({"e": evaluator}, Precision(), "tiny")
         assert metric in suite(tiny_model), kind
         assert suite.evaluations["e"].result.full.metrics[suite.evaluations["e"].result.primary_metric] is not None
+
+
+@pytest.mark.parametrize("kind", ["EmbeddingSimilarityEvaluator", "BinaryClassificationEvaluator"])
+def test_labels_that_are_all_the_same_measure_nothing(kind, prepare, parquet):
+    roles = {"a": Role.anchor, "p": Role.positive, "s": Role.label}
+    columns = {name: ColumnConfig(role=role) for name, role in roles.items()}
+    rows = prepare(parquet(a=["a", "b"], p=["c", "d"], s=[1.0, 1.0]), columns)
+    with pytest.raises(DataError, match=r"^datasets\.train, column s: all labels are 1\.0, and an evaluator"):
+        build_evaluator("e", EvaluatorConfig(type=kind, dataset="train"), rows, Precision())
 
 
 def test_a_refused_argument_names_its_key(rows):

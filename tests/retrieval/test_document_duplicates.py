@@ -1,4 +1,5 @@
 import io
+import pickle
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from PIL import Image
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.media.input_digest import digest_of_input
-from mmst_cli.retrieval.retrieval_set import Deduplicator
+from mmst_cli.retrieval.retrieval_set import Deduplicator, RowRetrieval
 
 TEXT, IMAGE, AUDIO = Modality.text, Modality.image, Modality.audio
 
@@ -19,20 +20,32 @@ def same(one, other, modality=IMAGE):
     return digest_of_input(modality, one) == digest_of_input(modality, other)
 
 
-def passed(*documents):
+class Document:
+    """Stored under a name, and holding what is read of it."""
+
+    def __init__(self, stored, content):
+        self.stored, self.content = stored, content
+
+    def identity(self):
+        return self.stored
+
+
+def settled(*documents):
+    """Return which documents are read, which of those are kept, and of which kept one each document is a copy."""
     duplicates = Deduplicator()
-    return list(duplicates.unique(documents)), duplicates.first_of
+    read = list(duplicates.distinctly_stored(documents))
+    assert [documents[duplicates.index_of(place)] for place in range(len(read))] == read
+    kept = duplicates.settle([document.content for document in read])
+    return [document.stored for document in read], [read[place].stored for place in kept], duplicates.first_of
 
 
-def test_first_occurrences_pass_and_copies_point_to_them():
-    documents = [(TEXT, text) for text in ("a", "b", "a", "c", "b", "a")]
-    unique, first_of = passed(*documents)
-    assert unique == [(0, TEXT, "a"), (1, TEXT, "b"), (3, TEXT, "c")]
-    assert first_of == [0, 1, 0, 2, 1, 0]
+def test_what_is_stored_alike_is_read_once_and_what_is_read_alike_is_one():
+    documents = [Document(*pair) for pair in ("aA", "bB", "aA", "cA", "dD", "bB", "cA")]
+    assert settled(*documents) == (["a", "b", "c", "d"], ["a", "b", "d"], [0, 1, 0, 0, 2, 1, 0])
 
 
 def test_nothing_in_nothing_out():
-    assert passed() == ([], [])
+    assert settled() == ([], [], [])
 
 
 def test_a_digest_is_small_and_names_the_content():
@@ -107,31 +120,28 @@ def test_what_is_no_document():
         digest_of_input(TEXT, {"a", "b"})
 
 
-def test_documents_are_read_one_at_a_time_and_not_kept():
-    alive, read = [], []
-
-    class Watched(np.ndarray):
-        def __del__(self):
-            alive.remove(1)
-
-    def documents():
-        for number in range(20):
-            alive.append(1)
-            read.append(number)
-            yield IMAGE, np.full(4, number % 5).view(Watched)
-
-    duplicates = Deduplicator()
-    for count, (_index, _, _value) in enumerate(duplicates.unique(documents()), start=1):
-        assert read[-1] == count - 1
-        assert len(alive) <= 3
-    assert duplicates.first_of == [number % 5 for number in range(20)]
-
-
 def test_many_documents():
-    numbers = np.random.default_rng(0).integers(0, 3000, 10_000)
-    unique, first_of = passed(*((TEXT, f"document {number}") for number in numbers))
-    assert len(unique) == len(set(numbers.tolist()))
-    assert [unique[place][2] for place in first_of] == [f"document {number}" for number in numbers]
+    numbers = np.random.default_rng(0).integers(0, 3000, 10_000).tolist()
+    _, kept, first_of = settled(*(Document(number, number // 2) for number in numbers))
+    assert len(kept) == len({number // 2 for number in numbers})
+    assert [kept[place] // 2 for place in first_of] == [number // 2 for number in numbers]
+
+
+def test_stored_content_is_told_apart_by_all_of_it(prepare, tmp_path, encoded):
+    """Files of which only a byte in the middle differs are two, and a name that stands in two rows is one."""
+    content = np.zeros((300, 300, 3), "uint8")
+    for number, name in enumerate(("one", "other")):
+        content[150, 150] = number
+        Image.fromarray(content).save(tmp_path / f"{name}.bmp")
+    pages = ["one.bmp", "other.bmp", "one.bmp"]
+    rows = "".join(f'{{"query": "{number}", "image": "{page}"}}\n' for number, page in enumerate(pages))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    inputs = list(RowRetrieval(prepare(tmp_path / "rows.jsonl")).corpus_inputs())
+    identities = [one.identity() for one in inputs]
+    assert identities[0] == identities[2] != identities[1]
+    assert not same(inputs[0].read(), inputs[1].read())
+    again = pickle.loads(pickle.dumps(inputs[1]))
+    assert again.identity() == identities[1] and same(again.read(), inputs[1].read())
 
 
 def test_what_readers_return_can_be_told_apart(tmp_path):

@@ -42,7 +42,7 @@ def test_lists_of_inputs(feature, modality, expected):
     [
         (Value("large_string"), Modality.text, True),
         (NUMBER, Modality.text, False),
-        (Json(), Modality.text, False),
+        (Json(), Modality.text, True),
         (Json(), Modality.message, True),
         (Image(), Modality.image, True),
         (Audio(), Modality.image, False),

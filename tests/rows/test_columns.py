@@ -1,4 +1,9 @@
+import math
+
 import datasets
+import numpy
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mmst_cli.config.schema import ColumnConfig, Modality, Role
@@ -117,12 +122,6 @@ def test_other_values_declared_text(values, found, parquet, prepare):
         prepare(parquet(query=["a", "b"], page=values), texts(query="anchor", page="positive"))
 
 
-def test_values_of_several_kinds_declared_text(tmp_path, prepare):
-    (tmp_path / "rows.jsonl").write_text('{"query": "a", "page": "b"}\n{"query": 5, "page": "d"}\n')
-    with pytest.raises(DataError, match="column query: declared text, found values of several kinds"):
-        prepare(tmp_path / "rows.jsonl", texts(query="anchor", page="positive"))
-
-
 def test_images_declared_text_are_not_even_decoded(tmp_path, prepare):
     features = datasets.Features({"query": datasets.Value("string"), "page": datasets.Image()})
     rows = {"query": ["a"], "page": [{"bytes": b"broken", "path": None}]}
@@ -135,6 +134,52 @@ def test_images_declared_text_are_not_even_decoded(tmp_path, prepare):
 def test_labels_are_numbers(values, parquet, prepare):
     path = parquet(query=["a", "b"], page=["c", "d"], score=values)
     assert prepare(path, texts(query="anchor", page="positive", score="label")).rows[:]["score"] == values
+
+
+@pytest.mark.parametrize("entry", [math.nan, math.inf, 1e39, None])
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float64()), pa.large_list(pa.float64()), pa.list_(pa.list_(pa.float64()))]
+)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_labels_in_lists_that_no_loss_can_be_computed_with(entry, kind, streaming, tmp_path, prepare):
+    scores = [[0.5, 1.0] for _ in range(50)]
+    scores[41] = [0.5, entry]
+    nested = pa.array([[entry] for entry in scores] if "list<item: list" in str(kind) else scores, kind)
+    pq.write_table(pa.table({"query": ["a"] * 50, "page": ["b"] * 50, "score": nested}), tmp_path / "rows.parquet")
+    columns = texts(query="anchor", page="positive", score="label")
+    with pytest.raises(
+        DataError, match=rf"{'a row of the stream' if streaming else 'row 41'}, column score: the label"
+    ):
+        rows = prepare(tmp_path / "rows.parquet", columns, streaming=streaming)
+        list(map(rows.read, rows.rows))
+
+
+def test_minus_one_is_no_class(tmp_path, prepare):
+    features = {"query": datasets.Value("string"), "page": datasets.Value("string")}
+    classes = datasets.Features({**features, "kind": datasets.ClassLabel(names=["a", "b"])})
+    rows = datasets.Dataset.from_dict({"query": ["a", "b"], "page": ["c", "d"], "kind": [1, -1]}, features=classes)
+    rows.save_to_disk(tmp_path / "saved")
+    columns = texts(query="anchor", page="positive", kind="label")
+    with pytest.raises(DataError, match="row 1, column kind: there is no label here: the value is -1"):
+        prepare(tmp_path / "saved", columns)
+    assert list(prepare(tmp_path / "saved", columns, max_rows=1, seed=2).rows["kind"]) == [1]
+
+
+def test_true_and_false_in_lists_are_numbers(tmp_path, prepare):
+    table = pa.table({"query": ["a"], "page": ["b"], "score": [[True, False]]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    rows = prepare(tmp_path / "rows.parquet", texts(query="anchor", page="positive", score="label"))
+    label = rows.read(rows.rows[0])["score"]
+    assert label.tolist() == [1, 0]
+    assert label.dtype == numpy.int64
+
+
+def test_the_first_label_that_is_no_number_is_named(tmp_path, prepare):
+    (tmp_path / "rows.csv").write_text("query,page,score\na,b,0.5\nc,d,NA\n")
+    with pytest.raises(
+        DataError, match=r"row 1, column score: a label is a number, .*; found NA, in a column of string"
+    ):
+        prepare(tmp_path / "rows.csv", texts(query="anchor", page="positive", score="label"))
 
 
 @pytest.mark.parametrize("values", [["1", "0"], [b"a", b"b"], [["1"], ["2"]]])

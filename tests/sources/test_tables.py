@@ -4,8 +4,7 @@ import json
 import random
 
 import datasets
-import pyarrow
-import pyarrow.ipc
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -67,7 +66,7 @@ def write_tsv(path, rows=ROWS):
 
 def write_arrow(path, rows=ROWS):
     table = datasets.Dataset.from_list(rows).data.table
-    with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_table(table)
     return path
 
@@ -119,16 +118,10 @@ def test_a_file_by_its_address(tmp_path, load, section):
     assert media_folder(section(address)) == tmp_path
 
 
-def test_a_file_compressed_with_zstd(tmp_path, load, fault):
+def test_a_file_compressed_with_zstd(tmp_path, load):
     path = tmp_path / "rows.csv.zst"
-    try:
-        zstandard = importlib.import_module("zstandard")
-    except ImportError:
-        path.write_bytes(b"\x28\xb5\x2f\xfd and more")
-        assert fault(path).endswith("is compressed with zstd: `pip install zstandard` reads it.")
-    else:
-        path.write_bytes(zstandard.compress(write_csv(tmp_path / "rows.csv").read_bytes()))
-        assert load(path).to_list() == ROWS
+    path.write_bytes(pa.compress(write_csv(tmp_path / "rows.csv").read_bytes(), "zstd", asbytes=True))
+    assert load(path).to_list() == ROWS
 
 
 def test_paths_are_relative_to_the_working_directory_and_the_home_folder(tmp_path, load, monkeypatch):
@@ -256,6 +249,11 @@ def test_media_are_relative_to_the_file_or_folder(tmp_path, section, monkeypatch
 )
 def test_a_file_or_folder_that_is_not_there(path, fault):
     assert fault(path) == f"datasets.train.path: {path}: no such file or folder."
+
+
+@pytest.mark.parametrize("path", ["rows.csv ", "rows.csv\r", "\u200bowner/name", "part-*.csv\u00a0"])
+def test_what_cannot_be_seen_in_a_path_is_shown(path, fault):
+    assert fault(path).startswith(f"datasets.train.path: {path!r}: ")
 
 
 def test_a_hub_id_without_a_network(fault):

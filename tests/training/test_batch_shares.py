@@ -71,7 +71,7 @@ def test_the_sampler_of_rows_can_be_replaced_as_in_one_process():
 def test_a_run_that_goes_on_with_another_number_of_processes_is_told_of(tmp_path, quiet):
     run = RunFolder(tmp_path)
     for begun, told in ((2, True), (1, False)):
-        run.write_record("{}", [], ["cpu"])
+        run.write_record("{}", [], ["cpu"], {})
         run.environment.write_text(json.dumps({"processes": begun}))
         take_up(run, tmp_path / "checkpoint-4", quiet)
         assert ("begun with 2 processes and goes on with 1" in quiet.shown.getvalue()) is told

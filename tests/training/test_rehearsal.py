@@ -84,6 +84,7 @@ def train(rows, tmp_path):
         ("fsdp", "full_shard", "isn't supported"),
         ("dataloader_persistent_workers", True, "num_workers"),
         ("torch_compile_backend", "foo", "not a valid"),
+        ("torch_compile_mode", "foo", "Unrecognized mode"),
     ],
 )
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -171,7 +172,7 @@ def test_batches_by_label_take_true_and_false(train):
 def test_the_first_step_is_the_same_with_a_rehearsal_and_without(train, monkeypatch):
     """The tiny model drops out at random, so that its loss tells of other random states as well as of other weights."""
     with_rehearsal = train(dry_run=True).verdict
-    monkeypatch.setattr("mmst_cli.training.train.rehearse", lambda *_: None)
+    monkeypatch.setattr("mmst_cli.training.training_job.rehearse", lambda *_: None)
     assert with_rehearsal == train(dry_run=True).verdict
 
 

@@ -12,6 +12,7 @@ from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.evaluation.evaluate import run_evaluation
 from mmst_cli.evaluation.evaluation_request import find_config
 from mmst_cli.evaluation.evaluation_results import load_evaluation
+from mmst_cli.time_shares import add_up
 from mmst_cli.training.train import run_training
 
 
@@ -66,10 +67,15 @@ def test_metrics_have_a_line_per_log_and_evaluation(finished):
     logged = [line for line in lines(folder / "run") if "loss" in line]
     assert [line["step"] for line in logged] == [1, 2, 3, 4]
     for line in logged:
-        assert {"epoch", "learning_rate", "grad_norm", "samples_per_second", "data_wait_seconds"} <= set(line)
+        assert {"epoch", "learning_rate", "grad_norm", "samples_per_second", "tokens_per_second"} <= set(line)
         assert list(line["loss_per_dim"]) == ["128", "32", "8"]
         assert sum(line["loss_per_dim"].values()) == pytest.approx(line["loss"], rel=1e-5)
-        assert line["data_wait_seconds"] > 0
+        spent = line["seconds"]
+        assert min(spent["data"], spent["forward"], spent["backward"]) > 0 and line["tokens_per_second"] > 0
+    whole = add_up(lines(folder / "run"))
+    assert min(whole["evaluation"], whole["saving"]) > 0
+    # All of the time is accounted for, but for what stands before the first step and behind the last.
+    assert sum(whole.values()) == pytest.approx(finished[1].training_seconds, abs=3)
     scored = [line["step"] for line in lines(folder / "run") if "eval_pages_dim_8_cosine_ndcg@10" in line]
     assert scored == [0, 2, 4]
 
@@ -125,14 +131,13 @@ torch.save([queries, pages], {str(folder / "vectors.pt")!r})
     seen = run_evaluation(find_config(str(folder / "run"), None, [])).evaluations["pages"]
     assert measured(seen) == measured(result.after["pages"])
     from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
-    from mmst_cli.retrieval.retrieval_set import RowRetrieval
     from mmst_cli.terminal import Terminal
 
     prepared = prepare_evaluation(find_config(str(folder / "run"), None, []), Terminal(), ["eval"])
     evaluator = prepared.suite.evaluators["pages"]
-    retrieval = RowRetrieval(prepared.rows["eval"])
-    assert torch.equal(evaluator._encode(prepared.model, retrieval.queries(), "query", {}), queries)
-    assert torch.equal(evaluator._encode(prepared.model, retrieval.corpus(), "document", {}), pages)
+    evaluator(prepared.model)
+    assert torch.equal(evaluator._last[0].queries, queries)
+    assert torch.equal(evaluator.corpus_vectors, pages)
 
 
 def test_losses_equal_a_plain_script_bitwise(finished, tmp_path, tiny_model_path):

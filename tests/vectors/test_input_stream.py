@@ -2,8 +2,9 @@ import numpy
 import pytest
 import torch
 
-from mmst_cli.vectors import input_stream as pipeline
-from mmst_cli.vectors.input_stream import chunk_inputs, decoded_bytes, encode_stream
+from mmst_cli.vectors import batches as batching
+from mmst_cli.vectors.batches import Decoded, decoded_bytes, in_batches
+from mmst_cli.vectors.input_stream import encode_stream
 
 METADATA = {"fps": 2.0, "total_num_frames": 4, "frames_indices": [0, 1, 2, 3]}
 
@@ -37,6 +38,12 @@ def test_a_text_embeds_the_same_whatever_stands_beside_it(tiny_model, pages, que
     assert torch.equal(beside[1], alone[0])
 
 
+def test_texts_are_batched_as_by_the_library(tiny_model, queries):
+    texts = [{"text": " ".join(queries[: 1 + number % 7])} for number in range(50)]
+    vectors = torch.cat(list(encode_stream(tiny_model, texts, batch_size=8, task="query")))
+    assert torch.equal(vectors, tiny_model.encode_query(texts, batch_size=8, convert_to_tensor=True))
+
+
 def test_decoded_inputs_weigh_what_their_values_do(pages):
     page = pages[0].width * pages[0].height * 3
     sound = {"array": numpy.zeros(8000, "float32"), "sampling_rate": 8000}
@@ -49,38 +56,63 @@ def test_decoded_inputs_weigh_what_their_values_do(pages):
     assert page + 32_000 <= decoded_bytes({"image": pages[0], "audio": sound}) < page + 32_500
 
 
-def test_chunks_are_whole_batches_that_fit_into_the_bounds(monkeypatch):
-    monkeypatch.setattr(pipeline, "CHUNK_BYTES", 1000)
-    assert [len(chunk) for chunk in chunk_inputs([b"x" * 100] * 25, 4)] == [8, 8, 8, 1]
-    assert [len(chunk) for chunk in chunk_inputs([b"x" * 600] * 5, 2)] == [2, 2, 1]
-    assert [len(chunk) for chunk in chunk_inputs([b"x"] * 50, 4)] == [50]
-    monkeypatch.setattr(pipeline, "CHUNK_INPUTS", 20)
-    assert [len(chunk) for chunk in chunk_inputs([b"x"] * 50, 4)] == [20, 20, 10]
+class Unread:
+    """A reference of which nothing is known."""
+
+    size, weight = None, 0
+
+    def __init__(self, value):
+        self.value = value
+
+    def read(self):
+        return self.value
 
 
-def test_a_batch_of_large_inputs_is_cut_short(monkeypatch):
-    monkeypatch.setattr(pipeline, "CHUNK_BYTES", 1000)
-    monkeypatch.setattr(pipeline, "BATCH_BYTES", 2000)
-
-    def sizes(*weights, batch_size=8):
-        return [len(chunk) for chunk in chunk_inputs([b"x" * weight for weight in weights], batch_size)]
-
-    assert sizes(*[600] * 8) == [3, 3, 2]
-    assert sizes(*[250] * 17) == [8, 8, 1]  # a batch of 2,000 bytes stays whole
-    assert sizes(9000, 9000, 10) == [1, 1, 1]
-    assert sizes(*[10] * 5, 1500, *[10] * 5) == [6, 5]
-    assert sizes(*[100] * 8, *[900] * 3, *[100] * 8) == [8, 2, 8, 1]
+def cut(references, batch_size):
+    return list(in_batches(references, lambda: batch_size, {}, mix=False))
 
 
-def test_nothing_is_read_ahead_of_a_chunk(monkeypatch):
-    monkeypatch.setattr(pipeline, "CHUNK_BYTES", 1000)
+def windows(references, batch_size):
+    """Return how many inputs each window has."""
+    counts, count = [], 0
+    for batch in cut(references, batch_size):
+        count += len(batch.places)
+        if batch.ends_window:
+            counts.append(count)
+            count = 0
+    return counts
+
+
+def test_windows_are_whole_batches_that_fit_into_the_bounds(monkeypatch):
+    monkeypatch.setattr(batching, "WINDOW_BYTES", 1000)
+    assert windows([Decoded("x" * 100)] * 25, 4) == [8, 8, 8, 1]
+    assert windows([Decoded("x" * 600)] * 5, 2) == [2, 2, 1]
+    assert windows([Decoded("x")] * 50, 4) == [50]
+    monkeypatch.setattr(batching, "WINDOW_INPUTS", 20)
+    assert windows([Decoded("x")] * 50, 4) == [20, 20, 10]
+
+
+def test_a_window_is_sorted_by_size_and_knows_its_order():
+    found = cut([Decoded("x" * size) for size in (3, 9, 1, 7, 5)], 2)
+    assert [batch.places for batch in found] == [[1, 3], [4, 0], [2]]
+    assert [batch.ends_window for batch in found] == [False, False, True]
+
+
+def test_what_has_no_size_is_taken_as_it_comes_and_parts_windows():
+    references = [Decoded("a"), Decoded("bb"), *map(Unread, "cdefg"), Decoded("hhh")]
+    found = cut(references, 4)
+    assert [[one.value for one in batch.references] for batch in found] == [["bb", "a"], [*"cdef"], ["g"], ["hhh"]]
+    assert all(batch.ends_window for batch in found)
+
+
+def test_nothing_is_read_ahead_of_a_window():
     read = []
 
-    def inputs():
+    def references():
         for number in range(12):
             read.append(number)
-            yield b"x" * 400
+            yield Unread(number)
 
-    chunks = chunk_inputs(inputs(), 2)
-    next(chunks)
+    batches = in_batches(references(), lambda: 2, {}, mix=False)
+    next(batches)
     assert read == [0, 1]

@@ -134,7 +134,7 @@ def find_unusable_labels(checked: Checked) -> Iterator[Finding]:
 def _why_unusable(rows: RowSet, label: Column, row: int) -> str:
     stored = rows.narrow(label)
     try:
-        check_label(stored.find(stored.rows[row], label.origin)[label.sources[0]])
+        check_label(stored.find(stored.rows[row], label.origin)[label.sources[0]], classes=label.classes)
     except DataError as error:
         return str(error)
     return "no number that a loss can be computed with."

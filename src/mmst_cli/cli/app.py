@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from mmst_cli import __version__, processes
-from mmst_cli.errors import ConfigError, Interrupted, MmstError, WorkError, first_line
-from mmst_cli.storage import disk_fault, expand_home
+from mmst_cli import __version__, ending_together, processes
+from mmst_cli.errors import ConfigError, Interrupted, MmstError, WorkError, first_line, is_memory_shortage
+from mmst_cli.storage import disk_fault, expand_home, in_json
 from mmst_cli.streams import drain, takes_any_character
 
 app = typer.Typer(
@@ -31,17 +31,24 @@ Overrides = Annotated[
     typer.Argument(metavar="KEY=VALUE", help="Changes of the file, such as training.learning_rate=1e-5."),
 ]
 ALONE = "Start it without torchrun or accelerate; only `mmst train` takes several."
-LOST = (
-    "another process of the run is gone without a word, perhaps for want of memory."
-    " `mmst train CONFIG --resume` goes on from the last whole checkpoint, if there is one."
-)
 LOADING = "loading torch and sentence-transformers"
 Json = Annotated[bool, typer.Option("--json", help="Put the result on stdout as JSON.")]
 
 
-def at_home(path: Path | None) -> Path | None:
-    """Return the value of an option with `~/` at its beginning replaced, which a shell leaves in `--output=~/x`."""
-    return None if path is None else expand_home(str(path))
+def path_option(description: str) -> Any:
+    """Return an option that names a file or folder, with its line of help."""
+    return typer.Option(parser=path_named, metavar="PATH", help=description)
+
+
+def path_named(text: str) -> Path:
+    """Return the path that an option names, with `~` at its beginning replaced, which a shell leaves in `--output=~/x`.
+
+    Raises:
+        BadParameter: it names none, as an empty variable of a shell does.
+    """
+    if not text:
+        raise typer.BadParameter("it is empty. Name a file or a folder.")
+    return expand_home(text)
 
 
 @contextmanager
@@ -53,44 +60,42 @@ def told_in_one_line() -> Iterator[None]:
     try:
         yield
     except MmstError as error:
-        if processes.speaks(error.exit_code):
-            for fault in error.faults if isinstance(error, ConfigError) else [error]:
-                typer.echo(f"error: {fault}", err=True)
-        _end_with_others(error.exit_code)
-        raise typer.Exit(error.exit_code) from error
+        faults = error.faults if isinstance(error, ConfigError) else [error]
+        raise _ended(error.exit_code, *(f"error: {fault}" for fault in faults)) from error
     except KeyboardInterrupt as error:
-        exit_code = error.exit_code if isinstance(error, Interrupted) else 130
-        processes.let_first_speak()
-        processes.speaks(exit_code)
-        _end_with_others(exit_code)
-        raise typer.Exit(exit_code) from None
+        if ending_together.is_lost(error):
+            raise _ended(WorkError.exit_code, f"error: {ending_together.LOST}") from None
+        ending_together.let_first_speak()
+        raise _ended(error.exit_code if isinstance(error, Interrupted) else 130) from None
     except Exception as error:
         said = _in_a_sentence(error)
         if said is None and processes.count() == 1:
             raise
-        if processes.speaks(WorkError.exit_code):
-            typer.echo(f"error: {said}" if said else traceback.format_exc(), err=True)
-        _end_with_others(WorkError.exit_code)
-        raise typer.Exit(WorkError.exit_code) from error
+        raise _ended(WorkError.exit_code, f"error: {said}" if said else traceback.format_exc()) from error
+
+
+def _ended(exit_code: int, *lines: str) -> typer.Exit:
+    """Say why the command ends, of several processes in the first that fails, and return what ends it."""
+    if ending_together.speaks(exit_code):
+        for line in lines:
+            typer.echo(line, err=True)
+    if processes.count() > 1:
+        ending_together.end(exit_code)
+    return typer.Exit(exit_code)
 
 
 def _in_a_sentence(error: Exception) -> str | None:
     """Return what a user can do about an error that isn't of ours; None of a bug."""
-    if type(error).__name__ == "OutOfMemoryError":  # torch's own, which may not be imported yet
+    if is_memory_shortage(error):
         return f"out of memory: {first_line(error)}. Use smaller batches or inputs, or free it."
     if refused := disk_fault(error):
         return f"{refused}."
-    return LOST if processes.is_lost(error) else None
-
-
-def _end_with_others(exit_code: int) -> None:
-    if processes.count() > 1:
-        processes.end(exit_code)
+    return ending_together.LOST if ending_together.is_lost(error) else None
 
 
 def print_json(value: Any) -> None:
     """Print a result for a script."""
-    text = json.dumps(value, indent=2, ensure_ascii=not takes_any_character(sys.stdout))
+    text = json.dumps(in_json(value), indent=2, ensure_ascii=not takes_any_character(sys.stdout))
     try:
         typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold bytes that are no text
     except OSError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, at_home, print_json, told_in_one_line
+from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
 
 
 def encode(
@@ -19,17 +19,16 @@ def encode(
             ".parquet, .jsonl, .csv, .tsv, .gz, .zst, .tar, a pattern, s3://..., or a hub id with --column."
         ),
     ],
-    output: Annotated[Path, typer.Option(callback=at_home, help="Folder for the vectors.")],
+    output: Annotated[Path, path_option("Folder for the vectors.")],
     dim: Annotated[int | None, typer.Option(help="Keep this many dimensions, and normalise again.")] = None,
     precision: Annotated[
         str, typer.Option(help="What the vectors are stored in: float32, float16, int8 or binary.")
     ] = "float32",
     ranges: Annotated[
         Path | None,
-        typer.Option(
-            callback=at_home,
-            help="What int8 is made with: ranges saved by mmst eval, or a parquet file of float32 vectors. "
-            "A run folder has its own.",
+        path_option(
+            "What int8 is made with: ranges saved by mmst eval, or a parquet file of float32 vectors. "
+            "A run folder has its own."
         ),
     ] = None,
     prompt_name: Annotated[
@@ -60,6 +59,14 @@ def encode(
         int | None, typer.Option(help="Scale the frames of a clip down to so many pixels, in width x height.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Inputs per forward pass.")] = 32,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes that read and preprocess inputs beside the model; 0 does it in the model's own. "
+            "Left out, as many as pay.",
+        ),
+    ] = None,
     rows_per_part: Annotated[int, typer.Option(min=1, help="Rows of one output file.")] = 50_000,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the parts that are there, and go on.")] = False,
@@ -78,7 +85,7 @@ def encode(
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
             from mmst_cli.encoding.encode import run_encode
-            from mmst_cli.encoding.table_inputs import TableOptions
+            from mmst_cli.inputs.table_inputs import TableOptions
         result = run_encode(
             model,
             inputs,
@@ -102,6 +109,7 @@ def encode(
                 "max_pixels": max_pixels,
             },
             pages=pages,
+            workers=workers,
             terminal=terminal,
         )
         if json_output:

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, Overrides, at_home, print_json, told_in_one_line
+from mmst_cli.cli.app import LOADING, Json, Overrides, path_option, print_json, told_in_one_line
 
 
 def mine(
     target: Annotated[
         str, typer.Argument(metavar="CONFIG|DATA", help="A config, or a file, folder or hub id of rows.")
     ],
-    output: Annotated[Path, typer.Option(callback=at_home, help="The parquet file to write.")],
+    output: Annotated[Path, path_option("The parquet file to write.")],
     overrides: Overrides = None,
     dataset: Annotated[str | None, typer.Option(help="The training set of the config, if it has several.")] = None,
     model: Annotated[
@@ -85,7 +85,7 @@ def mine(
 
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
-            from mmst_cli.encoding.job import media_settings
+            from mmst_cli.inputs.media_options import media_settings
             from mmst_cli.mining.mine import run_mining
             from mmst_cli.mining.mined_columns import dataset_section, training_command
             from mmst_cli.mining.mining_job import MiningOptions

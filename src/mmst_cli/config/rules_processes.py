@@ -13,7 +13,15 @@ _INSTEAD = (
     " Cached loss with a small mini_batch_size, gradient_checkpointing or bfloat16 weights."
 )
 _SHARDED = {"fsdp": "FSDP", "fsdp_config": "FSDP", "deepspeed": "DeepSpeed", "parallelism_config": "a device mesh"}
-_FROM_LAUNCHER = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
+_FROM_LAUNCHER = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a device mesh",
+}
+_YES = ("y", "yes", "t", "true", "on", "1")
+_SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""Variables in which launchers say how many processes there are; the libraries go by each of them."""
 
 
 def check_processes(config: Config) -> list[str]:
@@ -28,9 +36,23 @@ def check_processes(config: Config) -> list[str]:
         f"training: the launcher asks for {what} ({name}), which isn't supported. {_INSTEAD} Choose plain multi-GPU in"
         " `accelerate config`, or start by `mmst train CONFIG --num-processes N`."
         for name, what in _FROM_LAUNCHER.items()
-        if os.environ.get(name, "").lower() in ("1", "true")
+        if os.environ.get(name, "").lower() in _YES
     ]
-    return faults + check_together(config, processes.count())
+    return [*faults, *_check_launcher(), *check_together(config, processes.count())]
+
+
+def _check_launcher() -> list[str]:
+    """Return the fault of a launcher that says only in part which process this is: each would write the whole run."""
+    missing = [name for name in processes.VARIABLES if name not in os.environ]
+    found = [name for name in _SIZES if os.environ.get(name, "1") not in ("", "1")]
+    found += [name for name in ("LOCAL_RANK",) if os.environ.get(name, "-1") not in ("", "-1")]
+    if not missing or not found:
+        return []
+    return [
+        f"training: {found[0]} is {os.environ[found[0]]}, as if a launcher had started several processes, but"
+        f" {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set. Start them by torchrun, `accelerate"
+        f" launch` or `mmst train CONFIG --num-processes N`, or unset {found[0]}."
+    ]
 
 
 def check_together(config: Config, count: int) -> list[str]:
@@ -51,7 +73,14 @@ def check_together(config: Config, count: int) -> list[str]:
                 f"datasets.{name}.streaming: {count} processes would take different numbers of batches from"
                 " a stream. Leave it out, so that the rows are stored, or train in one process."
             )
+    if config.training.get("auto_find_batch_size"):
+        faults.append(
+            f"training.auto_find_batch_size: each of {count} processes would find a size of its own. Leave it out, and"
+            " write per_device_train_batch_size."
+        )
     given = config.training.get("accelerator_config")
+    if isinstance(given, str):
+        faults.append("training.accelerator_config: found a file's name. Write what is in it here.")
     for name in ("split_batches", "dispatch_batches"):
         if isinstance(given, dict) and given.get(name):
             faults.append(

@@ -11,24 +11,23 @@ from typing import Any
 
 from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import Dtype, ModelConfig
-from mmst_cli.encoding.collection import open_sources
 from mmst_cli.encoding.encoder import Encoder, load_encoder
-from mmst_cli.encoding.items import Item, Source
-from mmst_cli.encoding.job import EncodeJob, media_settings, parse_pages
+from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.manifest import write_manifest
 from mmst_cli.encoding.shards import (
-    RANGES,
     PartRecord,
     begin_output,
     bring_back,
     check_output,
     holds_same_inputs,
-    vectors_path,
     whole_parts,
 )
 from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
-from mmst_cli.encoding.table_inputs import TableOptions
 from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.inputs.collection import open_sources
+from mmst_cli.inputs.items import Item, Source
+from mmst_cli.inputs.media_options import media_settings, parse_pages
+from mmst_cli.inputs.table_inputs import TableOptions
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import weights_identity
@@ -36,8 +35,10 @@ from mmst_cli.model.precision_of_run import encoding_runtime, name_of
 from mmst_cli.output_claim import claimed
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
+from mmst_cli.vectors.data_workers import Workers
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
+from mmst_cli.vectors.vector_folder import RANGES, vectors_path
 
 
 def run_encode(
@@ -59,6 +60,7 @@ def run_encode(
     ranges: Path | None = None,
     media: Mapping[str, Any] | None = None,
     pages: str | None = None,
+    workers: int | None = None,
     terminal: Terminal,
 ) -> EncodeResult:
     """Encode inputs into parquet parts with columns `id` and `embedding`.
@@ -81,6 +83,7 @@ def run_encode(
         ranges: for int8, a file of ranges or of float32 vectors; those saved in the run folder if left out.
         media: fields of MediaConfig, over those that a run folder was trained with.
         pages: which pages of documents: all, first, or numbers from 1 with commas.
+        workers: processes that prepare inputs beside the model; chosen by what preparing costs if left out.
         terminal: where progress is shown.
 
     Raises:
@@ -121,7 +124,8 @@ def run_encode(
         done = sum(record.items for record in kept)
         progress = terminal.progress("encoding", count_inputs(sources), done=done, unit="inputs")
         try:
-            records = _write(encoder, items, kept, found, output, progress, overwrite=overwrite)
+            asked = None if workers is None else Workers(workers)
+            records = _write(encoder, items, kept, found, output, progress, asked, overwrite=overwrite)
         except BaseException:
             if bring_back(output):
                 terminal.say(f"The vectors that were in {output} are there again, as they were.")
@@ -171,6 +175,7 @@ def _write(
     found: tuple[Path, Ranges] | None,
     output: Path,
     progress: Progress,
+    workers: Workers | None,
     *,
     overwrite: bool,
 ) -> list[PartRecord]:
@@ -179,7 +184,7 @@ def _write(
     if found:  # whoever searches needs them for the queries
         save_ranges(output / RANGES, found[1])
     with progress:
-        records = kept + encoder.write_parts(items, output, len(kept), progress)
+        records = kept + encoder.write_parts(items, output, len(kept), progress, workers)
     write_manifest(output, encoder, records, found)
     drop_aside(output)  # also where there was nothing to write
     return records

@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import Modality, ModelConfig
-from mmst_cli.encoding.items import Item, Modalities, Source
-from mmst_cli.encoding.job import EncodeJob, in_options
+from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
-from mmst_cli.errors import DataError, ModelError, WorkError, did_you_mean
-from mmst_cli.media.input_errors import concerns_input
-from mmst_cli.model.model_parts import takes
+from mmst_cli.encoding.taken_inputs import TakenInputs
+from mmst_cli.errors import ModelError, WorkError, did_you_mean
+from mmst_cli.inputs.items import Item, Source
+from mmst_cli.inputs.media_options import in_options
 from mmst_cli.model.precision import Precision, Runtime
 from mmst_cli.preparing.model_probe import check_embeds
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
+from mmst_cli.vectors.data_workers import Workers
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
-from mmst_cli.vectors.input_stream import Task, chunk_inputs, encode_stream, kind_of
+from mmst_cli.vectors.forward_pass import how_to_encode
+from mmst_cli.vectors.input_stream import Encoded, InputPipeline
 from mmst_cli.vectors.quantise import VectorFormat
 from mmst_cli.vectors.ranges import Ranges
-from mmst_cli.vectors.refused_inputs import RefusedInputError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -57,9 +58,9 @@ def load_encoder(
     model = prepared.model
     encoder = Encoder(model, job, ranges, runtime.precision)
     for source in sources:
-        if not any(encoder.takes(kind) for kind in source.kinds):
+        if not any(encoder.inputs.takes(kind) for kind in source.kinds):
             found = " and ".join(" with ".join(kind) for kind in source.kinds)
-            raise ModelError(f"{source.name}: {found}, but {job.model} takes {encoder.taken}.")
+            raise ModelError(f"{source.name}: {found}, but {job.model} takes {encoder.inputs.taken}.")
     _check_embeds(encoder, sources)
     if job.prompt_name is not None and job.prompt_name not in model.prompts:
         known = ", ".join(model.prompts) or "none"
@@ -84,7 +85,7 @@ def load_encoder(
 
 def _check_embeds(encoder: Encoder, sources: list[Source]) -> None:
     """Embed a probe of each kind of input that the model takes; of mixed columns only reading tells the kind."""
-    kinds = [(source.name, kind) for source in sources for kind in source.kinds if encoder.takes(kind)]
+    kinds = [(source.name, kind) for source in sources for kind in source.kinds if encoder.inputs.takes(kind)]
     told = [(name, tuple(map(str, kind))) for name, kind in kinds if kind != (Modality.mixed,)]
     task, _ = how_to_encode(encoder.job.prompt_name)
     declared = [(name, kind if len(kind) > 1 else kind[0], task) for name, kind in told]
@@ -102,6 +103,7 @@ class Encoder:
         precision: Precision | None = None,
     ) -> None:
         self.model, self.job, self.ranges, self.precision = model, job, ranges, precision
+        self.inputs = TakenInputs(model)
         model.truncate_dim = model.truncate_dim if job.dim is None else None
         self.dimension = self.model_dimension = int(model.get_embedding_dimension() or 0)
         if job.dim is not None:
@@ -111,123 +113,59 @@ class Encoder:
         # The commit that a branch or tag of a hub id stood for.
         self.commit: str | None = getattr(model.config, "_commit_hash", None)
 
-    @property
-    def taken(self) -> str:
-        """What the model takes, for messages."""
-        modalities = self.model.modalities
-        return ", ".join(modality if isinstance(modality, str) else "+".join(modality) for modality in modalities)
+    def write_parts(
+        self, items: Iterator[Item], output: Path, first: int, progress: Progress, workers: Workers | None = None
+    ) -> list[PartRecord]:
+        """Write parts from number ``first`` on and return their records.
 
-    def takes(self, kind: Modalities) -> bool:
-        """Say whether the model takes inputs of a kind; of those in mixed columns only reading tells."""
-        wanted = tuple(map(str, kind))
-        return wanted == (Modality.mixed,) or takes(self.model, wanted if len(wanted) > 1 else wanted[0])
-
-    def write_parts(self, items: Iterator[Item], output: Path, first: int, progress: Progress) -> list[PartRecord]:
-        """Write parts from number ``first`` on and return their records."""
+        Args:
+            items: what there is to encode, up to its end.
+            output: the folder.
+            first: number of the first part.
+            progress: counts items.
+            workers: processes that prepare inputs; chosen if left out.
+        """
         records: list[PartRecord] = []
-        for item in items:
-            part = chain([item], islice(items, self.job.rows_per_part - 1))
-            with open_part(output, first + len(records), self.format) as writer:
-                self._write_items(part, writer, progress)
-            records.append(writer.record)
-            drop_aside(output)  # from here on --resume goes on with these
+        with InputPipeline(
+            self.model,
+            read=self.inputs,
+            batch_size=self.job.batch_size,
+            precision=self.precision,
+            workers=workers,
+            setting="--workers",
+        ) as pipeline:
+            for item in items:
+                part = chain([item], islice(items, self.job.rows_per_part - 1))
+                with open_part(output, first + len(records), self.format) as writer:
+                    self._write_items(pipeline, part, writer, progress)
+                records.append(writer.record)
+                drop_aside(output)  # from here on --resume goes on with these
         return records
 
-    def _write_items(self, items: Iterator[Item], writer: PartWriter, progress: Progress) -> None:
-        ids: list[str] = []  # of the inputs that chunk_inputs has taken and not given back
-
-        def read() -> Iterator[Any]:
-            for item in items:
-                writer.cover(item)
-                try:
-                    value = self._read(item)
-                except Exception as error:  # what opens a file may raise whatever it likes; one file is one failure
-                    if not concerns_input(error):
-                        raise
-                    writer.fail(item.id, _explain(error))
-                    progress.advance(1)
-                    continue
-                ids.append(item.id)
-                yield value
-
-        for chunk in chunk_inputs(read(), self.job.batch_size):
-            self._write_chunk(list(ids), chunk, writer)
-            ids.clear()
-            progress.advance(len(chunk))
-            del chunk  # or it would be held while the next one is read
-
-    def _read(self, item: Item) -> Any:
-        """Return the input, read; nothing is read of one that the model doesn't take.
-
-        Raises:
-            DataError: it doesn't.
-        """
-        self._check_taken(item.modalities)
-        value = item.read()
-        held = _held(value)
-        if held != item.modalities:
-            self._check_taken(held)
-        if held == (Modality.message,):
-            for part in _parts_of(value):
-                self._check_taken((Modality.message, part), part)
-        return value
-
-    def _check_taken(self, found: Modalities, part: Modality | None = None) -> None:
-        if not self.takes(found if part is None else (part,)):
-            raise DataError(f"{' with '.join(found)}, but the model takes {self.taken}")
-
-    def _write_chunk(self, ids: list[str], chunk: list[Any], writer: PartWriter) -> None:
+    def _write_items(
+        self, pipeline: InputPipeline, items: Iterator[Item], writer: PartWriter, progress: Progress
+    ) -> None:
+        task, prompt_name = how_to_encode(self.job.prompt_name)
+        left = None if progress.total is None else progress.total - progress.done
         try:
-            vectors = self._encode(chunk)
+            for encoded in pipeline.encode(items, task=task, prompt_name=prompt_name, left=left):
+                self._write(encoded, writer)
+                progress.advance(len(encoded.references))
         except MemoryShortageError as error:
             raise WorkError(f"{error}. {_LESS_MEMORY}") from error
-        except RefusedInputError as error:
-            for index, fault in error.reasons.items():
-                writer.fail(ids[index], in_options(fault))
-            ids = [name for index, name in enumerate(ids) if index not in error.reasons]
-            vectors = self._encode([value for index, value in enumerate(chunk) if index not in error.reasons])
+
+    def _write(self, encoded: Encoded, writer: PartWriter) -> None:
+        for item, stamp in zip(encoded.references, encoded.notes, strict=True):
+            writer.cover(item, stamp)
+        for place, fault in encoded.faults.items():
+            writer.fail(encoded.references[place].id, in_options(" ".join(fault.reason.split())))
+        if not encoded.good:
+            return
+        ids = [encoded.references[place].id for place in encoded.good]
+        vectors = encoded.vectors
+        if self.job.dim is not None:
+            vectors = torch.nn.functional.normalize(vectors, p=2, dim=1)
         finite = (vectors.half() if self.job.precision == "float16" else vectors).isfinite().all(dim=1)
         for index in (~finite).nonzero().flatten().tolist():
             writer.fail(ids[index], f"the model gave no vector for it that is finite in {self.job.precision}")
         writer.add([name for name, good in zip(ids, finite.tolist(), strict=True) if good], vectors[finite])
-
-    def _encode(self, chunk: list[Any]) -> torch.Tensor:
-        """Return float32 vectors of shape (inputs, dimension)."""
-        if not chunk:
-            return torch.empty(0, self.dimension)
-        job = self.job
-        task, prompt_name = how_to_encode(job.prompt_name)
-        stream = encode_stream(
-            self.model,
-            chunk,
-            batch_size=job.batch_size,
-            task=task,
-            prompt_name=prompt_name,
-            precision=self.precision,
-        )
-        vectors = torch.cat(list(stream))
-        return vectors if job.dim is None else torch.nn.functional.normalize(vectors, p=2, dim=1)
-
-
-def _held(value: Any) -> Modalities:
-    kind = kind_of(value)
-    return tuple(Modality(part) for part in ((kind,) if isinstance(kind, str) else kind))
-
-
-def _parts_of(chat: list[dict[str, Any]]) -> list[Modality]:
-    contents = [message["content"] for message in chat if not isinstance(message["content"], str)]
-    return list(dict.fromkeys(Modality(part["type"]) for content in contents for part in content))
-
-
-def how_to_encode(prompt_name: str | None) -> tuple[Task | None, str | None]:
-    """Return the task and the prompt of a job: a collection is encoded as the documents of an evaluation are.
-
-    The prompts `query` and `document` stand for sides, which a model may have routes for; others are only prompts.
-    """
-    if prompt_name == "query":
-        return "query", None
-    return ("document", None) if prompt_name in (None, "document") else (None, prompt_name)
-
-
-def _explain(error: Exception) -> str:
-    return in_options(" ".join(str(error).split())) or type(error).__name__

@@ -7,9 +7,10 @@ from typing import Any
 
 from mmst_cli import __version__
 from mmst_cli.encoding.encoder import Encoder
-from mmst_cli.encoding.shards import MANIFEST, RANGES, PartRecord, describe_parts
+from mmst_cli.encoding.shards import PartRecord, describe_parts
 from mmst_cli.storage import write_json
 from mmst_cli.vectors.ranges import NORM_TOLERANCE, Ranges
+from mmst_cli.vectors.vector_folder import MANIFEST, RANGES
 
 PACKING = "ubinary: a bit a dimension, set where the value is above 0, eight to a uint8, the first one highest"
 
@@ -37,6 +38,8 @@ def write_manifest(
         "model": job.model,
         "revision": job.revision,
         "commit": encoder.commit,
+        "weights": job.weights or None,
+        "similarity": encoder.model.similarity_fn_name,
         "dimension": encoder.dimension,
         "model_dimension": encoder.model_dimension,
         "normalised": is_unit if rows and is_float else None,

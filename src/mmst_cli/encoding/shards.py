@@ -19,19 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmst_cli.aside import drop_aside, finish_moving, is_aside, put_back, set_aside
-from mmst_cli.encoding.items import Item
 from mmst_cli.errors import DataError, RunError
+from mmst_cli.inputs.items import Item
 from mmst_cli.storage import append_line, digest_of_file, whole_file
 from mmst_cli.vectors.quantise import VectorFormat
-from mmst_cli.work import JOB, begin_job, check_same_job, own_entries, parquet_metadata, part_path, read_job
+from mmst_cli.vectors.vector_folder import ERRORS, OURS, RECORD, vectors_path
+from mmst_cli.work import begin_job, check_same_job, own_entries, parquet_metadata, read_job
 
 if TYPE_CHECKING:
     import torch
 
-# With a line before them, as all that Arrow passes over in a folder that is opened as a whole.
-RECORD, MANIFEST, ERRORS, RANGES = "_job.json", "_manifest.json", "_errors.jsonl", "_ranges.json"
-BEFORE = (JOB, "manifest.json", "errors.jsonl", "ranges.json")  # as earlier versions called them
-OURS = (RECORD, MANIFEST, ERRORS, RANGES, *BEFORE, "part-*.parquet", ".*.partial")
 GROUP_BYTES = 32 * 2**20  # vectors held before they are written as one row group
 RECORD_KEY = "mmst_part"
 
@@ -98,11 +95,6 @@ def bring_back(output: Path) -> bool:
     return True
 
 
-def vectors_path(output: Path, number: int) -> Path:
-    """Return where part ``number`` stands."""
-    return part_path(output, "part", number)
-
-
 def whole_parts(output: Path) -> Iterator[PartRecord]:
     """Yield the records of the parts that are there, up to the first that is missing or unreadable."""
     number = 0
@@ -125,11 +117,11 @@ class PartWriter:
         self._digest, self._contents = hashlib.sha256(), hashlib.sha256()
         self.record = PartRecord()
 
-    def cover(self, item: Item) -> None:
-        """Count an input, before it is read."""
+    def cover(self, item: Item, content: bytes | None = None) -> None:
+        """Count an input, whether it could be read or not, with what :func:`content_bytes` returned where it was."""
         self.record.items += 1
         self._digest.update(id_bytes(item.id))
-        self._contents.update(content_bytes(item))
+        self._contents.update(content_bytes(item) if content is None else content)
 
     def fail(self, item_id: str, error: str) -> None:
         """Note that an input couldn't be encoded."""

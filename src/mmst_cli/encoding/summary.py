@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.encoding.encoder import Encoder
-from mmst_cli.encoding.items import Source
-from mmst_cli.encoding.shards import ERRORS, PartRecord
+from mmst_cli.encoding.shards import PartRecord
+from mmst_cli.inputs.items import Source
 from mmst_cli.model.model_media import random_crop_warning
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.ranges import without_width
+from mmst_cli.vectors.vector_folder import ERRORS
 
 SHOWN = 5  # folders named of those that are left out
 
@@ -89,7 +91,7 @@ def _folders(names: tuple[str, ...]) -> str:
 
 
 def _warn_of_crops(sources: list[Source], encoder: Encoder, terminal: Terminal) -> None:
-    taken = {part for source in sources for kind in source.kinds if encoder.takes(kind) for part in kind}
+    taken = {part for source in sources for kind in source.kinds if encoder.inputs.takes(kind) for part in kind}
     if Modality.audio in taken and (
         warning := random_crop_warning(encoder.model, sources[0].reader.settings, "--max-seconds")
     ):
@@ -116,5 +118,5 @@ def say_result(result: EncodeResult, terminal: Terminal) -> None:
     if result.failed:
         inputs = "1 input" if result.failed == 1 else f"{result.failed:,} inputs"
         terminal.warn(f"{inputs} couldn't be encoded; {result.output / ERRORS} says which and why.")
-    query = f"select id, embedding from '{result.output}/*.parquet' limit 3"
-    terminal.show(f'next: duckdb -c "{query}"')
+    if result.count:
+        terminal.show(f"next: mmst search {shlex.quote(str(result.output))} QUERY")

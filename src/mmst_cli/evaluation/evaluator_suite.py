@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import Config, EvaluatorConfig
-from mmst_cli.errors import ConfigError, WorkError, first_line
+from mmst_cli.errors import ConfigError, WorkError, first_line, is_memory_shortage
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.library_evaluators import LibraryEvaluator
 from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
@@ -24,7 +24,8 @@ from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
-from mmst_cli.vectors.fitting_batches import MemoryShortageError, is_memory_shortage
+from mmst_cli.vectors.data_workers import Workers, workers_of
+from mmst_cli.vectors.fitting_batches import MemoryShortageError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,8 +33,21 @@ if TYPE_CHECKING:
 Evaluator = MatryoshkaRetrievalEvaluator | LibraryEvaluator
 
 
-def build_evaluator(name: str, config: EvaluatorConfig, rows: RowSet | RetrievalSet, precision: Precision) -> Evaluator:
+def build_evaluator(
+    name: str,
+    config: EvaluatorConfig,
+    rows: RowSet | RetrievalSet,
+    precision: Precision,
+    workers: Workers | None = None,
+) -> Evaluator:
     """Build one evaluator from its section and its dataset.
+
+    Args:
+        name: its name.
+        config: its section.
+        rows: its dataset.
+        precision: of forward passes.
+        workers: processes that prepare inputs; chosen by what preparing costs if left out.
 
     Raises:
         ConfigError: the class refuses its arguments.
@@ -48,6 +62,7 @@ def build_evaluator(name: str, config: EvaluatorConfig, rows: RowSet | Retrieval
             deduplicate=config.deduplicate,
             name=name,
             precision=precision,
+            workers=workers,
             **config.args,
         )
     except (TypeError, ValueError) as error:
@@ -174,9 +189,9 @@ def prepare_evaluation(
         MmstError: the first thing that doesn't fit.
     """
     prepared = prepare_config(config, terminal, datasets, bad_rows)
-    precision = prepared.runtime.precision
+    precision, workers = prepared.runtime.precision, workers_of(config.training)
     evaluators = {
-        name: build_evaluator(name, section, prepared.rows[section.dataset], precision)
+        name: build_evaluator(name, section, prepared.rows[section.dataset], precision, workers)
         for name, section in config.evaluators.items()
     }
     suite = EvaluatorSuite(evaluators, precision, model_label(config.model))

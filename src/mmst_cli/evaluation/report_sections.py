@@ -15,6 +15,7 @@ from mmst_cli.evaluation.loss_chart import loss_chart
 from mmst_cli.evaluation.quality_chart import quality_chart
 from mmst_cli.evaluation.query_gallery import KINDS, SHOWN, Gallery
 from mmst_cli.evaluation.svg_figures import CHART_CSS
+from mmst_cli.time_shares import add_up, in_shares
 
 WIDE, NARROW = 760, 340  # widths of figures, pixels: the page shows the one that fits
 VECTORS = 1_000_000
@@ -69,6 +70,7 @@ def page_values(data: ReportData) -> dict[str, Any]:
         "evaluations": [_evaluation(e, data.before.get(name)) for name, e in data.after.items()],
         "quality": {name: _two_widths(quality_chart, r, before.get(name)) for name, r in results.items()},
         "losses": _losses(data, results),
+        "time_spent": in_shares(add_up(data.metrics)),
         "data_headings": headings,
         "data_rows": [[_value(row.get(heading, "")) for heading in headings] for row in data.data_card],
         "config": _clipped(data.config_yaml),

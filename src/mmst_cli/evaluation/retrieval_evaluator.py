@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,23 +11,24 @@ import torch
 from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.errors import DataError
-from mmst_cli.evaluation.cell_scores import RetrievalVectors, scorer
+from mmst_cli.evaluation.cell_measures import measure_cells
+from mmst_cli.evaluation.cell_scores import RetrievalVectors, cell_scoring
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.evaluation.finite_vectors import check_vectors
-from mmst_cli.evaluation.statistics import intervals
 from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.model.precision import Precision
 from mmst_cli.retrieval.retrieval_set import Deduplicator, RetrievalSet
 from mmst_cli.rows.columns import as_input
-from mmst_cli.vectors.input_stream import Task, encode_stream
-from mmst_cli.vectors.quantise import bytes_per_vector
-from mmst_cli.vectors.ranking import Relevance, Scorer, best_hits, metrics_per_query, relevance, relevant_ranks
+from mmst_cli.rows.stored_inputs import StoredInput
+from mmst_cli.vectors.data_workers import Workers
+from mmst_cli.vectors.forward_pass import Task
+from mmst_cli.vectors.input_stream import InputPipeline, all_vectors
+from mmst_cli.vectors.ranking import Relevance, best_hits, relevance
 from mmst_cli.vectors.refused_inputs import RefusedInputError
+from mmst_cli.vectors.scoring import Scoring
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-TIMED_QUERIES = 32  # searched at once to measure the time of a search
 
 
 class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
@@ -48,6 +47,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         name: name in metrics: ``<name>_cosine_ndcg@10`` at the largest dimension in float32,
             ``<name>_dim_<dim>_cosine_ndcg@10`` and ``<name>_dim_<dim>_<precision>_cosine_ndcg@10`` elsewhere.
         precision: mixed precision to encode under.
+        workers: processes that prepare inputs; chosen by what preparing costs if left out.
         batch_size: inputs per forward pass.
         query_prompt: text to prompt queries with, instead of the model's query prompt.
         query_prompt_name: the same, by a name among the model's prompts.
@@ -66,6 +66,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         ranges: dict[int, np.ndarray] | None = None,
         name: str = "",
         precision: Precision | None = None,
+        workers: Workers | None = None,
         batch_size: int = 32,
         query_prompt: str | None = None,
         query_prompt_name: str | None = None,
@@ -81,7 +82,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         self.retrieval, self.name, self.batch_size = retrieval, name, batch_size
         self.dims, self.precisions = sorted(dims, reverse=True), list(precisions) or ["float32"]
         self.deduplicate, self.given_ranges = deduplicate, ranges or {}
-        self.precision = precision or Precision()
+        self.precision, self.workers = precision or Precision(), workers
         self.query_prompts = {"prompt": query_prompt, "prompt_name": query_prompt_name}
         self.corpus_prompts = {"prompt": corpus_prompt, "prompt_name": corpus_prompt_name}
         self.ks = {
@@ -111,11 +112,17 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         Everything else that was found is kept in :attr:`evaluation`.
         """
         duplicates = Deduplicator()
-        self._contents: list[str] = []
-        with self._refused(self.retrieval.place_of_query):
-            queries = self._encode(model, self._queries(), "query", self.query_prompts)
-        with self._refused(lambda place: self.retrieval.place_of_document(duplicates.first_of.index(place))):
-            corpus = self._encode(model, self._documents(duplicates), "document", self.corpus_prompts)
+        with InputPipeline(
+            model, read=read_with_digest, batch_size=self.batch_size, precision=self.precision, workers=self.workers
+        ) as pipeline:
+            with self._refused(self.retrieval.place_of_query):
+                queries, contents = self._encode(pipeline, self.retrieval.query_inputs(), "query")
+            documents = duplicates.distinctly_stored(self.retrieval.corpus_inputs())
+            with self._refused(lambda place: self.retrieval.place_of_document(duplicates.index_of(place))):
+                corpus, digests = self._encode(pipeline, documents, "document")
+        self._contents = [digest.hex() for digest in contents]
+        places = duplicates.settle(digests) if self.deduplicate else duplicates.read_as
+        corpus = corpus if places == list(range(len(corpus))) else corpus[places]
         wanted, kept = self._relevance(duplicates)
         self.evaluation = self._measure(RetrievalVectors(queries, corpus, model.similarity), wanted, kept)
         # On the CPU, so that a GPU keeps its memory for training.
@@ -141,11 +148,11 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         """Return the ``k`` best documents of each query at a cell of the last evaluation."""
         assert self._last is not None, "nothing was evaluated yet"
         vectors, wanted, kept = self._last
-        score = scorer(vectors, cell.dim, cell.precision, max(self.ks["ndcg"]), self.ranges.get(cell.dim))
-        documents, scores = best_hits(score, wanted, k, vectors.corpus.device)
-        answers = torch.zeros(wanted.queries, len(wanted.order), dtype=torch.bool)
-        answers[wanted.query, wanted.document] = True
-        return Hits(kept[documents.numpy()], scores.numpy(), answers.gather(1, documents).numpy())
+        scoring = cell_scoring(vectors, cell.dim, cell.precision, max(self.ks["ndcg"]), self.ranges.get(cell.dim))
+        documents, scores = best_hits(scoring if isinstance(scoring, Scoring) else scoring.scoring(), wanted, k)
+        first = torch.arange(wanted.queries) * len(wanted.order)
+        relevant = torch.isin(first[:, None] + documents, first[wanted.query] + wanted.document)
+        return Hits(kept[documents.numpy()], scores.numpy(), relevant.numpy())
 
     @contextmanager
     def _refused(self, place_of: Callable[[int], str]) -> Iterator[None]:
@@ -154,20 +161,6 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
             yield
         except RefusedInputError as error:
             raise DataError(f"{place_of(error.place)}: {error.reason} Remove the row, or change it.") from error
-
-    def _queries(self) -> Iterator[tuple[Any, Any]]:
-        for modality, value in self.retrieval.queries():
-            self._contents.append(digest_of_input(modality, value).hex())
-            yield modality, value
-
-    def _documents(self, duplicates: Deduplicator) -> Iterator[tuple[Any, Any]]:
-        if not self.deduplicate:
-            for index, document in enumerate(self.retrieval.corpus()):
-                duplicates.first_of.append(index)
-                yield document
-            return
-        for _, modality, value in duplicates.unique(self.retrieval.corpus()):
-            yield modality, value
 
     def _relevance(self, duplicates: Deduplicator) -> tuple[Relevance, np.ndarray]:
         """Return what is relevant among the distinct documents, and where each of those stands in the corpus."""
@@ -184,26 +177,16 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         return relevance(self.retrieval.query_ids, [names[index] for index in kept], relevant), kept
 
     def _measure(self, vectors: RetrievalVectors, wanted: Relevance, kept: np.ndarray) -> Evaluation:
-        device, k = vectors.corpus.device, max(self.ks["ndcg"])
-        primary = f"ndcg@{k}"
-        cells: list[Cell] = []
-        per_query: dict[str, np.ndarray] = {}
-        for dim, precision in self._grid(vectors.full):
-            score = scorer(vectors, dim, precision, k, self._ranges_at(vectors, dim, precision))
-            metrics = metrics_per_query(relevant_ranks(score, wanted, device), wanted, self.ks)
-            means = {name: float(values.mean()) for name, values in metrics.items()}
-            stored = bytes_per_vector(dim, precision.removesuffix("-rescored"))
-            cell = Cell(dim, precision, stored, means, search_ms=_search_ms(score, wanted, k, device))
-            cells.append(cell)
-            per_query[cell.key] = metrics[primary].numpy()
-        bounds = intervals(np.stack(list(per_query.values()), axis=1))
-        cells = [replace(c, interval=(float(low), float(high))) for c, (low, high) in zip(cells, bounds, strict=True)]
+        grid = self._grid(vectors.full)
+        dims = dict.fromkeys(dim for dim, precision in grid if precision == "int8")
+        self.ranges = {dim: self.given_ranges[dim] if dim in self.given_ranges else vectors.ranges(dim) for dim in dims}
+        cells, per_query = measure_cells(vectors, wanted, grid, self.ks, self.ranges)
         result = EvaluationResult(
             evaluator=self.name,
             model="",
             queries=len(vectors.queries),
             corpus=len(kept),
-            primary_metric=primary,
+            primary_metric=f"ndcg@{max(self.ks['ndcg'])}",
             cells=cells,
             duplicates=len(self.retrieval.corpus_ids) - len(kept),
         )
@@ -215,26 +198,16 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         reference = (dims[0], "float32")
         return [reference, *(cell for cell in grid if cell != reference)]
 
-    def _ranges_at(self, vectors: RetrievalVectors, dim: int, precision: str) -> np.ndarray | None:
-        if precision != "int8":
-            return None
-        self.ranges[dim] = self.given_ranges[dim] if dim in self.given_ranges else vectors.ranges(dim)
-        return self.ranges[dim]
-
     def _encode(
-        self, model: SentenceTransformer, values: Any, task: Task, prompts: dict[str, str | None]
-    ) -> torch.Tensor:
-        chunks = encode_stream(
-            model,
-            (as_input(value, modality) for modality, value in values),
-            batch_size=self.batch_size,
-            task=task,
-            precision=self.precision,
-            on_encoded=self.on_encoded,
-            **prompts,
-        )
-        of = "queries" if task == "query" else "documents"
-        return check_vectors(torch.cat(list(chunks)), of, self.name)
+        self, pipeline: InputPipeline, inputs: Iterable[StoredInput], task: Task
+    ) -> tuple[torch.Tensor, list[bytes]]:
+        """Return the vectors of inputs and the digests of what they hold."""
+        digests: list[bytes] = []
+        prompts = self.query_prompts if task == "query" else self.corpus_prompts
+        left = len(self.retrieval.query_ids if task == "query" else self.retrieval.corpus_ids)
+        stream = pipeline.encode(inputs, task=task, left=left, **prompts)
+        vectors = torch.cat(list(all_vectors(stream, self.on_encoded, digests)))
+        return check_vectors(vectors, "queries" if task == "query" else "documents", self.name), digests
 
     def _named_metrics(self, model: SentenceTransformer, result: EvaluationResult) -> dict[str, float]:
         similarity = model.similarity_fn_name
@@ -246,9 +219,7 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         return self.prefix_name_to_metrics(named, self.name)  # type: ignore[no-any-return]
 
 
-def _search_ms(score: Scorer, wanted: Relevance, k: int, device: torch.device) -> float:
-    """Return the milliseconds a query that scoring the whole corpus and taking the ``k`` best take here."""
-    queries = torch.arange(min(TIMED_QUERIES, wanted.queries), device=device)
-    begun = time.perf_counter()
-    score(queries).topk(min(k, len(wanted.order)), dim=1).values.cpu()  # to the CPU, so that a GPU has finished
-    return 1000 * (time.perf_counter() - begun) / len(queries)
+def read_with_digest(stored: StoredInput) -> tuple[Any, bytes]:
+    """Return a model input, read, and the digest of what it holds."""
+    value, modality = stored.read(), stored.column.modality
+    return as_input(value, modality), digest_of_input(modality, value)

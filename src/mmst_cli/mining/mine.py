@@ -10,10 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
-from mmst_cli.errors import WorkError, first_line
+from mmst_cli.errors import WorkError, first_line, is_memory_shortage
 from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.mined_columns import new_columns
 from mmst_cli.mining.mined_output import Output
@@ -25,7 +23,6 @@ from mmst_cli.mining.mining_job import (
     describe_job,
     mining_model,
     models_identity,
-    rows_identity,
     take_up,
 )
 from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, advice, facts_of, say_result
@@ -33,15 +30,17 @@ from mmst_cli.mining.negative_search import Search, mine_rows
 from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.precision import choose_runtime
-from mmst_cli.model.precision_of_run import with_environment
+from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.sources.tables import load_rows
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
+from mmst_cli.vectors.data_workers import workers_of
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.nearest import check_index
 
@@ -67,10 +66,10 @@ def run_mining(
         MmstError: a mistake in options, data or model; nothing was written.
         WorkError: an input can't be read; what was done so far is kept for --resume.
     """
-    config = with_environment(config, terminal)
+    config = as_recorded(config, terminal, options.mine.model)
     places = Places(options.output)
     then = "The same command with --resume goes on behind what is done."
-    with claimed(places.output, "--output", places.lock), told_of_disk(places.output, then):
+    with claimed(places.output, "--output", is_file=True), told_of_disk(places.output, then):
         return _run(config, options, places, terminal, next_step)
 
 
@@ -120,7 +119,9 @@ def _told_how_to_go_on(options: MiningOptions, terminal: Terminal) -> Iterator[N
             " model.processor.max_pixels), or free the device, and go on by --resume, or"
             " --overwrite where settings changed."
         ) from error
-    except torch.OutOfMemoryError as error:
+    except Exception as error:
+        if not is_memory_shortage(error):
+            raise
         raise WorkError(
             f"out of memory: {first_line(error)}. Lower --batch-size, now {options.mine.batch_size}, or free the"
             " device, and begin anew by --overwrite."
@@ -192,4 +193,5 @@ def open_search(
     checked = f", checked by {mine.second_model}" if second else ""
     each = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
     terminal.say(f"mining {each} for each of {len(rows):,} rows of {rows.key} with {label} on {model.device}{checked}")
-    return Search(rows, model, mine, folder, runtime.precision, seed, second, label=label)
+    workers = workers_of(config.training)
+    return Search(rows, model, mine, folder, runtime.precision, seed, second, label=label, workers=workers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,13 @@ from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Part, Side, StoredPrints, StoredVectors, write_array
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import ROW, Column, RowSet, as_input, place
+from mmst_cli.rows.stored_inputs import StoredInput, read_input, stored_inputs
 from mmst_cli.similarity.sketch import sketch_of
 from mmst_cli.terminal import Progress
-from mmst_cli.vectors.input_stream import Task, encode_stream
+from mmst_cli.vectors.data_workers import Workers
+from mmst_cli.vectors.forward_pass import Task
+from mmst_cli.vectors.input_stream import InputPipeline, all_vectors
+from mmst_cli.vectors.prepared_batches import Read
 from mmst_cli.vectors.refused_inputs import RefusedInputError
 from mmst_cli.work import part_path
 
@@ -37,11 +42,43 @@ class Embedder:
     batch_size: int
     precision: Precision
     rows_per_part: int = ROWS_PER_PART
+    workers: Workers | None = None
+    """Processes that prepare inputs; chosen by what preparing costs if left out."""
 
-    def encode(self, inputs: Iterable[Any], task: Task) -> FloatArray:
-        """Return vectors of length 1, shape (inputs, dimension)."""
-        stream = encode_stream(self.model, inputs, batch_size=self.batch_size, task=task, precision=self.precision)
-        vectors = [torch.nn.functional.normalize(piece, p=2, dim=1).cpu().numpy() for piece in stream]
+    def pipeline(self, read: Read) -> InputPipeline:
+        """Return what encodes inputs with the model."""
+        return InputPipeline(
+            self.model, read=read, batch_size=self.batch_size, precision=self.precision, workers=self.workers
+        )
+
+    def encode(
+        self,
+        pipeline: InputPipeline,
+        inputs: Iterable[StoredInput],
+        task: Task,
+        notes: list[Any] | None = None,
+        *,
+        left: int,
+    ) -> FloatArray:
+        """Return vectors of length 1, shape (inputs, dimension).
+
+        Args:
+            pipeline: of this model.
+            inputs: what there is to encode.
+            task: as what.
+            notes: takes what reading each input noted.
+            left: how many inputs there are at most.
+
+        Raises:
+            WorkError: an input can't be read.
+        """
+        stream = all_vectors(pipeline.encode(inputs, task=task, left=left), notes=notes)
+        try:
+            vectors = [torch.nn.functional.normalize(piece, p=2, dim=1).cpu().numpy() for piece in stream]
+        except RefusedInputError:
+            raise
+        except DataError as error:
+            raise WorkError(str(error)) from error
         dimension = int(self.model.get_embedding_dimension() or 0)
         return np.concatenate(vectors) if vectors else np.empty((0, dimension), dtype=np.float32)
 
@@ -63,55 +100,78 @@ def embed_side(
         WorkError: an input can't be read, or has no finite vector; the message names its row.
     """
     narrow, count, step = rows.narrow(column), len(rows), embedder.rows_per_part
-    places: dict[bytes, int] = {}
+    known = Known({}, {})
     place_of = np.empty(count, dtype=np.int64)
     first_row: list[int] = []
     parts = [Part(embedder.folder, task, number) for number in range(-(-count // step))]
-    for part in parts:
-        covered = range(part.number * step, min(count, (part.number + 1) * step))
-        if not part.is_whole():
-            write_part(embedder, part, replace(narrow, rows=narrow.rows.select(covered)), column, places, with_prints)
-        for row, name in zip(covered, part.read().column("digest").to_pylist(), strict=True):
-            place = places.setdefault(name, len(places))
-            place_of[row] = place
-            if place == len(first_row):
-                first_row.append(row)
-        progress.advance(len(covered))
+    with embedder.pipeline(partial(read_with_prints, with_prints)) as pipeline:
+        for part in parts:
+            covered = range(part.number * step, min(count, (part.number + 1) * step))
+            if not part.is_whole():
+                some = replace(narrow, rows=narrow.rows.select(covered))
+                write_part(embedder, pipeline, part, some, column, known)
+            contents = part.read()
+            names, stored = (contents.column(name).to_pylist() for name in ("digest", "stored"))
+            known.as_stored.update(zip(stored, names, strict=True))
+            for row, name in zip(covered, names, strict=True):
+                place_of[row] = known.places.setdefault(name, len(known.places))
+                if place_of[row] == len(first_row):
+                    first_row.append(row)
+            progress.advance(len(covered))
     vectors = StoredVectors([part.vectors for part in parts])
     prints = StoredPrints(parts if with_prints else [])
-    return Side(place_of, np.array(first_row, dtype=np.int64), places, vectors, prints)
+    return Side(place_of, np.array(first_row, dtype=np.int64), known.places, vectors, prints)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The contents of the parts that are whole."""
+
+    places: dict[bytes, int]
+    """Digest to place among the distinct contents."""
+    as_stored: dict[bytes, bytes]
+    """What tells the stored cells apart, to the digest of what is read of them."""
+
+
+def read_with_prints(with_prints: bool, stored: StoredInput) -> tuple[Any, tuple[bytes, bytes | None]]:
+    """Return a model input, read, its digest, and what near duplicates are told by, where that is wanted."""
+    value, modality = stored.read(), stored.column.modality
+    sketch = sketch_of(modality, value).to_bytes() if with_prints else None
+    return as_input(value, modality), (digest_of_input(modality, value), sketch)
 
 
 def write_part(
-    embedder: Embedder, part: Part, rows: RowSet, column: Column, known: dict[bytes, int], with_prints: bool
+    embedder: Embedder, pipeline: InputPipeline, part: Part, rows: RowSet, column: Column, known: Known
 ) -> None:
     """Read, digest and embed the rows of one part, but for contents that are known.
 
     Raises:
         WorkError: an input can't be read, or has no finite vector; the message names its row.
     """
-    digests: list[bytes] = []
-    prints: list[bytes | None] = []
-    new: dict[bytes, int] = {}
+    identities: list[bytes] = []
+    read: dict[bytes, int] = {}  # what is stored, to its row
+    notes: list[tuple[bytes, bytes | None]] = []
 
-    def inputs() -> Iterator[Any]:
-        for number, value in enumerate(read_values(rows, column)):
-            name = digest_of_input(column.modality, value)
-            is_new = name not in known and name not in new
-            digests.append(name)
-            # Without sketches an empty one still says whose vector is there.
-            prints.append(sketch_of(column.modality, value).to_bytes() if is_new and with_prints else None)
-            if is_new:
-                new[name] = number
-                yield as_input(value, column.modality)
+    def inputs() -> Iterator[StoredInput]:
+        for number, stored in enumerate(stored_inputs(rows, column)):
+            identities.append(stored.identity())
+            if identities[-1] not in known.as_stored and identities[-1] not in read:
+                read[identities[-1]] = number
+                yield stored
 
-    def drawn(index: int) -> Any:
-        return rows.rows[list(new.values())[index]]
-
-    with refused_by_row(drawn, rows, column):
-        vectors = embedder.encode(inputs(), part.name)  # type: ignore[arg-type]
-    check_finite(vectors, drawn, rows, column)
-    part.write(vectors, digests, prints)
+    with refused_by_row(lambda index: rows.rows[list(read.values())[index]], rows, column):
+        vectors = embedder.encode(pipeline, inputs(), part.name, notes, left=len(rows))  # type: ignore[arg-type]
+    as_stored = known.as_stored | {stored: name for stored, (name, _) in zip(read, notes, strict=True)}
+    new: dict[bytes, int] = {}  # digest to the position among those that were read
+    for position, (name, _) in enumerate(notes):
+        if name not in known.places:
+            new.setdefault(name, position)
+    drawn = [list(read.values())[position] for position in new.values()]
+    check_finite(vectors := vectors[list(new.values())], lambda index: rows.rows[drawn[index]], rows, column)
+    prints: list[bytes | None] = [None] * len(identities)
+    for number, position in zip(drawn, new.values(), strict=True):
+        prints[number] = notes[position][1]
+    part.write(vectors, [as_stored[stored] for stored in identities], prints, identities)
 
 
 def read_values(rows: RowSet, column: Column) -> Iterator[Any]:
@@ -165,16 +225,16 @@ def embed_again(
     """
     narrow, step = rows.narrow(column), embedder.rows_per_part
     files = []
-    for number, start in enumerate(range(0, len(first_row), step)):
-        wanted = first_row[start : start + step]
-        path = part_path(embedder.folder, f"second-{task}", number, ".npy")
-        if not path.is_file():
-            some = replace(narrow, rows=narrow.rows.select(wanted))
-            with refused_by_row(some.rows.__getitem__, rows, column):
-                values = (as_input(value, column.modality) for value in read_values(some, column))
-                vectors = embedder.encode(values, task)
-            check_finite(vectors, some.rows.__getitem__, rows, column)
-            write_array(path, vectors)
-        files.append(path)
-        progress.advance(len(wanted))
+    with embedder.pipeline(read_input) as pipeline:
+        for number, start in enumerate(range(0, len(first_row), step)):
+            wanted = first_row[start : start + step]
+            path = part_path(embedder.folder, f"second-{task}", number, ".npy")
+            if not path.is_file():
+                some = replace(narrow, rows=narrow.rows.select(wanted))
+                with refused_by_row(some.rows.__getitem__, rows, column):
+                    vectors = embedder.encode(pipeline, stored_inputs(some, column), task, left=len(wanted))
+                check_finite(vectors, some.rows.__getitem__, rows, column)
+                write_array(path, vectors)
+            files.append(path)
+            progress.advance(len(wanted))
     return StoredVectors(files)

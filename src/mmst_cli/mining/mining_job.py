@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
-from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
+from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.mining.mining_summary import MiningFacts
 from mmst_cli.model.checkpoint import read_checkpoint_config
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import model_identity
-from mmst_cli.rows.columns import RowSet
-from mmst_cli.rows.row_keys import row_keys
-from mmst_cli.sources.places import local_path
+from mmst_cli.sources.places import would_read
 from mmst_cli.work import begin_job, check_choice, check_same_job, parquet_metadata, read_job
 
 KEY = b"mmst_mine"  # in the metadata of the output
@@ -65,11 +61,6 @@ class Places:
         return self.output.with_suffix(".media")
 
     @property
-    def lock(self) -> Path:
-        """Held while a command is at work."""
-        return self.output.with_name(f".{self.output.name}.lock")
-
-    @property
     def work(self) -> Path:
         """What is kept until the output stands."""
         return self.output.with_name(f".{self.output.name}.work")
@@ -103,17 +94,6 @@ def describe_job(
         "precision": {name: config.training.get(name) for name in ("bf16", "fp16")},
     }
     return dict(json.loads(json.dumps(job, default=str)))
-
-
-def rows_identity(rows: RowSet) -> str:
-    """Return what names rows by the content of their anchors, positives and negatives, decoding nothing."""
-    keys = row_keys(rows)
-    hasher = xxhash.xxh3_128()
-    for column in rows.with_role(Role.anchor, Role.positive, Role.negative):
-        for key in keys[column.name]:
-            hasher.update(key.encode("utf-8", "surrogatepass") + b"\0")
-        hasher.update(f"{column.name} {column.role} {column.modality}".encode())
-    return f"{len(rows)} rows, {hasher.hexdigest()}"
 
 
 def mining_model(config: Config, mine: MineConfig) -> ModelConfig:
@@ -157,10 +137,8 @@ def check_output(places: Places, section: DatasetConfig, *, resume: bool, overwr
     if places.output.suffix != ".parquet":
         raise ConfigError(f"--output: {places.output}: the rows are written as parquet. Let the name end in .parquet.")
     check_choice(resume=resume, overwrite=overwrite)
-    if places.output.absolute() == local_path(section.path).absolute():
-        raise ConfigError(f"--output: {places.output} is what is mined in. Name another file.")
-    if places.output.is_dir():
-        raise RunError(f"--output: {places.output} is a folder. Name a file.")
+    if would_read(section.path, places.output):
+        raise ConfigError(f"--output: {places.output} is, or would be, part of what is mined in. Name another file.")
     if resume or overwrite:
         return
     if places.work.is_dir():

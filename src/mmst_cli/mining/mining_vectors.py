@@ -25,7 +25,7 @@ FloatArray = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 AT_A_TIME = 8_192  # pairs whose vectors are in memory
 HELD = 2048  # sketches in memory, of tens of kilobytes each
-_SCHEMA = pa.schema([("digest", pa.binary(16)), ("fingerprint", pa.binary())])
+_SCHEMA = pa.schema([("digest", pa.binary(16)), ("stored", pa.binary(16)), ("fingerprint", pa.binary())])
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,24 @@ class Part:
 
     @property
     def contents(self) -> Path:
-        """A digest of each input, and a sketch of each that no earlier one equals; written last."""
+        """Digests of each input, decoded and as stored, and a sketch where no earlier one equals it; written last."""
         return part_path(self.folder, self.name, self.number, ".arrow")
 
     def is_whole(self) -> bool:
         """Whether both files are there."""
         return self.contents.is_file() and self.vectors.is_file()
 
-    def write(self, vectors: FloatArray, digests: Sequence[bytes], prints: Sequence[bytes | None]) -> None:
+    def write(
+        self,
+        vectors: FloatArray,
+        digests: Sequence[bytes],
+        prints: Sequence[bytes | None],
+        stored: Sequence[bytes],
+    ) -> None:
         """Write both files."""
         write_array(self.vectors, vectors)
-        batch = pa.record_batch([pa.array(digests, pa.binary(16)), pa.array(prints, pa.binary())], schema=_SCHEMA)
+        names = [pa.array(names, pa.binary(16)) for names in (digests, stored)]
+        batch = pa.record_batch([*names, pa.array(prints, pa.binary())], schema=_SCHEMA)
         with whole_file(self.contents) as partial, pa.ipc.new_file(str(partial), _SCHEMA) as writer:
             writer.write_batch(batch)
 

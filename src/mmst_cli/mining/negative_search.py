@@ -36,6 +36,7 @@ from mmst_cli.mining.second_model import Rescoring, SecondModel
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.terminal import Terminal
+from mmst_cli.vectors.data_workers import Workers
 from mmst_cli.vectors.nearest import nearest
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Search:
         second: whose scores the limits are about, if there is one.
         rows_per_part: how many rows a killed command may lose.
         label: what the model is called.
+        workers: processes that prepare inputs; chosen by what preparing costs if left out.
     """
 
     rows: RowSet
@@ -67,6 +69,7 @@ class Search:
     second: SecondModel | None = None
     rows_per_part: int = ROWS_PER_PART
     label: str = ""
+    workers: Workers | None = None
 
     @property
     def anchor(self) -> Column:
@@ -81,7 +84,8 @@ class Search:
     @property
     def embedder(self) -> Embedder:
         """How the model runs, and where its vectors are kept."""
-        return Embedder(self.model, self.folder, self.mine.batch_size, self.precision, self.rows_per_part)
+        size, rows = self.mine.batch_size, self.rows_per_part
+        return Embedder(self.model, self.folder, size, self.precision, rows, self.workers)
 
 
 @dataclass(frozen=True)

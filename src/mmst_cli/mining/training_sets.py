@@ -15,10 +15,11 @@ from safetensors.numpy import load_file, save_file
 from mmst_cli.config.schema import Config, MineConfig
 from mmst_cli.errors import WorkError
 from mmst_cli.mining.mine import open_search
-from mmst_cli.mining.mining_job import mining_model, models_identity, rows_identity
+from mmst_cli.mining.mining_job import mining_model, models_identity
 from mmst_cli.mining.mining_summary import MiningFacts, advice, facts_of
 from mmst_cli.mining.negative_search import mine_rows
 from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.rows.shapes import add_negatives
 from mmst_cli.storage import build_folder, cache_folder, digest, write_json
 from mmst_cli.terminal import Terminal

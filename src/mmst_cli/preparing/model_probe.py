@@ -16,7 +16,8 @@ from mmst_cli.model.model_parts import encoders_of, processor_part
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import as_input
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
-from mmst_cli.vectors.input_stream import Task, encode_stream
+from mmst_cli.vectors.forward_pass import Task
+from mmst_cli.vectors.input_stream import encode_stream
 from mmst_cli.vectors.refused_inputs import RefusedInputError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def check_embeds(
         seen.add((kind, task))
         try:
             _embed(model, probe_of(model, kind), task, precision)
-        except (torch.OutOfMemoryError, MemoryShortageError):
+        except MemoryShortageError:
             continue  # the work itself says which of its sizes to lower
         except WorkError:
             raise

@@ -22,7 +22,7 @@ from mmst_cli.model.weightless import load_without_weights
 from mmst_cli.preparing.model_probe import Kind, check_embeds
 from mmst_cli.retrieval.data_card import Rows, readers_of
 from mmst_cli.rows.columns import Column, RowSet
-from mmst_cli.vectors.input_stream import Task
+from mmst_cli.vectors.forward_pass import Task
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -5,21 +5,22 @@ The layout is that of BEIR (https://github.com/beir-cellar/beir) and of its copi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from mmst_cli.config.schema import DatasetConfig
+from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Role
 from mmst_cli.errors import DataError, did_you_mean
-from mmst_cli.retrieval.qrels import CORPUS_IDS, OWN_IDS, QUERY_IDS, Table
+from mmst_cli.retrieval.qrels import CORPUS_IDS, OWN_IDS, QUERY_IDS, TITLE, Table
 from mmst_cli.sources.library_builders import NoConfigurationError, mendable
 from mmst_cli.sources.places import FILE_READERS, media_folder, names_a_local_path
 from mmst_cli.sources.saved_datasets import slice_splits
 from mmst_cli.sources.tables import load_rows
 from mmst_cli.storage import expand_home
 
-_SEPARATORS = {".tsv": "\t", ".csv": ","}
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 @dataclass(frozen=True)
@@ -56,51 +57,29 @@ def _load_file(key: str, section: DatasetConfig, folder: Path, name: str) -> Tab
     files = _files(folder, name)
     if not files:
         raise DataError(f"datasets.{key}.path: {section.path} has corpus files, but no {name}.jsonl, .parquet or .csv.")
-    rows = load_rows(key, section.model_copy(update={"path": str(files[0].absolute()), "split": "train"}))
-    if files[0].suffix == ".csv":  # read as numbers; but as ids, 7 and 007 are two
-        names = [name for name in (*OWN_IDS, *QUERY_IDS, *CORPUS_IDS) if name in rows.column_names]
-        as_text = _read_as_text(key, files[0], files[0].name, ",", names)
-        for name in names:
-            rows = rows.remove_columns(name).add_column(name, as_text.column(name).to_pylist())
-    return Table(files[0].name, rows, folder.absolute())
+    return Table(files[0].name, _load_rows_of(key, section, files[0]), folder.absolute())
 
 
 def _load_qrels_file(key: str, section: DatasetConfig, folder: Path) -> Table:
-    from datasets import Dataset
-
     split = section.split.partition("[")[0]
-    suffixes = dict.fromkeys((*_SEPARATORS, *FILE_READERS))
-    files = _files(folder / "qrels", split, suffixes)
+    suffixes = (".tsv", ".csv", *FILE_READERS)
+    files = _files(folder / "qrels", split, dict.fromkeys(suffixes))
     if not files:
         known = sorted({file.stem for file in (folder / "qrels").glob("*") if file.suffix in suffixes})
         if not known:
             raise DataError(f"datasets.{key}.path: {section.path} has corpus files, but no qrels/{split}.tsv.")
         there = ", ".join(known)
         raise DataError(f"datasets.{key}.split: {section.split}: qrels has {there}.{did_you_mean(split, known)}")
-    name, separator = f"qrels/{files[0].name}", _SEPARATORS.get(files[0].suffix)
-    if separator is None:
-        rows = load_rows(key, section.model_copy(update={"path": str(files[0].absolute()), "split": "train"}))
-    else:
-        rows = Dataset(_read_as_text(key, files[0], name, separator))
-    return Table(name, slice_splits(f"datasets.{key}.split", section.split, {split: rows}), folder.absolute())
+    rows = slice_splits(f"datasets.{key}.split", section.split, {split: _load_rows_of(key, section, files[0])})
+    return Table(f"qrels/{files[0].name}", rows, folder.absolute())
 
 
-def _read_as_text(key: str, file: Path, name: str, separator: str, only: Sequence[str] = ()) -> Any:
-    """Return a table of separated values in which ids stayed text."""
-    import pyarrow
-    from pyarrow import csv
-
-    ids = (*OWN_IDS, *QUERY_IDS, *CORPUS_IDS)
-    try:
-        return csv.read_csv(
-            file,
-            parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(ids, pyarrow.string()), include_columns=only or None
-            ),
-        )
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise DataError(f"datasets.{key}.path: {name} can't be read: {str(error).splitlines()[0]}") from error
+def _load_rows_of(key: str, section: DatasetConfig, file: Path) -> Dataset:
+    """Return the rows of a file whose ids are texts as they stand there: 7 and 007 are two."""
+    declared = {name.rpartition("/")[2]: column for name, column in section.columns.items()}
+    texts = dict.fromkeys((*OWN_IDS, *QUERY_IDS, *CORPUS_IDS, TITLE), ColumnConfig(role=Role.anchor))
+    fields = {"path": str(file.absolute()), "split": "train", "columns": {**declared, **texts}}
+    return load_rows(key, section.model_copy(update=fields))
 
 
 def _load_configurations(key: str, section: DatasetConfig) -> Tables:

@@ -11,15 +11,13 @@ from mmst_cli.config.schema import DatasetConfig, MediaConfig, Modality, Role
 from mmst_cli.errors import ConfigError, did_you_mean
 from mmst_cli.media.reading import Reader
 from mmst_cli.retrieval.beir import Tables, load_tables
-from mmst_cli.retrieval.qrels import CORPUS_IDS, QUERY_IDS, Table, read_grades
+from mmst_cli.retrieval.qrels import CORPUS_IDS, QUERY_IDS, TITLE, Table, read_grades
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.rows.cells import is_text
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.row_checks import check_inputs
 from mmst_cli.rows.row_preparation import declare, keep_columns, number_rows
 from mmst_cli.sources.tables import choose_indices
-
-TITLE = "title"
 
 
 class JudgedRetrieval(RetrievalSet):
@@ -79,10 +77,12 @@ class TitledRows(RowSet):
         """Return the stored columns that reading a column needs."""
         return (*column.sources, TITLE) if column == self.text else column.sources
 
-    def read_column(self, column: Column, row: Mapping[str, Any]) -> Any:
-        """Return what a row holds of a column, a text after its title."""
-        value = super().read_column(column, row)
-        return _titled(row[TITLE], value) if column == self.text else value
+    def completed(self, column: Column, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row whose text stands after its title."""
+        (text,) = column.sources if column == self.text else (None,)
+        if text is None or not isinstance(row[text], str):
+            return row
+        return {**row, text: _titled(row[TITLE], row[text])}
 
 
 def _titled(title: str | None, text: str) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 QUERY_IDS = ("query-id", "query_id")
 CORPUS_IDS = ("corpus-id", "corpus_id")
 OWN_IDS = ("_id", "id")
+TITLE = "title"
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from mmst_cli.config.schema import Modality, Role
-from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, named_file, place
 from mmst_cli.rows.row_keys import column_keys
+from mmst_cli.rows.stored_inputs import StoredInput, stored_inputs
 
 
 class RetrievalSet(ABC):
@@ -56,11 +56,19 @@ class RetrievalSet(ABC):
 
     def queries(self) -> Iterator[tuple[Modality, Any]]:
         """Yield (modality, value) of each query, decoded one at a time."""
-        return ((self.anchor.modality, value) for value in self.query_rows.values(self.anchor))
+        return ((one.column.modality, one.read()) for one in self.query_inputs())
 
     def corpus(self) -> Iterator[tuple[Modality, Any]]:
         """Yield (modality, value) of each document, decoded one at a time."""
-        return ((column.modality, value) for column in self.documents for value in self.corpus_rows.values(column))
+        return ((one.column.modality, one.read()) for one in self.corpus_inputs())
+
+    def query_inputs(self) -> Iterator[StoredInput]:
+        """Yield the queries unread, in their order."""
+        return stored_inputs(self.query_rows, self.anchor)
+
+    def corpus_inputs(self) -> Iterator[StoredInput]:
+        """Yield the documents unread, in their order."""
+        return (one for column in self.documents for one in stored_inputs(self.corpus_rows, column))
 
     def query_at(self, index: int) -> tuple[Modality, Any]:
         """Return (modality, value) of the query with ``query_ids[index]``."""
@@ -118,12 +126,11 @@ class RowRetrieval(RetrievalSet):
         stored = set(self._drawn[ROW]) if self._drawn else range(len(self.query_rows))
         return len(stored) - len(self._rows_of)
 
-    def queries(self) -> Iterator[tuple[Modality, Any]]:
-        """Yield (modality, value) of each query, decoded one at a time."""
+    def query_inputs(self) -> Iterator[StoredInput]:
+        """Yield the queries unread, each as it stands first."""
         if len(self._rows_of) == len(self.query_rows):
-            return super().queries()
-        rows = replace(self.query_rows, rows=self.query_rows.rows.select(self._anchors))
-        return ((self.anchor.modality, value) for value in rows.values(self.anchor))
+            return super().query_inputs()
+        return stored_inputs(replace(self.query_rows, rows=self.query_rows.rows.select(self._anchors)), self.anchor)
 
     def query_at(self, index: int) -> tuple[Modality, Any]:
         """Return (modality, value) of the query with ``query_ids[index]``."""
@@ -175,23 +182,45 @@ class RowRetrieval(RetrievalSet):
 
 
 class Deduplicator:
-    """Lets the first of identical documents pass, and remembers which document each is a copy of.
+    """Finds the distinct documents: those stored alike are read once, and those that are the same once read are one.
 
-    It keeps a digest of 16 bytes and two indices a document, never a document.
+    It keeps digests of 16 bytes and indices, never a document.
 
     Attributes:
-        first_of: for each document that was read, the place of its content among the distinct documents.
+        first_of: for each document, the place of its content among the distinct ones; once all were read.
+        read_as: for each document, the place among those that were read of the one that is stored alike.
     """
 
     def __init__(self) -> None:
         self.first_of: list[int] = []
+        self.read_as: list[int] = []
         self._places: dict[bytes, int] = {}
 
-    def unique(self, documents: Iterable[tuple[Modality, Any]]) -> Iterator[tuple[int, Modality, Any]]:
-        """Yield (index, modality, value) of each document whose content no earlier one has."""
-        for index, (modality, value) in enumerate(documents):
+    def distinctly_stored(self, documents: Iterable[StoredInput]) -> Iterator[StoredInput]:
+        """Yield each document that isn't stored as an earlier one is."""
+        for document in documents:
             distinct = len(self._places)
-            place = self._places.setdefault(digest_of_input(modality, value), distinct)
-            self.first_of.append(place)
+            place = self._places.setdefault(document.identity(), distinct)
+            self.read_as.append(place)
             if place == distinct:
-                yield index, modality, value
+                yield document
+
+    def index_of(self, place: int) -> int:
+        """Return which document was the one at a place among those that were read."""
+        return self.read_as.index(place)
+
+    def settle(self, digests: Iterable[bytes]) -> list[int]:
+        """Return the places, among the documents that were read, of those whose content no earlier one has.
+
+        Args:
+            digests: of the decoded content of each that was read.
+        """
+        distinct: dict[bytes, int] = {}
+        kept: list[int] = []
+        content_of: list[int] = []
+        for index, digest in enumerate(digests):
+            content_of.append(distinct.setdefault(digest, len(distinct)))
+            if content_of[-1] == len(kept):
+                kept.append(index)
+        self.first_of = [content_of[index] for index in self.read_as]
+        return kept

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # What `datasets` calls a column of media; an animated image may be declared a clip.
 _FEATURES = {Modality.image: ("Image", "Pdf"), Modality.audio: ("Audio",), Modality.video: ("Video", "Image")}
+SEVERAL = "values of several kinds"
 NUMBERS = ("int", "uint", "float", "bool")
 _FIELDS = {  # of structures that hold media
     Modality.image: {"bytes", "path"},
@@ -59,7 +60,7 @@ def stored_type(rows: Dataset | IterableDataset, name: str) -> str:
     if isinstance(feature, dict):
         return f"a structure of {', '.join(feature)}"
     kind = type(feature).__name__
-    return {"Json": "values of several kinds", "List": "lists", "LargeList": "lists"}.get(kind, kind)
+    return {"Json": SEVERAL, "List": "lists", "LargeList": "lists"}.get(kind, kind)
 
 
 def holds_lists(feature: Any, modality: Modality) -> bool:
@@ -86,10 +87,10 @@ def fits(feature: Any, modality: Modality) -> bool:
     kind = type(feature).__name__
     if getattr(feature, "dtype", None) == "null":  # nothing in any row, which is another complaint
         return True
+    if kind == "Json":  # of which each row tells
+        return True
     if modality is Modality.text:
         return is_text(feature)
-    if kind == "Json":
-        return True
     if modality is Modality.mixed:
         return isinstance(feature, dict)
     if modality is Modality.message:
@@ -116,6 +117,8 @@ def as_label(cell: Any) -> Any:
     """Return a label as a loss computes with it: true and false are 1 and 0."""
     if isinstance(cell, list | tuple):
         return [as_label(entry) for entry in cell]
+    if isinstance(cell, np.ndarray):
+        return cell.astype(np.int64) if cell.dtype == bool else cell
     return int(cell) if isinstance(cell, bool) else cell
 
 

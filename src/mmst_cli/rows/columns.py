@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mmst_cli.config.chat_templates import Message, fill
 from mmst_cli.config.schema import Modality, OnBadRow, Role
 from mmst_cli.errors import DataError
@@ -44,6 +46,8 @@ class Column:
     """The drawn columns that say which stored row, and which entry of it, is read; of mined negatives their own."""
     dtypes: tuple[tuple[str, str], ...] = ()
     """The stored columns that hold arrays, and what of: they come as lists, which have lost it."""
+    classes: bool = False
+    """For labels: whether each is the number of a class, and -1 says that there is none."""
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
@@ -72,7 +76,7 @@ class Column:
             return reader.read(Modality.message, fill(self.message, cells))
         cell = cells[self.sources[0]]
         if self.role is Role.label:
-            check_label(cell)
+            check_label(cell, classes=self.classes)
             return as_label(cell)
         value = reader.read(self.modality, cell)
         return value["text"] if self.modality is Modality.text else value
@@ -186,21 +190,40 @@ class RowSet:
         Raises:
             DataError: it can't be read; the message names dataset, row and column.
         """
-        try:
-            with as_data_error(f"the {column.modality} can't be read"):
-                return column.read(row, self.reader)
-        except DataError as error:
-            raise DataError(f"{place(self.key, row.get(ROW), column.name)}: {error}") from error
+        return read_cells(self.key, column, self.completed(column, row), self.reader)
+
+    def completed(self, column: Column, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a stored row whose cells of a column hold all that its input is made of."""
+        return row
 
 
-def check_label(cell: Any) -> None:
+def read_cells(key: str, column: Column, row: Mapping[str, Any], reader: Reader) -> Any:
+    """Return what the stored row of a dataset holds of a column, decoded.
+
+    Raises:
+        DataError: it can't be read; the message names dataset, row and column.
+    """
+    try:
+        with as_data_error(f"the {column.modality} can't be read"):
+            return column.read(row, reader)
+    except DataError as error:
+        raise DataError(f"{place(key, row.get(ROW), column.name)}: {error}") from error
+
+
+def check_label(cell: Any, *, classes: bool = False) -> None:
     """Check that a label is a number that a loss can be computed with.
+
+    Args:
+        cell: the number, or an array or list of numbers.
+        classes: it is the number of a class.
 
     Raises:
         DataError: nothing is there, or what is no finite float32, which would make all weights NaN.
     """
-    if cell is None:
-        raise DataError("there is no label here: the value is empty.")
+    if cell is None or (classes and cell == -1):
+        raise DataError(f"there is no label here: the value is {'empty' if cell is None else '-1, which is no class'}.")
+    if isinstance(cell, np.ndarray):
+        cell = cell[~(np.abs(cell) <= LARGEST_LABEL)].tolist()
     if isinstance(cell, list | tuple):
         for entry in cell:
             check_label(entry)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Modality, OnBadRow
-from mmst_cli.errors import DataError
+from mmst_cli.errors import DataError, visible
 from mmst_cli.media.content import HEAD, SHOWN, TAIL, ends_of, looks_broken
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.rows.columns import RowSet
-from mmst_cli.rows.stored_cells import NamedFile, embedded_media, named_files, nested_media, place_of
+from mmst_cli.rows.stored_cells import NamedFile, embedded_media, named_files, nested_media, place_of, rows_without_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +24,7 @@ MAX_FILES = 20_000  # files opened for the look at their ends; embedded media ar
 
 
 def find_broken(rows: RowSet, name: str, modality: Modality) -> set[int]:
-    """Return the stored rows whose media don't begin or end as their format does.
+    """Return the stored rows whose media don't begin or end as their format does, or whose text is none.
 
     Where broken rows are left out, those whose file isn't there are among them.
 
@@ -32,6 +32,8 @@ def find_broken(rows: RowSet, name: str, modality: Modality) -> set[int]:
         DataError: a file isn't there; the message names the row.
     """
     stored = rows.source
+    if modality is Modality.text:
+        return rows_without_text(stored, name)
     if modality in (Modality.mixed, Modality.message):
         return _find_broken_parts(rows, stored, name)
     embedded = {row for row, content in embedded_media(stored, name) if looks_broken(modality, *_ends(content))}
@@ -88,7 +90,7 @@ def locate_files(rows: RowSet, name: str, modality: Modality, named: Iterable[Na
     missing = missing_files(located, folders=modality is Modality.video)
     if missing:
         row, path = missing[0]
-        raise DataError(f"{place_of(rows, row, name)}: no such {modality} file: {path[:SHOWN]}")
+        raise DataError(f"{place_of(rows, row, name)}: no such {modality} file: {visible(path[:SHOWN])}")
     return [(row, Path(path)) for row, path in located]
 
 

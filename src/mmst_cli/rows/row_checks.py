@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
-from mmst_cli.rows.cells import fits, label_kind, stored_type
+from mmst_cli.media.content import show
+from mmst_cli.rows.cells import SEVERAL, fits, is_text, label_kind, stored_type
 from mmst_cli.rows.columns import ROW, Column, RowSet
 from mmst_cli.rows.labels import check_lengths
 from mmst_cli.rows.media_checks import find_broken
@@ -38,9 +39,10 @@ def check_types(rows: RowSet, *, lists: bool) -> None:
     for column in rows.columns:
         source = column.sources[0]
         if column.role is Role.label and label_kind(rows.rows.features[source]) is None:
+            row, found = _first_no_number(rows, source)
             raise DataError(
-                f"datasets.{rows.key}, row 0, column {column.name}: a label is a number, or a list of numbers where a"
-                f" loss takes a teacher's scores or vectors; found {stored_type(rows.rows, source)}."
+                f"{place_of(rows, row, column.name)}: a label is a number, or a list of numbers where a"
+                f" loss takes a teacher's scores or vectors; found {found}."
             )
         for modality, source in media_and_texts(column):
             _check_type(rows, column, modality, source)
@@ -49,6 +51,25 @@ def check_types(rows: RowSet, *, lists: bool) -> None:
                 f"datasets.{rows.key}.columns.{column.name}: the cells are lists of inputs, which a stream and layout"
                 " beir don't have. Write one input a row, or read rows without streaming."
             )
+
+
+def _first_no_number(rows: RowSet, source: str) -> tuple[int, str]:
+    """Return the first row of a column of texts, or of values of several kinds, in which no number stands, and what."""
+    found = stored_type(rows.rows, source)
+    if not rows.is_stream and (is_text(rows.rows.features[source]) or found == SEVERAL):
+        for start, chunk in column_chunks(rows.rows, source):
+            for index, cell in enumerate(chunk.to_pylist()):
+                if cell is not None and not _is_number(cell):
+                    return start + index, f"{show(cell)}, in a column of {found}"
+    return 0, found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_inputs(rows: RowSet, seed: int) -> None:
@@ -63,21 +84,20 @@ def check_inputs(rows: RowSet, seed: int) -> None:
         _check_nothing_missing(rows, column)
         sources = media_and_texts(column)
         for modality, source in sources:
-            if modality is not Modality.text and (modality, source) not in looked_at:
+            if (modality, source) not in looked_at:
                 looked_at[modality, source] = find_broken(rows, source, modality)
         if column.role is Role.label:
             check_lengths(rows, column)
             for row in sorted(rows_drawn_of(rows, rows_with_unusable_labels(rows.source, column.sources[0])))[:1]:
                 rows.value_at(column, row)  # says which it is
             continue
-        if column.modalities == (Modality.text,):
-            continue
-        broken = rows_drawn_of(rows, {row for source in sources for row in looked_at.get(source, ())})
-        for row in sorted(broken | chosen):
+        broken = rows_drawn_of(rows, {row for source in sources for row in looked_at[source]})
+        for row in sorted(broken | (chosen if column.modalities != (Modality.text,) else set())):
             try:
                 rows.value_at(column, row)
             except DataError as error:
-                advice = " Replace the file, or remove the row." if row in broken else ""
+                what = "Write one" if column.modalities == (Modality.text,) else "Replace the file"
+                advice = f" {what}, or remove the row." if row in broken else ""
                 raise DataError(f"{error}{advice}") from error
 
 

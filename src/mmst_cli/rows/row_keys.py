@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,38 @@ def row_keys(rows: RowSet, broken: Sequence[BadRow] = ()) -> Dataset:
     return Dataset.from_dict(keys)
 
 
+def rows_identity(rows: RowSet, media: int | None = None) -> str:
+    """Return what names rows by their content and order, decoding nothing.
+
+    Args:
+        rows: the rows; no stream.
+        media: of so many rows, spread evenly, media are looked at; of all if left out. Texts and labels always are.
+    """
+    hasher = xxhash.xxh3_128()
+    few = rows
+    if media is not None and len(rows) > media:
+        few = replace(rows, rows=rows.rows.select([index * len(rows) // media for index in range(media)]))
+    for column in rows.columns:
+        keys: Iterable[Any]
+        if column.role is Role.label:
+            keys = rows.rows[column.sources[0]]
+        else:
+            keys = column_keys(rows if column.modality is Modality.text else few, column)
+        for key in keys:
+            hasher.update(str(key).encode("utf-8", "surrogatepass") + b"\0")
+        hasher.update(f"{column.name} {column.role} {column.modality}".encode())
+    return f"{len(rows)} rows, {hasher.hexdigest()}"
+
+
 def column_keys(rows: RowSet, column: Column) -> list[str]:
     """Return the key of each row in one input column, as in :func:`row_keys`."""
     return _drawn_keys(rows, column) if rows.stored else _stored_keys(rows, column)
+
+
+def stored_identity(column: Column, row: Mapping[str, Any]) -> bytes:
+    """Return 16 bytes that only the same stored content has in a column of this kind; a file is known by its name."""
+    kind = f"{column.modality} {column.parts} {column.message} "
+    return xxhash.xxh3_128(f"{kind}{_key(column, row, None)}".encode("utf-8", "surrogatepass")).digest()
 
 
 def _stored_keys(rows: RowSet, column: Column) -> list[str]:
@@ -68,7 +98,9 @@ def _drawn_keys(rows: RowSet, column: Column) -> list[str]:
     for origin, entry in drawn:
         entries_of[origin].add(entry)
     keys: dict[tuple[int, int], str] = {}
-    for origin, row in enumerate(_read_batches(rows.narrow(column).stored)):
+    origins, stored = sorted(entries_of), rows.narrow(column).stored
+    assert stored is not None
+    for origin, row in zip(origins, _read_batches(stored.select(origins)), strict=True):
         for entry in entries_of[origin]:
             meant = row if listed is None else {**row, listed: entry_of(row[listed], entry)}
             keys[origin, entry] = _key(column, meant, rows.reader)
@@ -103,14 +135,14 @@ def _hash(value: object) -> str:
     return xxhash.xxh3_128(repr(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _key(column: Column, row: Mapping[str, Any], reader: Reader) -> str:
+def _key(column: Column, row: Mapping[str, Any], reader: Reader | None) -> str:
     try:
         return _key_of_cells(column, column.cells(row), reader)
     except DataError:  # reading it says why, and which row it is
         return _hash([row[source] for source in column.sources])
 
 
-def _key_of_cells(column: Column, cells: Mapping[str, Any], reader: Reader) -> str:
+def _key_of_cells(column: Column, cells: Mapping[str, Any], reader: Reader | None) -> str:
     if column.parts:
         return _key_of_parts({modality: cells[source] for modality, source in column.parts}, reader)
     if column.message:
@@ -123,13 +155,13 @@ def _key_of_cells(column: Column, cells: Mapping[str, Any], reader: Reader) -> s
     return _digest(column.modality, cell, reader)
 
 
-def _key_of_parts(parts: Mapping[Any, Any], reader: Reader) -> str:
+def _key_of_parts(parts: Mapping[Any, Any], reader: Reader | None) -> str:
     """Return the key of the parts that are there; one part alone is the same input as it is by itself."""
     keys = {str(name): _digest(name, value, reader) for name, value in parts.items() if value is not None}
     return next(iter(keys.values())) if len(keys) == 1 else _digest(Modality.mixed, keys, reader)
 
 
-def _digest(modality: str, value: Any, reader: Reader) -> str:
+def _digest(modality: str, value: Any, reader: Reader | None) -> str:
     if modality == Modality.text and isinstance(value, str):
         return value
     hasher = xxhash.xxh3_128(modality.encode())
@@ -139,8 +171,11 @@ def _digest(modality: str, value: Any, reader: Reader) -> str:
     return hasher.hexdigest()
 
 
-def _contents(modality: str, value: Any, reader: Reader) -> Iterator[bytes]:
-    """Yield what a stored value is made of. A string is the name of a file in media, and itself elsewhere."""
+def _contents(modality: str, value: Any, reader: Reader | None) -> Iterator[bytes]:
+    """Yield what a stored value is made of. A string is the name of a file in media, and itself elsewhere.
+
+    Without a reader, which knows where files are, their names stand for them.
+    """
     if isinstance(value, Mapping) and {"bytes", "path"} & value.keys() >= value.keys():
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if isinstance(value, Mapping):
@@ -157,7 +192,10 @@ def _contents(modality: str, value: Any, reader: Reader) -> Iterator[bytes]:
         yield f"{value.dtype} {value.shape}".encode()
         yield value.tobytes()
     elif isinstance(value, str):
-        yield _file_ends(value, reader) if modality in MEDIA else value.encode("utf-8", "surrogatepass")
+        if modality in MEDIA and reader is not None:
+            yield _file_ends(value, reader)
+        else:
+            yield value.encode("utf-8", "surrogatepass")
     else:
         yield value if isinstance(value, bytes) else repr(value).encode()
 
@@ -174,4 +212,4 @@ def _file_ends(name: str, reader: Reader) -> bytes:
             file.seek(max(0, size - ENDS))
             return f"{size} {page} ".encode() + head + file.read(ENDS)
     except (OSError, ValueError, DataError):
-        return place.encode("utf-8", "surrogatepass")
+        return name.encode("utf-8", "surrogatepass")  # not where it is: data may have moved as a whole

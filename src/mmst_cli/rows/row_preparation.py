@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.chat_templates import parse_template
-from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, Modality, OnBadRow
+from mmst_cli.config.schema import ColumnConfig, DatasetConfig, MediaConfig, Modality, OnBadRow, Role
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.bad_rows import BadRows
@@ -143,12 +143,18 @@ def keep_columns(
     Raises:
         DataError: a stored type can't be what is declared; the message names the column.
     """
+    from datasets import ClassLabel
+
     sources = list(dict.fromkeys(source for column in columns for source in column.sources))
     numbers = [ROW] if ROW in rows.column_names else []
     rows = leave_undecoded(rows.select_columns([*sources, *also, *numbers]), sources)
     arrays = {name: dtype for name in sources if (dtype := array_type(rows.features[name])) is not None}
     columns = [
-        replace(column, dtypes=tuple((name, arrays[name]) for name in column.sources if name in arrays))
+        replace(
+            column,
+            dtypes=tuple((name, arrays[name]) for name in column.sources if name in arrays),
+            classes=column.role is Role.label and isinstance(rows.features[column.sources[0]], ClassLabel),
+        )
         for column in columns
     ]
     row_set = RowSet(key, rows, tuple(columns), reader)

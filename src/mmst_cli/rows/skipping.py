@@ -136,10 +136,9 @@ def _suspects(rows: RowSet, column: Column, looked_at: dict[tuple[Modality, str]
     if column.role is Role.label:
         suspects |= rows_with_unusable_labels(rows.source, column.sources[0])
     for modality, source in media_and_texts(column):
-        if modality is not Modality.text:
-            if (modality, source) not in looked_at:
-                looked_at[modality, source] = find_broken(rows, source, modality)
-            suspects |= looked_at[modality, source]
+        if (modality, source) not in looked_at:
+            looked_at[modality, source] = find_broken(rows, source, modality)
+        suspects |= looked_at[modality, source]
     return suspects
 
 

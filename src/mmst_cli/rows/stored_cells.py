@@ -45,7 +45,10 @@ def empty_cells(chunk: Any) -> list[int]:
 
 
 def rows_with_unusable_labels(rows: Dataset, name: str) -> set[int]:
-    """Return the rows whose label, or an entry of it where labels are lists, is NaN, infinite or beyond float32."""
+    """Return the rows whose label, or an entry of it where labels are lists, a loss can't be computed with.
+
+    Those are NaN, infinite or beyond float32, missing, and -1 where labels are the numbers of classes.
+    """
     import pyarrow.compute as compute
     from pyarrow import types
 
@@ -56,12 +59,25 @@ def rows_with_unusable_labels(rows: Dataset, name: str) -> set[int]:
             parents = compute.list_parent_indices(chunk)
             owners = parents if owners is None else owners.take(parents)
             chunk = compute.list_flatten(chunk)
-        if not types.is_floating(chunk.type):
-            continue
-        usable = compute.less_equal(compute.abs(chunk.cast("float64")), LARGEST_LABEL)  # false of NaN
-        places = compute.indices_nonzero(compute.invert(usable))
+        if types.is_floating(chunk.type):
+            usable = compute.less_equal(compute.abs(chunk.cast("float64")), LARGEST_LABEL)  # false of NaN
+        elif type(rows.features[name]).__name__ == "ClassLabel":
+            usable = compute.not_equal(chunk, -1)
+        else:
+            usable = compute.is_valid(chunk)
+        places = compute.indices_nonzero(compute.invert(compute.fill_null(usable, False)))
         found |= {start + row for row in (places if owners is None else owners.take(places)).to_pylist()}
     return found
+
+
+def rows_without_text(rows: Dataset, name: str) -> set[int]:
+    """Return the rows that hold something other than a text, in a column that holds values of several kinds."""
+    if type(rows.features[name]).__name__ != "Json":
+        return set()
+    cells = (
+        (start + i, cell) for start, chunk in column_chunks(rows, name) for i, cell in enumerate(chunk.to_pylist())
+    )
+    return {row for row, cell in cells if cell is not None and not cell.lstrip().startswith('"')}
 
 
 def rows_with_empty_entries(rows: Dataset, name: str) -> set[int]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mmst_cli.config.chat_templates import parse_template
-from mmst_cli.config.schema import DatasetConfig, Role
+from mmst_cli.config.schema import DatasetConfig
 from mmst_cli.errors import DataError, did_you_mean, first_line, visible
+from mmst_cli.sources.declared_columns import DeclaredColumns
 from mmst_cli.sources.places import no_rows
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetBuilder, Features, IterableDataset
+    from datasets import Dataset, Features, IterableDataset
 
 _BEGINNINGS = {  # of what `datasets` says, and the key that is wrong then
     "BuilderConfig": "name",
@@ -55,8 +57,10 @@ def load(at: str, config: DatasetConfig, builder: str, *, afresh: bool = False, 
     Raises:
         DataError: as :func:`mendable`.
     """
+    from mmst_cli.sources.file_readers import make_builder
+
     with mendable(at, config):
-        chosen = _make_builder(builder, arguments, _reading_of(config))
+        chosen = make_builder(builder, arguments, DeclaredColumns.of(config))
         how = {"download_mode": "force_redownload", "verification_mode": "no_checks"} if afresh else {}
         chosen.download_and_prepare(**how)
         return chosen.as_dataset(split=config.split)
@@ -64,62 +68,22 @@ def load(at: str, config: DatasetConfig, builder: str, *, afresh: bool = False, 
 
 def open_stream(at: str, config: DatasetConfig, builder: str, **arguments: Any) -> IterableDataset:
     """Return the rows of ``config.split`` as a stream; arguments and errors are those of :func:`load`."""
+    from mmst_cli.sources.file_readers import make_builder
+
     with mendable(at, config):
-        return _make_builder(builder, arguments, _reading_of(config)).as_streaming_dataset(split=config.split)
+        chosen = make_builder(builder, arguments, DeclaredColumns.of(config))
+        for generator in ("_generate_tables", "_generate_examples"):  # of which a builder has one
+            if (generate := getattr(chosen, generator, None)) is not None:
+                setattr(chosen, generator, partial(_generate_mendable, at, config, generate))
+        return chosen.as_streaming_dataset(split=config.split)
 
 
-def _reading_of(config: DatasetConfig) -> dict[str, Any]:
-    """Return what a section says of the stored columns: which are texts or name media, and which are labels."""
-    texts: list[str] = []
-    labels: list[str] = []
-    for name, column in config.columns.items():
-        templates = parse_template(column.message) if column.message else ()
-        sources = column.parts.values() or [source for part in templates for source in part.sources] or [name]
-        (labels if column.role is Role.label else texts).extend(sources)
-    return {"texts": tuple(texts), "labels": tuple(labels), "for_query": config.sql is not None}
-
-
-def _make_builder(name: str, arguments: dict[str, Any], reading: dict[str, Any]) -> DatasetBuilder:
-    from datasets import load_dataset_builder
-
-    builder = load_dataset_builder(name, **arguments)
-    if (ours := _choose_reader(builder, reading)) is None:
-        return builder
-    kind, settings = ours
-    return kind(
-        config_name=builder.config.name,
-        data_files=builder.config.data_files,
-        base_path=builder.base_path,
-        repo_id=builder.repo_id,
-        token=builder.token,
-        storage_options=builder.storage_options,
-        **settings,
-    )
-
-
-def _choose_reader(
-    builder: DatasetBuilder, reading: dict[str, Any]
-) -> tuple[type[DatasetBuilder], dict[str, Any]] | None:
-    """Return what reads files in place of the library's own reader, and its settings; None where that is right.
-
-    The hashes are in the path of the cache: they tell what another version of a reader made of the same files.
-    """
-    from datasets.packaged_modules.parquet.parquet import Parquet
-    from datasets.packaged_modules.webdataset.webdataset import WebDataset
-
-    from mmst_cli.sources.archives import Archive
-    from mmst_cli.sources.arrow_types import KnownParquet
-    from mmst_cli.sources.text_tables import TextTable, delimiter_of
-
-    config = builder.config
-    if isinstance(builder, WebDataset):
-        return Archive, {"dataset_name": "archive", "hash": "undecoded-1"}
-    if type(builder) is Parquet and config.features is None and config.columns is None:
-        declared = (*reading["texts"], *reading["labels"])
-        return KnownParquet, {"dataset_name": "parquet", "hash": "known-1", "declared": declared}
-    if (delimiter := delimiter_of(builder)) is not None:
-        return TextTable, {"dataset_name": "texts", "hash": "texts-1", "delimiter": delimiter, **reading}
-    return None
+def _generate_mendable(
+    at: str, config: DatasetConfig, generate: Callable[..., Iterator[Any]], /, **sources: Any
+) -> Iterator[Any]:
+    """Yield what a builder generates while a stream is read, where nothing else stands between it and its reader."""
+    with mendable(at, config):
+        yield from generate(**sources)
 
 
 @contextmanager
@@ -129,13 +93,14 @@ def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
 
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
     from huggingface_hub.errors import RevisionNotFoundError
+    from pyarrow import ArrowException
 
     try:
         yield
     except DatasetNotFoundError as error:
         if isinstance(error.__cause__, RevisionNotFoundError):
             raise DataError(
-                f"{at}.revision: {config.revision}: {config.path} has no such branch, tag or commit."
+                f"{at}.revision: {config.revision}: {visible(config.path)} has no such branch, tag or commit."
             ) from error
         raise DataError(
             f"{at}.path: {visible(config.path)}: no such file, folder or hub dataset, or it is gated and"
@@ -147,10 +112,10 @@ def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
         if any(str(error).startswith(beginning) for beginning in _BEGINNINGS):
             raise _wrong_choice(at, config, error) from error
         raise _unreadable(at, config, error) from error
-    except (TarError, ImportError) as error:
+    except (TarError, ImportError, TypeError, EOFError, zlib.error, ArrowException) as error:
         raise _unreadable(at, config, error) from error
     except (OSError, ConnectionError) as error:
-        raise DataError(f"{at}.path: {config.path} can't be loaded: {first_line(error)}") from error
+        raise DataError(f"{at}.path: {visible(config.path)} can't be loaded: {first_line(error)}") from error
 
 
 def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataError:
@@ -159,12 +124,10 @@ def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataErr
         return no_rows(at, config)
     if text.startswith("The TAR archives"):
         return DataError(
-            f"{at}.path: {config.path}: the first samples of the archive have different members. Each has the same"
-            " endings under its own name, one sample after the other: a.jpg, a.txt, b.jpg, b.txt."
+            f"{at}.path: {visible(config.path)}: the first samples of the archive have different members. Each has"
+            " the same endings under its own name, one sample after the other: a.jpg, a.txt, b.jpg, b.txt."
         )
-    if "zstd not supported" in text:
-        return DataError(f"{at}.path: {config.path} is compressed with zstd: `pip install zstandard` reads it.")
-    return DataError(f"{at}.path: {config.path} can't be read: {first_line(error)}")
+    return DataError(f"{at}.path: {visible(config.path)} can't be read: {first_line(error)}")
 
 
 def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> DataError:
@@ -174,11 +137,11 @@ def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> DataErro
     listed = re.search(r"\[(.*?)\]", text)
     known = re.findall(r"'([^']*)'", listed[1]) if listed else []
     if not known:
-        return DataError(f"{at}.{key}: {config.path}: {first_line(error)}")
+        return DataError(f"{at}.{key}: {visible(config.path)}: {first_line(error)}")
     wanted = getattr(config, key)
     if wanted is None:
-        return DataError(f"{at}.{key}: missing. {config.path} has {', '.join(known)}.")
-    message = f"{at}.{key}: {wanted}: {config.path} has {', '.join(known)}." + did_you_mean(wanted, known)
+        return DataError(f"{at}.{key}: missing. {visible(config.path)} has {', '.join(known)}.")
+    message = f"{at}.{key}: {wanted}: {visible(config.path)} has {', '.join(known)}." + did_you_mean(wanted, known)
     return NoConfigurationError(message, known) if key == "name" else DataError(message)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import DatasetConfig
-from mmst_cli.errors import DataError
+from mmst_cli.errors import DataError, visible
 
 if TYPE_CHECKING:
     import duckdb
@@ -34,9 +34,13 @@ def query_rows(at: str, query: str, rows: Dataset, seed: int = 0) -> Dataset:
     Raises:
         DataError: duckdb isn't installed; the query is wrong, does anything but select, or gives no rows.
     """
-    _check_query(at, query)
+    duckdb = _check_query(at, query)
+    table = _with_single_floats(rows.with_format("arrow")[:])
     with _connect() as connection:
-        connection.register("rows", rows.with_format("arrow")[:])
+        try:
+            connection.register("rows", table)
+        except duckdb.Error as error:
+            raise DataError(f"{at}.sql: DuckDB can't take a column of these rows: {_first_sentence(error)}") from error
         return _run(at, query, connection, seed)
 
 
@@ -60,7 +64,7 @@ def query_parquet(at: str, config: DatasetConfig, paths: Sequence[str], seed: in
             connection.execute(f"set allowed_paths = {listed}")
             connection.execute(f"create view rows as select * from read_parquet({listed})")
         except duckdb.Error as error:
-            raise DataError(f"{at}.path: {config.path} can't be read: {_first_sentence(error)}") from error
+            raise DataError(f"{at}.path: {visible(config.path)} can't be read: {_first_sentence(error)}") from error
         return _run(at, query, connection, seed)
 
 
@@ -98,7 +102,8 @@ def _run(at: str, query: str, connection: duckdb.DuckDBPyConnection, seed: int) 
         connection.execute("select setseed(?)", [random.Random(seed).uniform(-1, 1)])
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
-        table = connection.sql(query).to_arrow_table()
+        found = connection.sql(query)
+        table = _with_json(found.to_arrow_table(), [str(kind) == "JSON" for kind in found.types])
     except duckdb.PermissionException as error:
         raise DataError(f"{at}.sql: a query reads the table rows and no files: {_first_sentence(error)}") from error
     except duckdb.Error as error:
@@ -106,6 +111,35 @@ def _run(at: str, query: str, connection: duckdb.DuckDBPyConnection, seed: int) 
     if table.num_rows == 0:
         raise DataError(f"{at}.sql: the query gives no rows.")
     return Dataset(_simplify(at, table))
+
+
+def _with_single_floats(table: pyarrow.Table) -> pyarrow.Table:
+    """Return the table with floats of 16 bits, which DuckDB doesn't have, as those of 32."""
+    import pyarrow
+
+    def single(kind: pyarrow.DataType) -> pyarrow.DataType:
+        if pyarrow.types.is_float16(kind):
+            return pyarrow.float32()
+        if pyarrow.types.is_fixed_size_list(kind):
+            return pyarrow.list_(single(kind.value_type), kind.list_size)
+        return pyarrow.list_(single(kind.value_type)) if pyarrow.types.is_list(kind) else kind
+
+    for index, field in enumerate(table.schema):
+        if (kind := single(field.type)) != field.type:
+            table = table.set_column(index, field.name, table.column(index).cast(kind))
+    return table
+
+
+def _with_json(table: pyarrow.Table, is_json: Sequence[bool]) -> pyarrow.Table:
+    """Return the table with its columns of JSON called so: as texts they would have their quotation marks in them."""
+    import pyarrow
+
+    for index in (index for index, whether in enumerate(is_json) if whether):
+        column = table.column(index)
+        chunks = [pyarrow.ExtensionArray.from_storage(pyarrow.json_(), chunk) for chunk in column.chunks]
+        json = pyarrow.chunked_array(chunks, pyarrow.json_())
+        table = table.set_column(index, table.column_names[index], json)
+    return table
 
 
 def _simplify(at: str, table: pyarrow.Table) -> pyarrow.Table:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from collections.abc import Iterator
 from functools import lru_cache
-from io import BufferedReader, TextIOWrapper
+from io import BufferedReader, RawIOBase, TextIOWrapper
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
+import pyarrow as pa
 
 from mmst_cli.sources.remote_files import is_remote
 
 _MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _LOOKED_AT = 1024  # bytes in which UTF-16 without a mark is noticed: every second one of its common texts is zero
+_JSON_OF_HALVES = b"\\ud"  # how JSON writes half of a character beyond the first 65,536, to stand beside the other half
 
 
 def open_bytes(file: str, name: str | None = None) -> BinaryIO:
@@ -26,10 +28,18 @@ def open_bytes(file: str, name: str | None = None) -> BinaryIO:
         file: a path or an address.
         name: what it is called, where that is a copy with another name.
     """
-    compression = {"gz": "gzip", "zst": "zstd"}.get((name or file).lower().rpartition(".")[2])
-    system = fsspec.open(file).fs if is_remote(file) else LocalFileSystem()
-    opened = system.open(file, "rb", compression=compression)
-    return BufferedReader(opened) if compression == "zstd" else opened  # whose own reader knows no lines
+    if is_remote(file):
+        from datasets.utils.file_utils import xopen  # which keeps open what the file stands in, such as an archive
+
+        opened = xopen(file, "rb")
+    else:
+        opened = Path(file).open("rb")  # noqa: SIM115 - closed by who reads it
+    match (name or file).lower().rpartition(".")[2]:
+        case "gz":
+            return cast(BinaryIO, gzip.open(opened))
+        case "zst":  # of Arrow, which says so where a file was cut off
+            return BufferedReader(cast(RawIOBase, pa.CompressedInputStream(pa.PythonFile(opened, "r"), "zstd")))
+    return cast(BinaryIO, opened)
 
 
 def encoding_of(beginning: bytes) -> str:
@@ -37,9 +47,13 @@ def encoding_of(beginning: bytes) -> str:
     for mark, encoding in _MARKS:
         if beginning.startswith(mark):
             return encoding
-    even, odd = beginning[0::2].count(0), beginning[1::2].count(0)
-    if max(even, odd) > len(beginning) // 8 and min(even, odd) == 0:
-        return "utf-16-be" if even else "utf-16-le"
+    zeros = [beginning[place::4].count(0) for place in range(4)]
+    for encoding, highest, high in (("utf-32-le", 3, 2), ("utf-32-be", 0, 1)):  # the bytes of what is beyond 16 bits
+        if 0 < len(beginning[highest::4]) == zeros[highest] < sum(zeros) and zeros[high] > zeros[highest] // 2:
+            return encoding
+    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    if max(even, odd) > len(beginning) // 8 and 4 * min(even, odd) <= max(even, odd):
+        return "utf-16-be" if even > odd else "utf-16-le"
     return "utf-8-sig"
 
 
@@ -57,15 +71,45 @@ def text_lines(file: str, name: str | None = None) -> Iterator[bytes]:
 
 
 def decoded_lines(opened: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of an open file in UTF-8, whatever it is written in, with their ends."""
+    """Yield the lines of an open file in UTF-8, whatever it is written in, with their ends.
+
+    A line ends as in the file: by a line feed, or by a carriage return where there is no line feed at all.
+
+    Raises:
+        ValueError: it is no text in what it is written in.
+    """
     first = opened.readline()
     encoding = encoding_of(first[:_LOOKED_AT])
-    if encoding == "utf-8-sig":  # left as they are, so that one which is broken fails alone
-        yield first.removeprefix(b"\xef\xbb\xbf")
-        yield from opened
+    if encoding != "utf-8-sig":  # what is broken in it fails alone, when it is read
+        text = (first + opened.read()).decode(encoding, "surrogatepass").removeprefix("\ufeff")
+        end = "\n" if "\n" in text else "\r"
+        yield from (f"{line}{end}".encode("utf-8", "surrogatepass") for line in text.removesuffix(end).split(end))
         return
-    text = (first + opened.read()).decode(encoding, "replace").removeprefix("\ufeff")
-    yield from (line.encode("utf-8") for line in text.splitlines(keepends=True))
+    first = first.removeprefix(b"\xef\xbb\xbf")
+    second = opened.readline()
+    if not second and b"\r" in first.rstrip(b"\r\n"):
+        yield from (line + b"\r" for line in first.rstrip(b"\r\n").split(b"\r"))
+        return
+    yield from filter(None, (first, second))
+    yield from opened
+
+
+def check_characters(text: str) -> None:
+    """Check that a text is made of characters.
+
+    Raises:
+        ValueError: it holds what is none: bytes of a file that aren't UTF-8 were read as such.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        found = (
+            f"the byte 0x{code - 0xDC00:02x} is not UTF-8"
+            if 0xDC80 <= code <= 0xDCFF
+            else f"\\u{code:04x} is half a one"
+        )
+        raise ValueError(f"text is made of characters, and {found}. Save the file as UTF-8") from error
 
 
 def separated_values(file: str, delimiter: str, name: str | None = None) -> Iterator[dict[str, str | None]]:
@@ -114,7 +158,7 @@ def header_of(file: str, delimiter: str, name: str | None = None) -> list[str]:
         ValueError: there is none, or one stands there twice.
     """
     with open_text(file, name) as lines:
-        header = next(csv.reader(lines, delimiter=delimiter), None)
+        header = next(filter(None, csv.reader(lines, delimiter=delimiter)), None)
     if not header:
         raise ValueError("it has no header")
     if twice := next((column for column in header if header.count(column) > 1), None):
@@ -129,7 +173,7 @@ def _parse(file: str, delimiter: str, name: str | None, quoting: int) -> Iterato
         reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
         first = 1
         try:
-            next(reader)
+            next(filter(None, reader))
             first = reader.line_num + 1
             for row in reader:
                 if len(row) > len(header):
@@ -151,18 +195,32 @@ def json_rows(file: str, name: str | None = None) -> Iterator[dict[str, Any]]:
     Raises:
         ValueError: a line is none; the message names it.
     """
-    with open_text(file, name, errors="strict") as opened:
-        if opened.read(_LOOKED_AT).lstrip().startswith("["):
-            opened.seek(0)
-            yield from json.load(opened)
+    lines: Iterator[tuple[int, bytes]]
+    lines = ((number, line) for number, line in enumerate(text_lines(file, name), start=1) if line.strip())
+    for first in islice(lines, 1):
+        if first[1].lstrip().startswith(b"["):
+            whole = first[1] + b"".join(line for _, line in lines)
+            for place, entry in enumerate(_parse_json(whole, "the list")):
+                yield _as_row(entry, whole, f"entry {place} of the list")
             return
-    for number, line in enumerate(text_lines(file, name), start=1):
-        if not line.strip():
-            continue
+        lines = chain([first], lines)
+    for number, line in lines:
+        yield _as_row(_parse_json(line, f"line {number}"), line, f"line {number}")
+
+
+def _parse_json(content: bytes, where: str) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"{where} is no JSON: {error}") from error
+
+
+def _as_row(value: Any, content: bytes, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is no JSON object")
+    if _JSON_OF_HALVES in content.lower():
         try:
-            row = json.loads(line)
+            check_characters(json.dumps(value, ensure_ascii=False))
         except ValueError as error:
-            raise ValueError(f"line {number} is no JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no JSON object")
-        yield row
+            raise ValueError(f"{where}: {error}") from error
+    return value

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
@@ -15,7 +16,7 @@ from mmst_cli.errors import DataError
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.message import clip_options
 from mmst_cli.rows.bad_rows import BadRow
-from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.columns import RowSet, place
 from mmst_cli.rows.skipping import bad_row, try_read
 from mmst_cli.training.dead_run import drawn_rows
 from mmst_cli.vectors.refused_inputs import in_words
@@ -31,6 +32,9 @@ DRAWN_ROWS = "mmst_drawn_rows"
 """Under this key a batch carries what finds its rows again: see :mod:`mmst_cli.training.dead_run`."""
 ROWS = "mmst_rows"
 """Under this key a share of several processes carries how many rows it has, which not every kind of tensor tells."""
+
+TOKENS = "mmst_tokens"
+"""Under this key a batch carries how many tokens it has, padding left out; of models without tokens none."""
 
 _TASKS = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
 
@@ -78,6 +82,9 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         bad = [row for row in read if isinstance(row, BadRow)]
         if processes.count() > 1:
             added[ROWS] = len(read) - len(bad)
+        masks = [value for key, value in batch.items() if key.endswith("attention_mask")]
+        if masks:
+            added[TOKENS] = sum(int(mask.sum()) for mask in masks)
         return {**batch, **added, **({BAD_ROWS: bad} if bad else {})}
 
     def _collate(
@@ -88,6 +95,7 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         Raises:
             DataError: it refuses an input, and broken rows are not left out; the message names dataset, row and column.
         """
+        self._check_label_lengths([row for row in read if not isinstance(row, BadRow)])
         try:
             return super().__call__([{**row, **kept} for row in read if not isinstance(row, BadRow)]), read
         except Exception as error:  # processors raise whatever they like
@@ -103,6 +111,17 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
             if self.current.on_bad_row is OnBadRow.error:
                 raise DataError(str(found[0])) from error
         return super().__call__([{**row, **kept} for row in whole if not isinstance(row, BadRow)]), whole
+
+    def _check_label_lengths(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Raise where labels are lists that can't be one array: of a stream no other look was taken at all of them."""
+        for name in label_columns(self.current):
+            shapes = list(dict.fromkeys(np.shape(row[name]) for row in rows))
+            if len(shapes) > 1:
+                first, other = (" by ".join(map(str, shape)) or "no list" for shape in shapes[:2])
+                raise DataError(
+                    f"{place(self.current.key, None, name)}: a batch has labels that are lists of {first} and of"
+                    f" {other} numbers. Give every row as many."
+                )
 
     def _refused(self, drawn: dict[str, Any], row: dict[str, Any], kept: dict[str, Any]) -> BadRow | None:
         """Return what is broken about a row of which the processor refuses an input, None if it takes all of them."""

@@ -9,7 +9,8 @@ from datasets import DatasetDict
 from torch import nn
 
 from mmst_cli.errors import ConfigError
-from mmst_cli.training.trainer import RunTrainer, no_batch
+from mmst_cli.training.trainer import RunTrainer
+from mmst_cli.training.trainer_batches import no_batch
 
 
 def try_batches(trainer: RunTrainer) -> str:
@@ -36,7 +37,7 @@ def try_batches(trainer: RunTrainer) -> str:
         trainer.optimizer.step()
         trainer.control.should_training_stop = True
 
-    trainer._run_epoch = one_step
+    trainer._run_epoch = one_step  # type: ignore[method-assign, assignment]
     trainer.callback_handler.callbacks = []  # those of trackers would begin a run in their place
     trainer.args.eval_on_start = False
     trainer.train()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 from sentence_transformers import SentenceTransformerTrainingArguments
+
+from mmst_cli import processes
 
 
 class OneDeviceArguments(SentenceTransformerTrainingArguments):  # type: ignore[misc]
@@ -28,7 +28,7 @@ def idle_devices(device: torch.device) -> str | None:
         device: what this process uses.
     """
     count = torch.cuda.device_count() if device.type == "cuda" else 1
-    if count < 2 or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if count < 2 or processes.count() > 1:
         return None
     return (
         f"{count} GPUs are here, and a process uses one of them: the others are idle."

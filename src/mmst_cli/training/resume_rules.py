@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, RunError, first_line
 from mmst_cli.runs import checkpoint_step
 
 FIXED = (
@@ -21,6 +23,7 @@ FIXED = (
     r"loss",
     r"prompts",
     # Other rows, or the same in another order: what was seen of an epoch is no longer known.
+    r"datasets(?!\.)",
     r"seed",
     r"training\.(seed|data_seed|batch_sampler|multi_dataset_batch_sampler|train_sampling_strategy|dataloader_drop_last)",
     r"training\.(per_device_train_batch_size|gradient_accumulation_steps|auto_find_batch_size)",
@@ -44,10 +47,52 @@ def changed_keys(begun: Path, config: Config) -> dict[str, tuple[Any, Any]]:
     Args:
         begun: the run's own ``config.yaml``.
         config: what it is to be gone on with.
+
+    Raises:
+        RunError: it can't be read.
     """
     now: Any = OmegaConf.to_container(OmegaConf.create(config_to_yaml(config)))
-    then: Any = OmegaConf.to_container(OmegaConf.load(begun))
-    return dict(sorted(_differences(then, now)))
+    then = _begun_with(begun)
+    order = [[name for name in tree.get("datasets") or {} if name in _training_sets(then, now)] for tree in (then, now)]
+    moved = {"datasets": (order[0], order[1])} if _is_moved(*order) else {}
+    return moved | dict(sorted(_differences(then, now)))
+
+
+def check_steps(config: Config, steps: int, checkpoint: Path) -> None:
+    """Check that a run has as many steps as were taken already.
+
+    Raises:
+        ConfigError: it has fewer.
+    """
+    if 0 < steps < (done := checkpoint_step(checkpoint)):
+        key = "max_steps" if config.training.get("max_steps", -1) > 0 else "num_train_epochs"
+        raise ConfigError(
+            f"training.{key}: it makes {steps} steps, but {checkpoint} was saved at step {done}. Write that or more."
+        )
+
+
+def check_same_rows(before: Mapping[str, str], now: Mapping[str, str], training: Collection[str]) -> list[str]:
+    """Return the sets that are only evaluated and have other rows than when the run was begun.
+
+    Args:
+        before: dataset to what named its rows by content then; nothing where that wasn't noted.
+        now: the same of the rows there are.
+        training: the sets that are trained on.
+
+    Raises:
+        ConfigError: one of those has other rows; one sentence a set.
+    """
+    changed = [name for name in now if before.get(name, now[name]) != now[name]]
+    faults = [
+        f"datasets.{name}: the run was begun with other rows: {_count(before[name])} then and {_count(now[name])} now"
+        f"{', of other content or in another order' if _count(before[name]) == _count(now[name]) else ''}. What of an"
+        " epoch was seen is no longer known: bring the rows back, or begin anew by --overwrite."
+        for name in changed
+        if name in training
+    ]
+    if faults:
+        raise ConfigError(*faults)
+    return changed
 
 
 def check_resumable(changed: dict[str, tuple[Any, Any]], begun: Path, config: Config, checkpoint: Path) -> list[str]:
@@ -56,25 +101,38 @@ def check_resumable(changed: dict[str, tuple[Any, Any]], begun: Path, config: Co
     Raises:
         ConfigError: a change that the state of the run doesn't allow; one sentence a key.
     """
-    then: Any = OmegaConf.to_container(OmegaConf.load(begun))
-    training_sets = {
-        key
-        for datasets in (then.get("datasets") or {}, {k: v.model_dump() for k, v in config.datasets.items()})
-        for key, section in datasets.items()
-        if str(section.get("use")) == "train"
-    }
+    then = _begun_with(begun)
+    training_sets = _training_sets(then, {"datasets": {k: v.model_dump() for k, v in config.datasets.items()}})
     schedules = {str(one.get("lr_scheduler_type")) for one in (then.get("training") or {}, config.training)}
     faults = [
         _fault(key, values, checkpoint)
         for key, values in changed.items()
         if _is_fixed(key, training_sets) or (re.fullmatch(SCHEDULE, key) and schedules & MEASURED)
     ]
-    steps, done = config.training.get("max_steps", -1), checkpoint_step(checkpoint)
-    if isinstance(steps, int) and 0 < steps < done:
-        faults.append(f"training.max_steps: {steps}, but {checkpoint} was saved at step {done}. Write that or more.")
     if faults:
         raise ConfigError(*faults)
     return list(changed)
+
+
+def _begun_with(path: Path) -> dict[str, Any]:
+    try:
+        found: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise RunError(f"--resume: {path} can't be read: {first_line(error)}. Begin anew by --overwrite.") from error
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _training_sets(*trees: Mapping[str, Any]) -> set[str]:
+    datasets = [(name, section) for tree in trees for name, section in (tree.get("datasets") or {}).items()]
+    return {name for name, section in datasets if str(section.get("use")) == "train"}
+
+
+def _count(identity: str) -> str:
+    return identity.partition(",")[0]
+
+
+def _is_moved(then: list[str], now: list[str]) -> bool:
+    return then != now and sorted(then) == sorted(now)
 
 
 def _is_fixed(key: str, training_sets: set[str]) -> bool:
@@ -103,6 +161,8 @@ def _short(value: Any) -> str:
 
 def _differences(then: Any, now: Any, prefix: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
     if isinstance(now, dict) and isinstance(then, dict):
+        if prefix.endswith(".columns.") and _is_moved(list(then), list(now)):  # negatives go by their place
+            yield prefix.rstrip("."), (list(then), list(now))
         for key in {**then, **now}:
             yield from _differences(then.get(key), now.get(key), f"{prefix}{key}.")
     elif _are_layers(then) and _are_layers(now) and len(now) == len(then):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.util
 import os
 import signal
 import threading
 import time
 from contextlib import suppress
+from functools import cache
 from types import FrameType
 from typing import Any, Self
 
@@ -31,6 +34,7 @@ class StopSignals:
         """The number of the first signal, once there was one."""
         self._process, self._at = os.getpid(), 0.0
         self._before: dict[int, Any] = {}
+        self._said = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # elsewhere Python takes no handlers
@@ -41,13 +45,20 @@ class StopSignals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def tell(self) -> None:
+        """Say once what happens now. Of several processes each gets SIGTERM also where another one has failed."""
+        said, self._said = self._said, True
+        if processes.is_first() and not said:
+            with suppress(OSError):  # not by the terminal, which may be in the middle of a line
+                os.write(2, _SAID)
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._process:
             return
         if self.asked is None:
             self.asked, self._at = number, time.monotonic()
-            with suppress(OSError):  # not by the terminal, which may be in the middle of a line
-                os.write(2, _SAID if processes.is_first() else b"")
+            if number == signal.SIGINT or processes.count() == 1:
+                self.tell()
         elif number == signal.SIGINT and time.monotonic() - self._at > AGAIN:
             raise Interrupted(number)
 
@@ -62,6 +73,7 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
         """Ask for a checkpoint; what else is due at this step is done before it."""
         self._number = _agree(self.stop.asked or 0, args)
         if self._number:
+            self.stop.tell()
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -79,10 +91,25 @@ def _agree(number: int, args: Any) -> int:
     return int(asked.item())
 
 
-def outlive_first_sigterm(_worker: int) -> None:
+def outlive_first_sigterm() -> None:
     """Let a data worker go on after a first SIGTERM, which its whole group may get: the step needs it to the end."""
 
     def end(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)  # the second is meant for it
 
     signal.signal(signal.SIGTERM, end)
+
+
+@cache
+def end_workers_at_exit() -> None:
+    """Kill what data workers there still are when the interpreter ends.
+
+    It would send each a SIGTERM, which those that outlive the first are not ended by, and wait for them for ever: where
+    an error holds the loader that they belong to.
+    """
+
+    def kill_workers() -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+
+    multiprocessing.util.Finalize(None, kill_workers, exitpriority=100)

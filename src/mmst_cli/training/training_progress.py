@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Progress, Terminal
+from mmst_cli.time_shares import in_shares
 from mmst_cli.training.loss import MatryoshkaMeter
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock, and the bar where somebody watches."""
-        self.batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        self.batches = args.gradient_accumulation_steps
+        self.batch = args.train_batch_size * self.batches * args.world_size
         self.logged_at, self.logged_step = time.perf_counter(), state.global_step
-        self.trainer.data_seconds = 0.0
+        self.trainer.account.take()
+        self.trainer.tokens = 0
         state.best_model_checkpoint = self.best_so_far or state.best_model_checkpoint
         if self.terminal.is_interactive and not args.disable_tqdm:
             progress = self.terminal.progress("training", state.max_steps, done=state.global_step, unit="steps")
@@ -48,26 +51,31 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
             return
         steps, now = state.global_step - self.logged_step, time.perf_counter()
         seconds = now - self.logged_at
+        per_second = steps / seconds
         per_dim = self.meter.read()
         record = {
             "step": state.global_step,
             "epoch": state.epoch,
             **{key: value for key, value in logs.items() if key not in (*_NOT_LOGGED, "epoch")},
             "loss_per_dim": {str(dim): loss for dim, loss in per_dim.items()},
-            "samples_per_second": steps * self.batch / seconds,
-            "data_wait_seconds": self.trainer.data_seconds,
+            "samples_per_second": per_second * self.batch,
+            "tokens_per_second": self.trainer.tokens * args.world_size / seconds or None,
+            "flops_utilisation": self.trainer.flops.utilisation(per_second * self.batches),
+            "seconds": self.trainer.account.take(),
         }
         self.run.log_metrics(record)
         self._show(state, record, per_dim, seconds / max(1, steps))
-        self.logged_at, self.logged_step, self.trainer.data_seconds = now, state.global_step, 0.0
+        self.logged_at, self.logged_step, self.trainer.tokens = now, state.global_step, 0
 
     def _show(self, state: Any, record: dict[str, Any], per_dim: dict[int, float], per_step: float) -> None:
         speed = f"{record['samples_per_second']:.0f} samples/s"
+        tokens, used = record["tokens_per_second"], record["flops_utilisation"]
+        rates = speed + (f", {tokens:,.0f} tokens/s" if tokens else "") + (f", MFU {used:.0%}" if used else "")
         dims = ", ".join(f"{dim}: {loss:.3f}" for dim, loss in per_dim.items())
         line = f"step {state.global_step}/{state.max_steps}  loss {record['loss']:.4f}"
         line += f" ({dims})" if dims else ""
         left = _clock((state.max_steps - state.global_step) * per_step)
-        whole = f"{line}  {speed}  {left} left"
+        whole = f"{line}  {rates}  {left} left  ({in_shares(record['seconds'])})"
         if self.progress:
             ends = f" ({_ends(per_dim)})" if per_dim else ""
             self.progress.advance(0, note=f"loss {record['loss']:.3f}{ends}  {speed}")
@@ -86,8 +94,10 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         self.logged_at += metrics.get("eval_runtime", 0.0)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Take the bar away."""
+        """Take the bar away, and write down where the time went since the last line."""
         self.close()
+        rest = self.trainer.account.take()
+        self.run.log_metrics({"step": state.global_step, "epoch": state.epoch, "seconds": rest})
 
     def close(self) -> None:
         """Take the bar away, also after an interruption."""

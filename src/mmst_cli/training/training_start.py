@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from mmst_cli import processes
 from mmst_cli.aside import FAILED
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.model.load_model import check_scalable
-from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision
+from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision, default_device
 from mmst_cli.model.precision_of_run import name_of
-from mmst_cli.output_claim import leads
 from mmst_cli.retrieval.data_card import Rows
-from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.runs import RunFolder, checkpoint_step, damaged_file
 from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.argument_faults import told_by_key
@@ -40,11 +41,13 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     """
     from mmst_cli.training.one_device import OneDeviceArguments
 
-    # A loss that is no number is shown as that, and ends the run; the library would show a mean of others.
+    # Losses are looked at a step at a time; the library would wait for the GPU at every batch.
     given = {**without_pushing(config.training), "logging_nan_inf_filter": False}
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
+    if default_device(config.training).type == "cuda":  # a batch is copied while the one before is computed
+        given["accelerator_config"] = {"non_blocking": True, **(given.get("accelerator_config") or {})}
     if processes.count() > 1:
         # Batches come in equal shares as they are, so that neither library has to pad or to drop any.
         given["accelerator_config"] = {**(given.get("accelerator_config") or {}), "even_batches": False}
@@ -52,6 +55,11 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
         given.setdefault("ddp_timeout", PATIENCE)
     with told_by_key(config.training):
         arguments = OneDeviceArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
+    if arguments.world_size != processes.count():
+        raise ConfigError(
+            f"training.use_cpu: {processes.count()} processes were started, but without a GPU each would train alone."
+            " Write training.use_cpu=true to train on the CPU in all of them together, or start one."
+        )
     arguments.mixed_precision = name_of(declared_precision(config.training))  # the environment would say otherwise
     arguments.dataloader_drop_last = bool(config.training.get("dataloader_drop_last"))
     return arguments
@@ -77,6 +85,13 @@ def check_machine(config: Config) -> Runtime:
         ModelError: the model isn't there.
     """
     runtime = choose_runtime(config.training)
+    if processes.count() > 1 and runtime.device.type == "cuda":
+        there = torch.cuda.device_count()
+        if (runtime.device.index or 0) >= there:
+            raise ConfigError(
+                f"training: a launcher started a process for GPU {runtime.device.index}, counted from 0, and {there}"
+                f" {'is' if there == 1 else 'are'} here: each process takes one. Start {there} on this machine."
+            )
     check_scalable(config.model, runtime)
     return runtime
 
@@ -87,11 +102,16 @@ def find_start(
     """Return the checkpoint to start from, or None to start anew. Nothing is written."""
     if resume and overwrite:
         raise ConfigError("--resume and --overwrite exclude each other.")
-    if not dry_run and leads() and run.put_back():
+    if not dry_run and processes.is_first() and run.put_back():
         terminal.say(
             f"{run.path} holds the run again that --overwrite was to replace: the new one was stopped before its first"
             f" checkpoint. What it wrote is in {run.path / FAILED}."
         )
+        if resume:
+            raise RunError(
+                f"--resume: the run that was to replace the one in {run.path} left no checkpoint to go on from. Begin"
+                " it again by --overwrite, or repeat this command to go on with the one that is there again."
+            )
     if overwrite:
         run.refuse_to_clear()
         return None
@@ -102,17 +122,19 @@ def find_start(
     if not run.is_run():
         raise RunError(f"--resume: there is no run in {run.path}. Leave --resume out to start one.")
     whole = run.checkpoints()
+    while whole and (damaged := damaged_file(whole[-1])):
+        terminal.warn(f"{whole.pop() / damaged} is not what was saved: the checkpoint is damaged.")
     if not whole:
         raise RunError(f"--resume: no whole checkpoint in {run.path}. Start again by --overwrite.")
     if used := check_resumable(changed_keys(run.config, config), run.config, config, whole[-1]):
-        terminal.warn(f"the run was begun with other values of {', '.join(used)}; the new ones are used from here.")
+        terminal.warn(f"until now the run had other values of {', '.join(used)}; the new ones are used from here.")
     return whole[-1]
 
 
 def take_up(run: RunFolder, checkpoint: Path, terminal: Terminal) -> None:
     """Bring a run folder to the state of a checkpoint, dropping what a killed process left behind it."""
-    for path in run.drop_broken_checkpoints():
-        terminal.warn(f"{path.name} was only half written and was removed.")
+    for path in run.drop_broken_checkpoints(after=checkpoint_step(checkpoint)):
+        terminal.warn(f"{path.name} was damaged or only half written, and was removed.")
     run.forget_metrics_after(checkpoint_step(checkpoint))
     run.dead_batch.unlink(missing_ok=True)
     begun = run.recorded_processes()

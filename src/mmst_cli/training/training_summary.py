@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.runs import RunFolder
+from mmst_cli.shell_words import quoted
 from mmst_cli.terminal import Terminal
 
 COLUMNS = ("before", "after", "95% interval", "of full", "bytes")
@@ -18,16 +18,16 @@ COLUMNS = ("before", "after", "95% interval", "of full", "bytes")
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The outcome of a training run."""
+    """The outcome of a training run; in other processes than the first it tells of the steps alone."""
 
     run: str
     steps: int
     seconds: float
     training_seconds: float
-    before: dict[str, Evaluation]
-    after: dict[str, Evaluation]
-    verdict: str
-    next_command: str
+    before: dict[str, Evaluation] = field(default_factory=dict)
+    after: dict[str, Evaluation] = field(default_factory=dict)
+    verdict: str = ""
+    next_command: str = ""
     dry_run: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,4 +101,4 @@ def next_command(run: RunFolder, after: dict[str, Evaluation]) -> str:
     """Return the command that encodes a collection as recommended, or at the full dimension."""
     advice = [evaluation.result.recommendation for evaluation in after.values() if evaluation.result.recommendation]
     command = advice[0].get("command") if advice else None
-    return command or f"mmst encode {shlex.quote(str(run.path))} INPUT --output vectors"
+    return command or f"mmst encode {quoted(run.path)} INPUT --output vectors"

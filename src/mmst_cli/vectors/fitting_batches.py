@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-import torch
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
 from torch import nn
 
-from mmst_cli.errors import WorkError
+from mmst_cli.errors import WorkError, is_memory_shortage
 
 Found = TypeVar("Found")
 
@@ -25,7 +24,14 @@ class MemoryShortageError(WorkError):
     """There is no room for a single input."""
 
 
-def encode_fitting(model: nn.Module, encode: Callable[[int], Found], batch_size: int) -> Found:
+def fitting_size(model: nn.Module, batch_size: int) -> int:
+    """Return how many inputs go into a batch: ``batch_size``, or what was seen to fit."""
+    return min(batch_size, _fitting.get(model, batch_size))
+
+
+def encode_fitting(
+    model: nn.Module, encode: Callable[[int], Found], batch_size: int, asked: int | None = None
+) -> Found:
     """Return what ``encode`` returns, given the largest batch that fits: ``batch_size``, or half of it, and so on.
 
     What was halved is said, once for each size that turned out right.
@@ -33,12 +39,13 @@ def encode_fitting(model: nn.Module, encode: Callable[[int], Found], batch_size:
     Args:
         model: whose batches they are.
         encode: takes the inputs per forward pass, and does the work.
-        batch_size: what was asked for.
+        batch_size: inputs in the batch at hand.
+        asked: the size of batches that was asked for, where this one is cut from a stream.
 
     Raises:
         MemoryShortageError: not even one input fits.
     """
-    known = _fitting.get(model, batch_size)
+    known, asked = _fitting.get(model, batch_size), asked or batch_size
     size = min(batch_size, known)
     while True:
         try:
@@ -47,13 +54,13 @@ def encode_fitting(model: nn.Module, encode: Callable[[int], Found], batch_size:
             if not is_memory_shortage(error):
                 raise
             if size == 1:
-                began = f" ({batch_size} were asked for)" if batch_size > 1 else ""
+                began = f" ({asked} were asked for)" if asked > 1 else ""
                 raise MemoryShortageError(f"out of memory with one input in a batch{began}") from error
         else:
             if size < min(batch_size, known):
                 _log.warning(
                     "out of memory with %d inputs in a batch. Going on with %d, which gives the same vectors.",
-                    *(batch_size, size),
+                    *(asked, size),
                 )
             return found
         # Only here: as long as the error is held, so is all that the batch had in memory.
@@ -61,8 +68,3 @@ def encode_fitting(model: nn.Module, encode: Callable[[int], Found], batch_size:
         clear_device_cache()
         size //= 2
         _fitting[model] = size
-
-
-def is_memory_shortage(error: BaseException) -> bool:
-    """Say whether an error means that a device, or the host, has no room for a batch."""
-    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))

@@ -1,31 +1,249 @@
-"""Encoding a stream of inputs in bounded memory, with the vectors that `model.encode` gives."""
+"""Encoding a stream of inputs in bounded memory, with the vectors that `model.encode` gives.
+
+References go in; they are cut into batches, read and preprocessed, in other processes where that pays, and run through
+the model in this one; vectors come out in the order of the references.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from PIL import Image
 
-from mmst_cli.media.input_errors import concerns_input
-from mmst_cli.media.message import clip_options
+from mmst_cli.errors import DataError
 from mmst_cli.model.precision import Precision
-from mmst_cli.vectors.fitting_batches import encode_fitting
-from mmst_cli.vectors.refused_inputs import RefusedInputError, find_refused
+from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
+from mmst_cli.vectors.batches import Batch, Decoded, Reference, in_batches, in_pieces, mixes_sizes
+from mmst_cli.vectors.data_workers import Cost, WorkerPool, Workers, choose_workers, cost_of, measure, one_thread
+from mmst_cli.vectors.fitting_batches import encode_fitting, fitting_size
+from mmst_cli.vectors.forward_pass import Task, forward, prompt_of
+from mmst_cli.vectors.prepared_batches import Fault, Preparation, Prepared, Read, read_plainly
+from mmst_cli.vectors.refused_inputs import RefusedInputError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-Task = Literal["query", "document"]
 
-CHUNK_BYTES = 256 * 2**20  # decoded inputs held at a time, in bytes
-CLIPS = "chats with clips"
-CHUNK_INPUTS = 20_000  # and in number, for inputs that weigh next to nothing
-BATCH_BYTES = 512 * 2**20  # of a batch, which is cut short where it would hold more: processors copy it once or twice
+@dataclass
+class Encoded:
+    """What became of consecutive inputs of a stream."""
+
+    references: list[Any]
+    vectors: torch.Tensor
+    """Of those in `good`, float32 of shape (good, embedding dimension), on the model's device."""
+    good: list[int]
+    """Places among the references, ascending."""
+    faults: dict[int, Fault]
+    """By place, for those without a vector, ascending."""
+    notes: list[Any]
+    """One a reference: what reading it noted; None where it can't be read."""
+
+
+class InputPipeline:
+    """Encodes streams of references with one model; the processes that prepare inputs stay from stream to stream.
+
+    Args:
+        model: the model.
+        read: reads a reference, in whatever process.
+        batch_size: inputs per forward pass; fewer, and said once, where the memory is too small for so many.
+        precision: mixed precision to run under.
+        workers: processes that prepare inputs; chosen by what preparing costs if left out.
+        setting: what sets their number, for messages.
+    """
+
+    def __init__(
+        self,
+        model: SentenceTransformer,
+        *,
+        read: Read = read_plainly,
+        batch_size: int,
+        precision: Precision | None = None,
+        workers: Workers | None = None,
+        setting: str = "training.dataloader_num_workers",
+    ) -> None:
+        self.setting = setting
+        self.model, self.batch_size, self.precision = model, batch_size, precision or Precision()
+        self._prepare = Preparation(Preprocessor(model), read)
+        self._asked = workers if runs_anywhere(model) else Workers()
+        self._pool: WorkerPool | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes that prepare inputs, whatever they are doing."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def encode(
+        self,
+        references: Iterable[Reference],
+        *,
+        task: Task | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        left: int | None = None,
+    ) -> Iterator[Encoded]:
+        """Yield what becomes of a stream, in order.
+
+        A stream that fits into one window, of inputs whose size is known, is encoded as by one call of
+        ``model.encode``.
+
+        Args:
+            references: the inputs.
+            task: encode as queries or documents, with the prompt and route the model has for them.
+            prompt: text to prompt with, instead of the task's prompt.
+            prompt_name: the same, by a name among the model's prompts.
+            left: how many inputs there are, if that is known.
+
+        Raises:
+            MemoryShortageError: there is no room for a single input.
+            WorkError: the system ended a process that prepares inputs.
+        """
+        options = {"task": task, "prompt": prompt_of(self.model, task, prompt, prompt_name)}
+        if self.model._distributed_inference is None:
+            yield from self.encode_here(references, options, left)
+            return
+        settings = {"read": self._prepare.read, "batch_size": self.batch_size, "workers": self._asked}
+        for piece in in_pieces(references):
+            found = self.model._distributed_inference(piece, stream={**settings, "options": options})
+            first = 0
+            for encoded in found:
+                there = piece[first : first + len(encoded.references)]
+                first += len(there)
+                yield replace(encoded, references=there, vectors=encoded.vectors.to(self.model.device))
+
+    def encode_here(
+        self, references: Iterable[Reference], options: dict[str, Any], left: int | None = None
+    ) -> Iterator[Encoded]:
+        """Do what :meth:`encode` does in this process, whatever others there are.
+
+        Args:
+            references: the inputs.
+            options: task and prompt.
+            left: as there.
+        """
+        size = partial(fitting_size, self.model, self.batch_size)
+        batches = in_batches(references, size, options, mixes_sizes(self.model))
+        window, ready = _Window(), None
+        for batch, prepared in self._prepared(batches, left):
+            self._run(batch, prepared, window)
+            del prepared  # or it would be held while the next one is prepared
+            if not batch.ends_window:
+                continue
+            if ready is not None:  # one behind, so that a device has work while its vectors are taken up
+                yield ready
+            ready, window = window.close(), _Window()
+        if ready is not None:
+            yield ready
+
+    def _prepared(self, batches: Iterator[Batch], left: int | None) -> Iterator[tuple[Batch, Prepared]]:
+        """Yield batches with what they became, prepared here until other processes are worth it."""
+        cost: Cost | None = None
+        for batch in batches:
+            unread = batch.references[0].size is None
+            if self._pool is None and (workers := self._choose(batch, cost, left) if unread else self._asked):
+                self._start_pool(workers)
+            if self._pool is not None:
+                yield from self._pool.prepare(chain([batch], batches))
+                return
+            begun = time.perf_counter()
+            with one_thread() if unread else nullcontext():
+                prepared = self._prepare(batch)
+            cost = cost_of(prepared, time.perf_counter() - begun) if unread else None
+            yield batch, prepared
+            del prepared  # or it would be held while the next one is prepared
+            left = None if left is None else left - len(batch.places)
+
+    def _choose(self, batch: Batch, cost: Cost | None, left: int | None) -> Workers | None:
+        """Return how many processes shall prepare inputs from here on, by the cost of those before or of the first."""
+        if self._asked is not None:
+            return self._asked
+        if left is None and len(batch.places) < fitting_size(self.model, self.batch_size):
+            left = len(batch.places)  # a batch that isn't full is the last of its kind
+        if left is not None and left <= self.batch_size:
+            return None  # beside what shall it be prepared?
+        cost = cost or measure(self._prepare, batch)
+        return None if cost is None else choose_workers(cost, self.batch_size, self.model.device, left)
+
+    def _start_pool(self, workers: Workers) -> None:
+        if workers.count:
+            self._pool = WorkerPool(self._prepare, workers, self.model.device, self.setting)
+
+    def _run(self, batch: Batch, prepared: Prepared, window: _Window) -> None:
+        """Run a batch through the model, in smaller ones where it doesn't fit, and add it to its window."""
+        window.references.update(zip(batch.places, batch.references, strict=True))
+        size = len(batch.places)
+
+        def in_batches_of(fitting: int) -> list[_Piece]:
+            if fitting >= size:
+                return self._forward(prepared)
+            # What was prepared is for a larger batch, and is prepared again.
+            return [piece for part in batch.cut(fitting) for piece in self._forward(self._prepare(part))]
+
+        with self.precision.forward_of(self.model):
+            for piece in encode_fitting(self.model, in_batches_of, size, self.batch_size):
+                window.add(piece)
+
+    def _forward(self, prepared: Prepared) -> list[_Piece]:
+        vectors = [forward(self.model, group) for group in prepared.groups]
+        places = [place for group in prepared.groups for place in group.places]
+        pieces = [_Piece(places, vectors, prepared.faults, prepared.notes)]
+        if prepared.left is not None:
+            pieces += self._forward(self._prepare(prepared.left))
+        return pieces
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What became of some inputs, by place in their window."""
+
+    places: list[int]
+    vectors: list[torch.Tensor]
+    faults: dict[int, Fault]
+    notes: dict[int, Any]
+
+
+class _Window:
+    """Collects what becomes of the inputs of a window, in any order."""
+
+    def __init__(self) -> None:
+        self.references: dict[int, Any] = {}
+        self._places: list[int] = []
+        self._vectors: list[torch.Tensor] = []
+        self._faults: dict[int, Fault] = {}
+        self._notes: dict[int, Any] = {}
+
+    def add(self, piece: _Piece) -> None:
+        self._places += piece.places
+        self._vectors += piece.vectors
+        self._faults.update(piece.faults)
+        self._notes.update(piece.notes)
+
+    def close(self) -> Encoded:
+        """Return all of it in the order of the references."""
+        order = np.argsort(self._places)
+        vectors = torch.cat(self._vectors) if self._vectors else torch.empty(0, 0)
+        if not (np.diff(order) == 1).all():
+            vectors = vectors[torch.from_numpy(order).to(vectors.device)]
+        return Encoded(
+            [self.references[place] for place in range(len(self.references))],
+            vectors,
+            [self._places[index] for index in order],
+            dict(sorted(self._faults.items())),
+            [self._notes.get(place) for place in range(len(self.references))],
+        )
 
 
 def encode_stream(
@@ -39,123 +257,54 @@ def encode_stream(
     precision: Precision | None = None,
     on_encoded: Callable[[int], None] | None = None,
 ) -> Iterator[torch.Tensor]:
-    """Yield vectors for ``inputs`` in order, chunk by chunk.
-
-    A chunk is as much as fits into a fixed number of bytes, in whole batches. Within it,
-    sentence-transformers sorts by size and batches; a collection that fits into one chunk is encoded exactly
-    as by one call of ``model.encode``.
+    """Yield vectors of inputs that are read already, in order, some at a time. See :class:`InputPipeline`.
 
     Args:
         model: the model.
-        inputs: model inputs, read lazily.
-        batch_size: inputs per forward pass; fewer, and said once, where the memory is too small for so many.
-        task: encode as queries or documents, with the prompt and route the model has for them.
-        prompt: text to prompt with, instead of the task's prompt.
-        prompt_name: the same, by a name among the model's prompts.
+        inputs: model inputs, taken lazily.
+        batch_size: inputs per forward pass.
+        task: see :meth:`InputPipeline.encode`.
+        prompt: see there.
+        prompt_name: see there.
         precision: mixed precision to run under.
-        on_encoded: called with the number of inputs of each chunk that was encoded.
+        on_encoded: called with the number of inputs that were encoded.
 
     Yields:
-        float32 tensors of shape (inputs of the chunk, embedding dimension) on the model's device.
+        float32 tensors of shape (some inputs, embedding dimension) on the model's device.
 
     Raises:
         RefusedInputError: the model's processor refuses inputs; it says which.
         MemoryShortageError: there is no room for a single input.
     """
-    encode = {"query": model.encode_query, "document": model.encode_document, None: model.encode}[task]
-    precision = precision or Precision()
-    options = {"prompt": prompt, "prompt_name": prompt_name, "convert_to_tensor": True, "show_progress_bar": False}
-
-    def encode_what_fits(inputs: list[Any], **more: Any) -> torch.Tensor:
-        call = partial(encode, inputs, **options, **more)
-        return encode_fitting(model, lambda size: call(batch_size=size), batch_size)
-
-    done = 0
-    for chunk in chunk_inputs(inputs, batch_size):
-        with precision.forward_of(model), _refused_by_name(model, chunk, task, done):
-            vectors = _encode_by_kind(encode_what_fits, chunk)
-        count = len(chunk)
-        done += count
-        del chunk  # or it would be held while the next one is read
-        yield vectors.float()  # scores and files are float32 everywhere
-        if on_encoded:
-            on_encoded(count)
+    with InputPipeline(model, batch_size=batch_size, precision=precision, workers=Workers()) as pipeline:
+        stream = pipeline.encode(map(Decoded, inputs), task=task, prompt=prompt, prompt_name=prompt_name)
+        yield from all_vectors(stream, on_encoded)
 
 
-@contextmanager
-def _refused_by_name(model: SentenceTransformer, chunk: list[Any], task: Task | None, first: int) -> Iterator[None]:
-    """Say which inputs the processor refuses, if that is why encoding a chunk fails; they count from ``first`` on."""
-    try:
-        yield
-    except Exception as error:  # processors raise whatever they like
-        if not concerns_input(error):
-            raise
-        if refused := find_refused(model, chunk, task):
-            raise RefusedInputError({first + place: reason for place, reason in refused.items()}) from error
-        raise
+def all_vectors(
+    stream: Iterable[Encoded], on_encoded: Callable[[int], None] | None = None, notes: list[Any] | None = None
+) -> Iterator[torch.Tensor]:
+    """Yield the vectors of a stream all of whose inputs must have one.
 
+    Args:
+        stream: what :meth:`InputPipeline.encode` yields.
+        on_encoded: called with the number of inputs that were encoded.
+        notes: takes what was noted of each input.
 
-def _encode_by_kind(encode: Callable[..., torch.Tensor], chunk: list[Any]) -> torch.Tensor:
-    """Encode a chunk, inputs of the same modalities together: others in a batch would make all of it messages."""
-    places: dict[Any, list[int]] = {}
-    for place, value in enumerate(chunk):
-        places.setdefault(_kind(value), []).append(place)
-    groups = [(kind, [chunk[place] for place in found]) for kind, found in places.items()]
-    vectors = torch.cat([_encode_chats(encode, group) if kind is CLIPS else encode(group) for kind, group in groups])
-    if len(groups) == 1:
-        return vectors
-    order = torch.tensor([place for found in places.values() for place in found], device=vectors.device)
-    return vectors[order.argsort()]
-
-
-def _encode_chats(encode: Callable[..., torch.Tensor], chats: list[Any]) -> torch.Tensor:
-    """Encode chats with clips one by one: what is said about clips goes by their order, and batches are sorted."""
-    return torch.cat([encode([chat], processing_kwargs=clip_options([chat])) for chat in chats])
-
-
-def _kind(value: Any) -> Any:
-    return CLIPS if clip_options([value]) else kind_of(value)
-
-
-def kind_of(value: Any) -> Any:
-    """Return the modality of an input, or the tuple of those that it holds, as sentence-transformers sees it."""
-    from sentence_transformers.base.modality import infer_modality
-
-    return infer_modality(value)
-
-
-def chunk_inputs(inputs: Iterable[Any], batch_size: int) -> Iterator[list[Any]]:
-    """Cut a stream into lists of whole batches: as many as fit into ``CHUNK_BYTES`` decoded bytes, but at least one.
-
-    A batch is taken to be as large as the one before it, so that no more than that is held for long collections. One
-    that doesn't fit into ``BATCH_BYTES`` is cut short, as those of large photos are: memory is bounded by bytes,
-    whatever the size of a batch.
+    Raises:
+        DataError: an input can't be read; the message is that of reading it.
+        RefusedInputError: the model's processor refuses inputs; it says which, counted from the stream's first.
     """
-    chunk: list[Any] = []
-    size = before = 0
-    for item in inputs:
-        chunk.append(item)
-        weight = decoded_bytes(item)
-        size += weight
-        is_whole = len(chunk) % batch_size == 0
-        is_full = is_whole and (2 * size - before > CHUNK_BYTES or len(chunk) >= CHUNK_INPUTS)
-        if is_full or size + weight > BATCH_BYTES:  # another one like it would be too much
-            yield chunk
-            chunk, size, before = [], 0, 0
-        if is_whole:
-            before = size
-    if chunk:
-        yield chunk
-
-
-def decoded_bytes(item: Any) -> int:
-    """Estimate what an input weighs in memory, in bytes."""
-    if isinstance(item, Image.Image):
-        return int(item.width * item.height * len(item.getbands()))
-    if isinstance(item, np.ndarray):
-        return int(item.nbytes)
-    if isinstance(item, dict):
-        return sum(decoded_bytes(value) for value in item.values())
-    if isinstance(item, list | tuple):
-        return sum(decoded_bytes(value) for value in item)
-    return len(item) if isinstance(item, str | bytes) else 64
+    done = 0
+    for encoded in stream:
+        unread = [fault.reason for fault in encoded.faults.values() if not fault.refused]
+        if unread:
+            raise DataError(unread[0])
+        if encoded.faults:
+            raise RefusedInputError({done + place: fault.reason for place, fault in encoded.faults.items()})
+        done += len(encoded.references)
+        if notes is not None:
+            notes += encoded.notes
+        yield encoded.vectors
+        if on_encoded:
+            on_encoded(len(encoded.references))

@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli import processes
 from mmst_cli.errors import WorkError
 from mmst_cli.model.precision import Precision
+from mmst_cli.vectors.input_stream import Encoded, InputPipeline
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 
 def serve_in(model: SentenceTransformer, precision: Precision) -> None:
-    """Make a process that computes shares for the first do so under the precision that the first encodes under."""
-    if processes.is_first():
+    """Let a process encode its share of inputs, or of references to them, when the first asks for it.
+
+    Args:
+        model: the model; changed in place.
+        precision: what the first process encodes under.
+    """
+    if processes.count() == 1:
         return
     encode = model._inference
 
-    def encode_share(*arguments: Any, **keywords: Any) -> Any:
-        with precision.forward_of(model):
-            return encode(*arguments, **keywords)
+    def encode_share(inputs: list[Any], *, stream: dict[str, Any] | None = None, **keywords: Any) -> Any:
+        with nullcontext() if processes.is_first() else precision.forward_of(model):
+            return encode(inputs, **keywords) if stream is None else _encode_references(model, inputs, **stream)
 
     model._inference = encode_share
+
+
+def _encode_references(
+    model: SentenceTransformer, references: list[Any], *, options: dict[str, Any], **settings: Any
+) -> list[Encoded]:
+    """Return what becomes of references, without these: the first process has them."""
+    with InputPipeline(model, **settings) as pipeline:
+        return [
+            replace(encoded, references=[None] * len(encoded.references), vectors=encoded.vectors.cpu())
+            for encoded in pipeline.encode_here(references, options, len(references))
+        ]
 
 
 @contextmanager

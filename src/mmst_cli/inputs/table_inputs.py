@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import DatasetConfig, Modality, Use
-from mmst_cli.encoding.content_stamps import stamp_of_cells
-from mmst_cli.encoding.items import PDF, Item, Modalities, Source, page_items
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
+from mmst_cli.inputs.content_stamps import stamp_of_cells
+from mmst_cli.inputs.items import PDF, Item, Modalities, Source, fail_with, page_items
+from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.message import PARTS
 from mmst_cli.media.pdf import split_page
 from mmst_cli.media.reading import Reader
@@ -87,9 +88,10 @@ def open_table(name: str, options: TableOptions, reader: Reader, pages: Any = No
 
     def items() -> Iterator[Item]:
         with _in_options():
-            for number, row in enumerate(table.rows([column.name for column in columns])):
+            for number, unread in enumerate(table.rows([column.name for column in columns])):
+                row = _take(unread)
                 read, stamp = partial(_read_row, row, columns, near), partial(_stamp_row, row, columns, near)
-                item = Item(f"{name}#{number}", modalities, read, stamp)
+                item = Item(f"{name}#{number}", modalities, read, stamp, _length(row, columns))
                 document = _find_document(row, documents, near) if documents else None
                 yield from page_items(item.id, document, pages, near) if document else (item,)
 
@@ -106,6 +108,30 @@ def _in_options() -> Iterator[None]:
     except DataError as error:
         said = str(error).removeprefix(f"datasets.{_SECTION}.path: ")
         raise DataError(re.sub(rf"\bdatasets\.{_SECTION}\.(\w+)", r"--\1", said)) from error
+
+
+def _take(row: Callable[[], Row]) -> Callable[[], Row]:
+    """Return a row as it is stored, so that another process can decode it; one that can't be taken says so later."""
+    try:
+        return partial(_as_it_is, row())
+    except Exception as error:  # whatever the library of the table raises
+        if not concerns_input(error):
+            raise
+        return partial(fail_with, str(error) or type(error).__name__)
+
+
+def _as_it_is(row: Row) -> Row:
+    return row
+
+
+def _length(row: Callable[[], Row], columns: list[Column]) -> int | None:
+    """Return how long the text of a row is; None where it isn't only text."""
+    if any(column.modality is not Modality.text for column in columns):
+        return None
+    try:
+        return sum(len(row()[column.name]) for column in columns)
+    except Exception:  # it can't be read, and says so when it is
+        return 0
 
 
 def _find_document(read: Callable[[], Row], column: Column, reader: Reader) -> Path | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.encoding.content_stamps import stamp_of_file
 from mmst_cli.errors import DataError
+from mmst_cli.inputs.content_stamps import stamp_of_file
 from mmst_cli.media.pdf import page_numbers
 from mmst_cli.media.reading import Reader
 
@@ -30,6 +30,13 @@ class Item:
     """Reads and decodes it into a model input; raises whatever its decoder raises."""
     stamp: Callable[[], bytes]
     """Tells its content apart without decoding it; raises whatever its source raises."""
+    size: int | None = None
+    """Of a text, its length; of others only reading tells."""
+
+    @property
+    def weight(self) -> int:
+        """What it holds of a text, in bytes."""
+        return self.size or 0
 
 
 @dataclass(frozen=True)
@@ -83,8 +90,13 @@ def page_items(name: str, path: Path, pages: Any, reader: Reader) -> Iterator[It
 
 def broken_item(name: str, modality: Modality, message: str, stamp: Callable[[], bytes] = bytes) -> Item:
     """Return an input that says why it can't be read when it is."""
-    return Item(name, (modality,), partial(_raise, message), stamp)
+    return Item(name, (modality,), partial(fail_with, message), stamp)
 
 
-def _raise(message: str) -> NoReturn:
+def fail_with(message: str) -> NoReturn:
+    """Stand for a reading that fails.
+
+    Raises:
+        DataError: always.
+    """
     raise DataError(message)

@@ -1,0 +1,56 @@
+"""What of a model prepares its inputs, for processes that do only that."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mmst_cli.model.image_planes import take_planes
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+class Preprocessor:
+    """A model's `preprocess`. Pickled, it takes no weights along; a forked process has the model itself.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        self.model = model
+
+    def __call__(self, inputs: list[Any], **options: Any) -> dict[str, Any]:
+        """Return the features of inputs, as ``model.preprocess`` does."""
+        return self.model.preprocess(inputs, **options)  # type: ignore[no-any-return]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"model": without_weights(self.model)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        take_planes()
+        self.__dict__.update(state)
+
+
+def without_weights(model: SentenceTransformer) -> SentenceTransformer:
+    """Return a copy of a model in memory whose parameters and buffers have a shape and no values."""
+    tensors = [*model.parameters(), *model.buffers()]
+    memo: dict[int, Any] = {}
+    for tensor in tensors:
+        empty = torch.empty_like(tensor, device="meta", requires_grad=False)
+        is_parameter = isinstance(tensor, torch.nn.Parameter)
+        memo[id(tensor)] = torch.nn.Parameter(empty, requires_grad=False) if is_parameter else empty
+    return copy.deepcopy(model, memo)
+
+
+def runs_anywhere(model: SentenceTransformer) -> bool:
+    """Say whether inputs can be prepared without the device that the model is on.
+
+    Code that came with a checkpoint may do anything in its preprocessing.
+    """
+    owners = [model[0], getattr(model, "processor", None), getattr(model, "tokenizer", None)]
+    owners += [module for module in model.modules() if hasattr(module, "preprocess")]
+    return not any(type(owner).__module__.startswith("transformers_modules") for owner in owners)

@@ -1,0 +1,48 @@
+"""The end of a training run: what was measured, the model that it was measured of, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mmst_cli.evaluation.comparison import verdict
+from mmst_cli.evaluation.evaluation_output import save_evaluation_files
+from mmst_cli.evaluation.evaluation_results import Evaluation
+from mmst_cli.evaluation.report_page import write_page
+from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
+from mmst_cli.training.gated_saving import save_as_measured
+from mmst_cli.training.model_card import write_card
+from mmst_cli.training.training_job import TrainingJob
+from mmst_cli.vectors.ranges import BEFORE as RANGES_BEFORE
+from mmst_cli.vectors.ranges import SUFFIX as RANGES
+
+
+def finish(
+    job: TrainingJob, gate: SavedModelGate, after: Mapping[str, Evaluation], *, may_stay: bool
+) -> tuple[str, GateResult]:
+    """Write evaluations, model and report into the run folder; return the verdict, and what the gate found.
+
+    Args:
+        job: what was trained.
+        gate: compares the saved model with the one in memory.
+        after: what was measured of the trained model.
+        may_stay: whether training could leave the model as it was.
+    """
+    run, before = job.run, job.measurements.before
+    for ranges in run.evaluations.glob(f"*{RANGES}"):  # a run that was finished before had another model
+        if not ranges.name.endswith(RANGES_BEFORE):
+            ranges.unlink()
+    for name, evaluation in after.items():
+        save_evaluation_files(evaluation, job.suite, run.evaluations, before=before.get(name))
+    summary = verdict(before, after)
+    saved = save_as_measured(
+        run,
+        gate,
+        lambda folder: job.model.save_pretrained(str(folder), create_model_card=False),
+        lambda folder, found: write_card(folder, job.card(after, summary, found.sentence)),
+        may_stay=may_stay,
+    )
+    job.terminal.say(f"gate: {saved.sentence}")
+    if saved.passed:
+        run.drop_replaced()
+    write_page(run.report, job.config, job.rows, job.suite, verdict=summary, before=before, after=after, run=run)
+    return summary, saved

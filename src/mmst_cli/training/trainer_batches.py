@@ -1,0 +1,191 @@
+"""The batches of a run: from several sets, chosen by what tells rows apart, shared out to the processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from datasets import Dataset, DatasetDict
+from sentence_transformers import SentenceTransformerTrainer
+from sentence_transformers.base.sampler import BatchSamplers
+from transformers.trainer_utils import has_length
+
+from mmst_cli import processes
+from mmst_cli.config.schema import Role
+from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
+from mmst_cli.rows.bad_rows import BadRows
+from mmst_cli.rows.cells import as_label
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import row_keys
+from mmst_cli.training.batch_shares import BatchShares
+from mmst_cli.training.collator import TypedCollator, label_columns, routed_tasks
+from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
+from mmst_cli.training.time_account import TimeAccount
+from mmst_cli.vectors.data_workers import BeginWorker, Cost, Workers, choose_workers
+
+_DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
+
+
+class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
+    """What of the trainer draws batches.
+
+    Args:
+        train: the sets to train on; one alone is trained on as it is, several as a DatasetDict.
+        evaluated: the sets whose loss is evaluated; may be empty.
+        prompts: dataset to column to prompt.
+        bad_rows: takes the rows that are left out of their batches because they can't be read.
+        keys: dataset to what tells its rows apart, where another trainer computed it; what this one does is added.
+        costs: dataset to what preparing a row of it takes, by which it is chosen how many processes do that; None where
+            the arguments say.
+        arguments: what SentenceTransformerTrainer takes.
+    """
+
+    def __init__(
+        self,
+        *,
+        train: Sequence[RowSet],
+        evaluated: Sequence[RowSet],
+        prompts: Mapping[str, Mapping[str, str]],
+        bad_rows: BadRows | None = None,
+        keys: dict[str, Dataset] | None = None,
+        costs: dict[str, Cost] | None = None,
+        **arguments: Any,
+    ) -> None:
+        self.costs = costs
+        self.bad_rows = bad_rows or BadRows({})
+        self.row_sets = [*train, *evaluated]
+        self.column_prompts, self.keys = prompts, {} if keys is None else keys
+        self.mixes_sets = False
+        self.account = TimeAccount(arguments["args"].device)
+        drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
+        drawn += [_named(rows) for rows in evaluated]
+        self.drawn = list(zip(drawn, self.row_sets, strict=True))
+        super().__init__(
+            train_dataset=_together(self.drawn[: len(train)]),
+            eval_dataset=_together(self.drawn[len(train) :]),
+            **arguments,
+        )
+
+    def get_data_collator(self, model: Any, args: Any, processing_class: Any = None) -> TypedCollator:
+        """Return a collator that knows the declared columns, and so needs no mapping of columns to routes."""
+        return TypedCollator(
+            preprocess_fn=Preprocessor(model), router_mapping=args.router_mapping, prompts=args.prompts
+        ).declare(self.row_sets, self.column_prompts, routed_tasks(model))
+
+    def should_dataset_name_column_be_added(self, *_: Any) -> bool:
+        """Say no: where rows need the name of their set, they have it."""
+        return False
+
+    def _build_dataloader(self, dataset: Any, batch_size: int, dataset_kind: str) -> Any:
+        """Draw batches for all processes together: each gets its share of every one."""
+        self.mixes_sets = isinstance(dataset, DatasetDict)
+        before = self.args.dataloader_num_workers, self.args.dataloader_prefetch_factor
+        if self.costs is not None:
+            workers = self._workers_for(dataset, batch_size)
+            self.args.dataloader_num_workers = workers.count
+            self.args.dataloader_prefetch_factor = workers.prefetch if workers.count else None
+        loader = super()._build_dataloader(dataset, batch_size * processes.count(), dataset_kind)
+        if dataset_kind != "train":
+            self.args.dataloader_num_workers, self.args.dataloader_prefetch_factor = before
+        if loader.num_workers:
+            loader.worker_init_fn = BeginWorker(self.args.device, outlive_first_sigterm)
+            end_workers_at_exit()
+        return loader
+
+    def _workers_for(self, dataset: Any, batch_size: int) -> Workers:
+        """Return how many processes prepare the batches of a set, or of several; none for streams, which they cut."""
+        sets = list(dataset.values()) if isinstance(dataset, DatasetDict) else [dataset]
+        names = [rows.key for drawn, rows in self.drawn if any(drawn is one for one in sets)]
+        costs = [cost for name, cost in (self.costs or {}).items() if name in names]
+        if not costs or not all(map(has_length, sets)) or not runs_anywhere(self.model):
+            return Workers()
+        cost = max(costs, key=lambda one: one.seconds)
+        steps = self.args.max_steps
+        rows = sum(map(len, sets)) * self.args.num_train_epochs if steps <= 0 else steps * batch_size
+        return choose_workers(cost, batch_size, self.args.device, math.ceil(rows))
+
+    def _run_epoch(self, *arguments: Any, epoch: int, train_dataloader: Any, **keywords: Any) -> Any:
+        """Take the steps of an epoch, once what draws the batches knows which one it is.
+
+        Accelerate tells it each epoch but the one that a resumed run begins in: through what skips batches it doesn't
+        reach, and the rows of the first epoch would come again.
+        """
+        drawing = getattr(getattr(train_dataloader, "batch_sampler", None), "batch_sampler", None)
+        if isinstance(drawing, BatchShares):
+            drawing.set_epoch(epoch)
+        return super()._run_epoch(*arguments, epoch=epoch, train_dataloader=train_dataloader, **keywords)
+
+    def get_multi_dataset_batch_sampler(self, *arguments: Any, **keywords: Any) -> Any:
+        """Return ST's sampler of the batches of several sets, shared out to the processes."""
+        return _shared_out(super().get_multi_dataset_batch_sampler(*arguments, **keywords))
+
+    def get_batch_sampler(self, dataset: Any, *arguments: Any, **keywords: Any) -> Any:
+        """Return ST's sampler, choosing by what tells rows apart and decoding nothing for it.
+
+        Raises:
+            ConfigError: the sampler refuses the rows or the batch size.
+        """
+        rows = next(rows for drawn, rows in self.drawn if drawn is dataset)
+        keywords["valid_label_columns"] = label_columns(rows)
+        if self.args.batch_sampler in _DUPLICATE_FREE:
+            dataset = self.keys[rows.key] = self.keys.get(rows.key) or row_keys(
+                rows, self.bad_rows.of_dataset(rows.key)
+            )
+        elif self.args.batch_sampler == BatchSamplers.GROUP_BY_LABEL:
+            labels = {c.name: as_label(list(rows.rows[c.sources[0]])) for c in rows.with_role(Role.label)}
+            dataset = Dataset.from_dict(labels)
+        try:
+            batches = super().get_batch_sampler(dataset, *arguments, **keywords)
+            return batches if self.mixes_sets else _shared_out(batches)
+        except ValueError as error:
+            raise ConfigError(f"training.batch_sampler: {rows.key}: {error}") from error
+
+    def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
+        """Return what the trainer counts by: steps, epochs, examples.
+
+        Raises:
+            ConfigError: there is no batch to count.
+        """
+        if has_length(dataloader) and not len(dataloader):
+            raise ConfigError(no_batch(self))
+        return super().set_initial_training_values(args, dataloader)
+
+    def get_batch_samples(self, *arguments: Any, **keywords: Any) -> Any:
+        """Fetch the batches of a step, and count the time as waiting for data.
+
+        Raises:
+            DataError: a row can't be read; the message names dataset, row and column.
+        """
+        try:
+            with self.account.spent("data"):
+                return super().get_batch_samples(*arguments, **keywords)
+        except DataError as error:
+            # From a worker it comes with the worker's traceback for a message, which ends in the sentence.
+            raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].strip()) from error
+
+
+def _shared_out(batches: Any) -> Any:
+    return batches if processes.count() == 1 else BatchShares(batches, processes.count())
+
+
+def _named(rows: RowSet) -> Dataset:
+    """Return rows that carry the name of their set, given to them as they are drawn."""
+    add = SentenceTransformerTrainer.add_dataset_name_transform
+    return rows.rows.with_transform(partial(add, dataset_name=rows.key, **rows.rows._format_kwargs))
+
+
+def _together(sets: Sequence[tuple[Any, RowSet]]) -> Any:
+    if len(sets) < 2:
+        return sets[0][0] if sets else None
+    return DatasetDict({rows.key: drawn for drawn, rows in sets})
+
+
+def no_batch(trainer: BatchTrainer) -> str:
+    """Return the sentence about data that no whole batch can be drawn from; the trainer itself would take no step."""
+    return (
+        f"training.per_device_train_batch_size: no batch of {trainer.args.train_batch_size} rows can be drawn from"
+        " the training data. Lower it, or leave out dataloader_drop_last."
+    )

@@ -1,0 +1,123 @@
+"""The parts of one training run, checked and ready."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from mmst_cli.config.load import config_to_yaml
+from mmst_cli.config.rules_loss import training_datasets
+from mmst_cli.config.schema import Config
+from mmst_cli.evaluation.evaluation_results import Evaluation
+from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation
+from mmst_cli.mining.training_sets import mine_training_sets
+from mmst_cli.model.prompts import column_prompts
+from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.row_keys import rows_identity
+from mmst_cli.runs import RunFolder
+from mmst_cli.terminal import Terminal
+from mmst_cli.training.dry_run import try_batches
+from mmst_cli.training.endings import told_how_it_ended
+from mmst_cli.training.loss import build_losses
+from mmst_cli.training.measurements import Measurements
+from mmst_cli.training.mixing import loss_rows
+from mmst_cli.training.model_card import model_card, write_card
+from mmst_cli.training.model_warnings import model_warnings
+from mmst_cli.training.rehearsal import rehearse
+from mmst_cli.training.trainer import RunTrainer
+from mmst_cli.training.training_start import build_arguments
+from mmst_cli.training.training_summary import TrainingResult
+from mmst_cli.vectors.data_workers import Cost, workers_of
+from mmst_cli.vectors.shared_encoding import serve_in
+
+LOOKED_AT = 1_000  # rows of a dataset of which media are looked at, to notice that they changed
+
+
+class TrainingJob:
+    """What a config declares, built, and what is made of it.
+
+    Args:
+        config: the whole config.
+        run: the folder of the run; nothing is written into it here.
+        prepared: its rows, model and evaluators.
+        terminal: where to warn and to show progress.
+    """
+
+    def __init__(self, config: Config, run: RunFolder, prepared: PreparedEvaluation, terminal: Terminal) -> None:
+        self.config, self.run, self.terminal = config, run, terminal
+        self.model, self.rows, self.suite = prepared.model, prepared.rows, prepared.suite
+        self.bad_rows = prepared.bad_rows
+        self.precision = prepared.runtime.precision
+        self.loss_rows = loss_rows(config, prepared.rows)
+        self.losses = build_losses(config, self.model, self.loss_rows)
+        self.measurements = Measurements(self.model, self.suite, run, terminal)
+        self.row_keys: dict[str, Dataset] = {}
+        self.costs: dict[str, Cost] | None = {} if workers_of(config.training) is None else None
+        self.steps = 0
+        """How many the run takes, once it was rehearsed."""
+        serve_in(self.model, self.suite.precision)
+        for warning in model_warnings(config, self.model):
+            terminal.warn(warning)
+
+    def mine(self) -> None:
+        """Give the sets that say `mine:` their negatives, or take them from the cache."""
+        if mined := mine_training_sets(self.config, self.rows, self.model, self.terminal):
+            self.rows = {**self.rows, **mined}
+            self.loss_rows = loss_rows(self.config, self.rows)
+
+    def rehearse(self) -> None:
+        """Try what the trainer would notice only once the run is begun."""
+        self.steps = rehearse(self.config, self.precision, self.build_trainer)
+
+    def name_rows(self) -> dict[str, str]:
+        """Return what names the rows of each dataset by content and order; nothing of a stream."""
+        found = {}
+        for name, rows in self.rows.items():
+            sets = [rows] if isinstance(rows, RowSet) else [rows.query_rows, rows.corpus_rows]
+            if not any(one.is_stream for one in sets):
+                found[name] = "; ".join(rows_identity(one, LOOKED_AT) for one in sets)
+        return found
+
+    def try_one_batch(self) -> TrainingResult:
+        """Take one step of the training loop and write nothing: a dry run."""
+        begun = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = self.build_trainer(Path(folder), [])
+            with told_how_it_ended(self.config, None, trainer):
+                sentence = try_batches(trainer)
+        self.terminal.show(sentence)
+        seconds, command = time.perf_counter() - begun, "the same command without --dry-run"
+        return TrainingResult(str(self.run.path), 0, seconds, 0.0, verdict=sentence, next_command=command, dry_run=True)
+
+    def build_trainer(self, folder: Path, callbacks: list[Any]) -> RunTrainer:
+        """Return the trainer, which writes into ``folder``."""
+        training = training_datasets(self.config)
+        evaluated = [rows for key, rows in self.loss_rows.items() if key not in training]
+        arguments = build_arguments(self.config, folder)
+        if not evaluated and not self.suite.evaluators:
+            arguments.eval_strategy = "no"
+        return RunTrainer(
+            model=self.model,
+            args=arguments,
+            train=[self.loss_rows[key] for key in training],
+            evaluated=evaluated,
+            loss=self.losses,
+            prompts=column_prompts(self.config, self.loss_rows),
+            evaluator=self.suite if self.suite.evaluators else None,
+            callbacks=callbacks,
+            write_card=lambda target: write_card(target, self.card({}, "")),
+            bad_rows=self.bad_rows,
+            keys=self.row_keys,
+            costs=self.costs,
+            steps=self.steps,
+        )
+
+    def card(self, after: Mapping[str, Evaluation], summary: str, saved: str = "") -> str:
+        """Return the model card: what was reached (nothing yet, in a checkpoint), and what the gate found."""
+        yaml = config_to_yaml(self.config)
+        return model_card(self.config, yaml, self.rows, self.measurements.before, after, summary, saved)

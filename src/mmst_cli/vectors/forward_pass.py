@@ -1,0 +1,56 @@
+"""Features through the model: what `model.encode` does with a batch, once it is prepared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from mmst_cli.vectors.prepared_batches import Group
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Task = Literal["query", "document"]
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # the first of them that a model has
+
+
+def how_to_encode(prompt_name: str | None) -> tuple[Task | None, str | None]:
+    """Return the task and the prompt of a job: a collection is encoded as the documents of an evaluation are.
+
+    The prompts `query` and `document` stand for sides, which a model may have routes for; others are only prompts.
+    """
+    if prompt_name == "query":
+        return "query", None
+    return ("document", None) if prompt_name in (None, "document") else (None, prompt_name)
+
+
+def prompt_of(model: SentenceTransformer, task: Task | None, prompt: str | None, name: str | None) -> str | None:
+    """Return the text that inputs are prompted with, as ``encode``, ``encode_query`` and ``encode_document`` find it.
+
+    Args:
+        model: the model.
+        task: which of these it is.
+        prompt: the text itself, where it is given.
+        name: a name among the model's prompts.
+    """
+    if prompt is None and name is None and task is not None:
+        names = ("query",) if task == "query" else _DOCUMENT_PROMPTS
+        name = next((known for known in names if known in model.prompts), None)
+    return model._resolve_prompt(prompt, name)  # type: ignore[no-any-return]
+
+
+@torch.inference_mode()  # type: ignore[untyped-decorator]
+def forward(model: SentenceTransformer, group: Group) -> torch.Tensor:
+    """Return float32 vectors of shape (inputs, embedding dimension) on the model's device; a GPU may still compute."""
+    model.eval()
+    device = model._resolve_inference_device(None)
+    features = {name: _on(device, value) for name, value in group.features.items()}
+    vectors: torch.Tensor = model(features, **group.options)["sentence_embedding"]
+    if model.truncate_dim is not None:
+        vectors = vectors[..., : model.truncate_dim]
+    return vectors.float()
+
+
+def _on(device: torch.device, value: Any) -> Any:
+    return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
