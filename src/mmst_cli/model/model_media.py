@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 FRAMES, MAX_FRAMES = 8, 64  # of the probe clips
+MOST_PROBED = 2**24  # pixels of a probe frame, whatever the bound
 SIDE = 64  # pixels of a probe frame, both ways, where only frames are counted
 FPS = 4.0
 _OF_TOKENIZERS = ("max_length", "pad_to_multiple_of")  # arguments that feature extractors have as well
@@ -170,7 +171,7 @@ def _check_frames(encoder: Any, media: MediaConfig, key_of: Callable[[str], str]
 
 
 def _check_pixels(encoder: Any, max_pixels: int, key_of: Callable[[str], str]) -> None:
-    side = isqrt(max_pixels)
+    side = isqrt(min(max_pixels, MOST_PROBED))
     seen = _see(encoder, temporal_patch(encoder), side, FPS, f"{key_of('max_pixels')}: {max_pixels}")
     if seen.pixels > max_pixels:
         raise ModelError(
