@@ -335,7 +335,7 @@ def test_every_field_is_described_in_the_json_schema():
     assert set(schema["required"]) == {"model", "datasets"}
 
 
-@pytest.mark.parametrize("name", ["no", "yes", "0", "2024", "null", "2024-01-01"])
+@pytest.mark.parametrize("name", ["no", "yes", "0", "2024", "null", "2024-01-01", "1e5"])
 def test_a_key_is_a_name_whatever_yaml_takes_it_for(tmp_path, name):
     path = tmp_path / "job.yaml"
     path.write_text(

@@ -10,9 +10,8 @@ import pytest
 from mmst_cli.aside import set_aside
 from mmst_cli.encoding.shards import RECORD_KEY
 from mmst_cli.errors import MmstError
-from mmst_cli.inputs import content_stamps
-from mmst_cli.inputs.content_stamps import stamp_of_file
-from mmst_cli.media import reading
+from mmst_cli.media import file_stamps, reading
+from mmst_cli.media.file_stamps import stamp_of_file
 from mmst_cli.media.image import read_image
 from mmst_cli.output_claim import claimed
 from mmst_cli.work import parquet_metadata
@@ -204,8 +203,8 @@ def test_parts_of_before_contents_were_noted_are_gone_on_with(folder, encode):
 
 
 def test_the_middle_and_the_time_of_a_large_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(content_stamps, "WHOLE", 300)
-    monkeypatch.setattr(content_stamps, "END", 100)
+    monkeypatch.setattr(file_stamps, "WHOLE", 300)
+    monkeypatch.setattr(file_stamps, "PIECE", 20)
     small, large = tmp_path / "small", tmp_path / "large"
     small.write_bytes(bytes(300))
     large.write_bytes(bytes(301))

@@ -157,6 +157,7 @@ MISTAKES = {
     "a wrong split": ("rows.jsonl", ["query"], {"split": "tset"}, "--split: tset: rows.jsonl has train."),
     "a wrong query": ("rows.jsonl", ["query"], {"sql": "drop table rows"}, "--sql: only a select is allowed"),
     "no such file": ("nothing.parquet", ["query"], {}, "nothing.parquet: no such file or folder."),
+    "an end that can't be seen": ("rows.jsonl\r", ["query"], {}, r"'rows.jsonl\r': no such file or folder."),
     "no such pattern": ("nothing-*.parquet", ["query"], {}, "nothing-*.parquet: matches no file."),
     "a hub id without columns": (
         "someone/texts",

@@ -9,7 +9,9 @@ from rich.console import Console
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.evaluation.comparison import compare_evaluations, load_comparable, verdict
 from mmst_cli.evaluation.evaluation_output import comparison_tables
-from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, save_evaluation
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, load_evaluation, save_evaluation
+from mmst_cli.evaluation.query_pairing import name_answers
+from mmst_cli.vectors.ranking import relevance
 
 
 def evaluation(values, ids=None, metric="ndcg@10", corpus=200):
@@ -177,13 +179,48 @@ def test_files_of_an_earlier_version_are_compared_with_a_word_about_it(tmp_path,
     assert load_comparable(str(save_evaluation(new, tmp_path / "new")), "pages").contents == new.contents
     old = load_comparable(str(save_evaluation(replace(new, contents=[]), tmp_path / "old")), "pages")
     assert old.contents == [] and list(old.per_query) == ["64 float32"]
+    judged = replace(new, answers=new.contents[::-1])
+    loaded = load_comparable(str(save_evaluation(judged, tmp_path / "judged")), "pages")
+    assert loaded.answers == judged.answers and list(loaded.per_query) == ["64 float32"]
     found = compare_evaluations(new, old, "A", "B")
     assert "they were paired by row or id" in found.note
     assert found.note[:40] in text_of(found, 200)
+
+
+def test_a_metric_that_is_not_defined_is_not_compared(tmp_path, good):
+    found = evaluation({(64, "float32"): good})
+    cells = [replace(found.result.cells[0], metrics={"ndcg@10": float("nan"), "mrr@10": 0.5}, interval=None)]
+    undefined = Evaluation(replace(found.result, cells=cells))
+    saved = load_evaluation(save_evaluation(undefined, tmp_path))
+    assert np.isnan(saved.result.full.metrics["ndcg@10"]) and saved.result.full.metrics["mrr@10"] == 0.5
+    assert "can't be compared with before (0." in verdict({"pages": found}, {"pages": saved})
 
 
 def test_what_was_before_training_is_not_that_of_other_data(good, bad):
     before = asking(evaluation({(64, "float32"): bad}), [f"easy {i}" for i in range(200)])
     after = evaluation({(64, "float32"): good})
     assert "95% interval" in verdict({"pages": before}, {"pages": asking(after, before.contents)})
-    assert "no interval is known" in verdict({"pages": before}, {"pages": asking(after, ["hard"] * 200)})
+    assert "measured on other queries" in verdict({"pages": before}, {"pages": asking(after, ["hard"] * 200)})
+
+
+def test_the_same_queries_judged_otherwise_are_refused(good):
+    one = replace(asking(evaluation({(64, "float32"): good}), map(str, range(200))), answers=["a"] * 200)
+    turned = replace(asking(evaluation({(64, "float32"): good[::-1]}), one.contents[::-1]), answers=["a"] * 200)
+    assert compare_evaluations(one, turned, "A", "B").cells[0].difference == 0
+    other = replace(turned, answers=["a"] * 199 + ["b"])
+    with pytest.raises(ConfigError, match=r"have the same queries, but 1 \(q0\) of them have other answers"):
+        compare_evaluations(one, other, "A", "B")
+
+
+def test_answers_are_named_by_content_and_grade():
+    ids = ["d0", "d1", "d2"]
+
+    def named(documents, relevant):
+        return name_answers(relevance(["q0", "q1"], ids, relevant), documents)
+
+    judged = {"q0": {"d0": 1, "d1": 2}, "q1": {"d2": 1}}
+    first = named([b"a", b"b", b"c"], judged)
+    assert named([b"b", b"a", b"c"], {"q0": {"d1": 1, "d0": 2}, "q1": {"d2": 1}}) == first  # in another order
+    regraded = named([b"a", b"b", b"c"], {**judged, "q0": {"d0": 1, "d1": 1}})
+    assert regraded[0] != first[0] and regraded[1] == first[1]
+    assert all(one != another for one, another in zip(named([b"a", b"b", b"x"], judged), first, strict=True))

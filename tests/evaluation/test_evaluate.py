@@ -152,6 +152,14 @@ def test_a_report_of_a_run_and_of_a_model(folder, config, quiet, tmp_path):
         report_path(plain, None)
 
 
+@pytest.mark.parametrize("target", ["gone", "runs/gone", "./gone"])
+def test_a_target_that_is_not_there_is_no_model(target):
+    with pytest.raises(
+        ConfigError, match=rf"^{target}: no such run\. If it is a model of the hub, add --config CONFIG"
+    ):
+        find_config(target, None, [])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -67,6 +67,8 @@ def test_a_file_is_no_model(tmp_path):
 
 @pytest.mark.parametrize("name", ["/gone", "./gone", "../gone", "~/gone", "~nobody/gone", "runs/a/gone"])
 def test_a_folder_that_is_not_there(name):
+    with pytest.raises(ModelError, match=r"^'runs/quickstart\\r': no such folder"):
+        find_model("runs/quickstart\r")
     with pytest.raises(ModelError, match="no such folder"):
         find_model(name)
 

@@ -1,4 +1,5 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -150,6 +151,21 @@ def test_a_bound_below_one_patch_cannot_be_kept(tiny_model_path):
 def test_bounds_that_are_no_number_of_pixels(name, value, tiny_model):
     with pytest.raises(ModelError, match=rf"^model\.processor\.{name}: "):
         check_pixel_bounds(tiny_model, {name: value})
+
+
+def test_a_bound_beyond_all_images_is_tried_on_an_image_of_bounded_size(tiny_model, clip, monkeypatch):
+    drawn, fixed = [], load(clip)
+    monkeypatch.setattr(
+        "mmst_cli.model.model_checks.produced_pixels", lambda model, image: drawn.append(image.size) or 2**24
+    )
+    monkeypatch.setattr(Image, "new", lambda mode, size, *colour: SimpleNamespace(size=size))
+    check_pixel_bounds(tiny_model, {"max_pixels": 10**9})
+    assert drawn[0][0] * drawn[0][1] <= 2**25
+    monkeypatch.setattr("mmst_cli.model.model_checks.produced_pixels", lambda model, image: 1024)
+    with pytest.raises(ModelError, match="made only 1024 pixels"):
+        check_pixel_bounds(fixed, {"max_pixels": 10**9})
+    with pytest.raises(ModelError, match="min_pixels: 1000000000: no image has so many"):
+        check_pixel_bounds(tiny_model, {"min_pixels": 10**9})
 
 
 def test_bounds_the_wrong_way_round(tiny_model):

@@ -7,6 +7,7 @@ from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.load_model import load_model
 from mmst_cli.model.model_media import check_video_bounds, fit_media, least_frames, see_clip, take_frames_as_given
+from mmst_cli.model.seen_media import SeenClip
 
 
 def load(path):
@@ -72,6 +73,18 @@ def test_a_processor_that_samples_again(media, key, model):
 def test_fewer_frames_than_the_model_takes_at_a_time(model):
     with pytest.raises(ModelError, match=r"^media\.max_frames: 1: the model takes 2 frames at a time\. Write 2 or"):
         check_video_bounds(model, MediaConfig(max_frames=1))
+
+
+def test_a_bound_beyond_all_frames_is_tried_on_frames_of_bounded_size(model, monkeypatch):
+    drawn = []
+
+    def see(encoder, frames, height, width, fps):
+        drawn.append(height * width)
+        return SeenClip(frames, height * width)
+
+    monkeypatch.setattr("mmst_cli.model.model_media.see_clip", see)
+    check_video_bounds(model, MediaConfig(max_pixels=10**9))
+    assert drawn and max(drawn) <= 2**24
 
 
 def test_frames_that_are_scaled_up(model):

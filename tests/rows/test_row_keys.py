@@ -1,6 +1,9 @@
+import os
+
 import datasets
 import pypdfium2
 import pytest
+from PIL import Image
 
 from mmst_cli.config.schema import ColumnConfig, Modality, Role
 from mmst_cli.media.reading import Reader
@@ -58,6 +61,24 @@ def test_files_are_told_apart_by_content(parquet, keys, png, tmp_path):
         (tmp_path / f"{name}.png").write_bytes(png(colour))
     images = ["a.png", str(tmp_path / "b.png"), "c.png", "a.png"]
     assert same(keys(parquet(query=["a"] * 4, image=images))["image"]) == [0, 0, 2, 0]
+
+
+def test_a_file_that_differs_only_inside_is_another(keys, parquet, tmp_path):
+    for name, side, colour in (
+        ("a", 300, 1),
+        ("b", 300, 2),
+        ("copy", 300, 1),
+        ("c", 2500, 1),
+        ("d", 2500, 2),
+        ("again", 2500, 1),
+    ):
+        picture = Image.new("RGB", (side, side))
+        picture.paste((colour,) * 3, (0, side // 3, side, 2 * side // 3))  # the same length and the same ends
+        picture.save(tmp_path / f"{name}.bmp")
+    os.utime(tmp_path / "again.bmp", (1, 1))
+    images = [f"{name}.bmp" for name in ("a", "b", "copy", "c", "d", "again")]
+    found = keys(parquet(query=["q"] * 6, image=images))["image"]
+    assert same(found) == [0, 1, 0, 3, 4, 3]
 
 
 def test_arrays_of_another_shape_or_type(parquet, keys):

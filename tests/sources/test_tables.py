@@ -251,6 +251,11 @@ def test_a_file_or_folder_that_is_not_there(path, fault):
     assert fault(path) == f"datasets.train.path: {path}: no such file or folder."
 
 
+@pytest.mark.parametrize("path", ["rows.csv ", "rows.csv\r", "\u200bowner/name", "part-*.csv\u00a0"])
+def test_what_cannot_be_seen_in_a_path_is_shown(path, fault):
+    assert fault(path).startswith(f"datasets.train.path: {path!r}: ")
+
+
 def test_a_hub_id_without_a_network(fault):
     assert fault("nobody/nothing").startswith("datasets.train.path: nobody/nothing can't be loaded")
 

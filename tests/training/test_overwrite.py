@@ -168,5 +168,5 @@ def test_a_disk_that_is_full_leaves_the_last_whole_checkpoint(tmp_path, small_di
     ]
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     assert train(config, tmp_path, resume=True).steps == 6
-    steps = [json.loads(line)["step"] for line in (small_disk / "run/metrics.jsonl").read_text().splitlines()]
-    assert steps == [1, 2, 3, 4, 5, 6]
+    lines = [json.loads(line) for line in (small_disk / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import cast
 
-from mmst_cli.errors import DataError, ModelError, did_you_mean
+from mmst_cli.errors import DataError, ModelError, did_you_mean, visible
 
 _MODELS = {  # name: module and function; imported when asked for
     "builtin:tiny-qwen3-vl": ("tiny_qwen3vl", "build_tiny_qwen3vl"),
@@ -33,7 +33,7 @@ def build_builtin(name: str) -> Path:
     """
     if name not in _MODELS:
         raise ModelError(
-            f"{name}: no such built-in model; there is {', '.join(BUILTIN_MODELS)}."
+            f"{visible(name)}: no such built-in model; there is {', '.join(BUILTIN_MODELS)}."
             + did_you_mean(name, BUILTIN_MODELS)
         )
     module, function = _MODELS[name]
@@ -54,7 +54,7 @@ def build_builtin_dataset(at: str, path: str, name: str) -> Path:
     """
     if path not in _DATASETS:
         raise DataError(
-            f"{at}.path: {path}: no such built-in dataset; there is {', '.join(BUILTIN_DATASETS)}."
+            f"{at}.path: {visible(path)}: no such built-in dataset; there is {', '.join(BUILTIN_DATASETS)}."
             + did_you_mean(path, BUILTIN_DATASETS)
         )
     module, function = _DATASETS[path]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,12 @@ def config_to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(_to_plain(config.model_copy(update={"training": training}))))
 
 
+def as_yaml(value: Any) -> str:
+    """Return a value on one line, as it stands for itself in a file or behind the `=` of an override."""
+    listed = yaml.safe_dump([_to_plain(value)], default_flow_style=True, sort_keys=False, allow_unicode=True, width=inf)
+    return str(listed).strip()[1:-1]
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{visible(path)}: {_nothing_there(path)}")
@@ -88,7 +95,7 @@ def _nothing_there(path: Path) -> str:
     if path.is_dir():
         nearby, found = path, "this is a folder, not a config file."
     else:
-        nearby, found = path.parent, f"no such file; looked for {path.absolute()}."
+        nearby, found = path.parent, f"no such file; looked for {visible(path.absolute())}."
     names = sorted(str(p) for folder in (nearby, nearby / "configs") for p in folder.glob("*.y*ml"))[:8]
     suggestion = did_you_mean(str(path), names)
     return f"{found}{suggestion}" + (f" Configs nearby: {', '.join(names)}." if names else "")

@@ -24,6 +24,14 @@ def keys_as_names(text: str) -> str | None:
             continue
         for key, value in node.value:
             waiting.append(value)
-            if isinstance(key, yaml.ScalarNode) and key.tag not in (_TEXT, _MERGE):
+            if isinstance(key, yaml.ScalarNode) and (key.tag not in (_TEXT, _MERGE) or _is_number(key)):
                 key.tag, key.style, changed = _TEXT, "'", True
     return yaml.serialize(root) if changed else None
+
+
+def _is_number(key: yaml.ScalarNode) -> bool:
+    """Whether OmegaConf takes for a number what YAML takes for text: 1e5."""
+    try:
+        return key.style is None and float(key.value) is not None
+    except ValueError:
+        return False

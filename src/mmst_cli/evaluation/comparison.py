@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -151,8 +152,15 @@ def _same_queries(a: Evaluation, b: Evaluation, name_a: str, name_b: str) -> lis
             f"--compare: {name_a} was searched for among {a.result.corpus:,} documents, {name_b} among "
             f"{b.result.corpus:,}. Evaluate both on the same data."
         )
-    place = {key: index for index, key in enumerate(keys_b)}
-    return [place[key] for key in keys_a]
+    place_of = {key: index for index, key in enumerate(keys_b)}
+    places = [place_of[key] for key in keys_a]
+    known = a.answers and b.answers  # of older files they aren't
+    if other := [a.query_ids[i] for i, place in enumerate(places) if known and a.answers[i] != b.answers[place]]:
+        raise ConfigError(
+            f"--compare: {name_a} and {name_b} have the same queries, but {_count(other)} of them have other answers,"
+            " or are searched for among other documents. Evaluate both on the same data."
+        )
+    return places
 
 
 def _only(evaluation: Evaluation, keys: Sequence[Hashable], others: Sequence[Hashable]) -> list[str]:
@@ -231,6 +239,8 @@ def _became(before: Evaluation | None, after: Evaluation) -> str:
         return f"{about} is {new:.4f}."
     old = before.result.primary(old_cell)
     figures = f"{old:.4f} before, {new:.4f} after"
+    if not math.isfinite(new - old):
+        return f"{about} can't be compared with before ({figures}): it is not defined for these vectors."
     if key in before.per_query and not same_queries(before, after):  # of a run that was resumed with other rows
         return f"{about} is {new:.4f}; what was measured before training was measured on other queries."
     if key not in before.per_query:

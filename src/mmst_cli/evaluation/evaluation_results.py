@@ -18,8 +18,8 @@ from mmst_cli.errors import RunError
 from mmst_cli.storage import write_json, write_text
 
 QUERIES = ".queries.parquet"
-QUERY, CONTENT = "query", "content"
-"""The columns of that file which are no cells: ids, and names of what the queries ask, the same for the same query."""
+QUERY, CONTENT, ANSWERS = "query", "content", "answers"
+"""The columns of that file which are no cells: ids, names of what the queries ask, and of what was to be found."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,7 @@ class Evaluation:
             evaluators that know no queries.
         hits: cell key to what was found; only right after an evaluation that was asked to keep it.
         contents: one a query, the same for the same decoded query of any data; empty in older files.
+        answers: one a query, the same where the same answers count among the same documents; empty in older files.
     """
 
     result: EvaluationResult
@@ -124,6 +125,7 @@ class Evaluation:
     per_query: dict[str, np.ndarray] = field(default_factory=dict)
     hits: dict[str, Hits] = field(default_factory=dict)
     contents: list[str] = field(default_factory=list)
+    answers: list[str] = field(default_factory=list)
 
 
 def save_evaluation(evaluation: Evaluation, folder: Path, suffix: str = "") -> Path:
@@ -132,8 +134,8 @@ def save_evaluation(evaluation: Evaluation, folder: Path, suffix: str = "") -> P
     stem = f"{result.evaluator}{suffix}"
     write_text(folder / f"{stem}.csv", _as_csv(result))
     if evaluation.per_query:
-        names = {QUERY: evaluation.query_ids} | ({CONTENT: evaluation.contents} if evaluation.contents else {})
-        columns = {**{name: pa.array(values) for name, values in names.items()}, **evaluation.per_query}
+        names = {QUERY: evaluation.query_ids, CONTENT: evaluation.contents, ANSWERS: evaluation.answers}
+        columns = {**{name: pa.array(values) for name, values in names.items() if values}, **evaluation.per_query}
         target = folder / f"{stem}{QUERIES}"
         partial = target.with_name(f".{target.name}.partial")
         pq.write_table(pa.table(columns), partial)
@@ -149,22 +151,26 @@ def load_evaluation(path: Path) -> Evaluation:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        measured = [Cell(**{**cell, "interval": _pair(cell.get("interval"))}) for cell in values["cells"]]
+        measured = [Cell(**{**cell, **_as_measured(cell)}) for cell in values["cells"]]
         result = EvaluationResult(**{**values, "cells": measured})
         queries = path.with_name(f"{path.stem}{QUERIES}")
         if not queries.is_file():
             return Evaluation(result)
         table = pq.read_table(queries)
-        cells = [name for name in table.column_names if name not in (QUERY, CONTENT)]
-        contents = table.column(CONTENT).to_pylist() if CONTENT in table.column_names else []
+        cells = [name for name in table.column_names if name not in (QUERY, CONTENT, ANSWERS)]
+        contents, answers = (
+            table.column(name).to_pylist() if name in table.column_names else [] for name in (CONTENT, ANSWERS)
+        )
         per_query = {name: table.column(name).to_numpy() for name in cells}
-        return Evaluation(result, table.column(QUERY).to_pylist(), per_query, contents=contents)
+        return Evaluation(result, table.column(QUERY).to_pylist(), per_query, contents=contents, answers=answers)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         raise RunError(f"{path}: no saved evaluation ({error}).") from error
 
 
-def _pair(values: list[float] | None) -> tuple[float, float] | None:
-    return None if values is None else (values[0], values[1])
+def _as_measured(cell: dict[str, Any]) -> dict[str, Any]:
+    interval = cell.get("interval")
+    metrics = {name: math.nan if value is None else value for name, value in cell["metrics"].items()}
+    return {"metrics": metrics, "interval": None if interval is None else (interval[0], interval[1])}
 
 
 def _as_csv(result: EvaluationResult) -> str:

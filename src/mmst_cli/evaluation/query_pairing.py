@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 
+import xxhash
+
 from mmst_cli.evaluation.evaluation_results import Evaluation
+from mmst_cli.vectors.ranking import Relevance
 
 UNKNOWN = (
     "One of the two was saved by an earlier version, without what its queries ask: they were paired by row or id, "
@@ -29,6 +32,22 @@ def same_queries(one: Evaluation, other: Evaluation) -> bool:
     """Whether both are of the same queries, in the same order."""
     first, second = query_keys(one, other)
     return list(first) == list(second)
+
+
+def name_answers(wanted: Relevance, names: Sequence[bytes]) -> list[str]:
+    """Return, a query, what names its answers, with their grades, and the documents that they are among.
+
+    Args:
+        wanted: which documents answer which queries.
+        names: of each document, the same for the same one of any data.
+    """
+    corpus = xxhash.xxh3_128_digest(b"\0".join(sorted(names)))
+    answers: list[list[bytes]] = [[] for _ in range(wanted.queries)]
+    for query, document, grade in zip(
+        *(part.tolist() for part in (wanted.query, wanted.document, wanted.grade)), strict=True
+    ):
+        answers[query].append(names[document] + b" %d" % int(grade))
+    return [xxhash.xxh3_128_hexdigest(b"\0".join([corpus, *sorted(of_query)])) for of_query in answers]
 
 
 def _by_content(evaluation: Evaluation) -> list[tuple[str, int]]:

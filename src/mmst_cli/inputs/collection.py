@@ -14,11 +14,11 @@ from typing import Any
 
 from mmst_cli.config.schema import MediaConfig, Modality
 from mmst_cli.errors import ConfigError, DataError, visible
-from mmst_cli.inputs.content_stamps import stamp_of_file
 from mmst_cli.inputs.folder_walk import PassedOver, walk
 from mmst_cli.inputs.items import PDF, Item, Source, broken_item, page_items
 from mmst_cli.inputs.named_inputs import check_named_once
 from mmst_cli.inputs.table_inputs import TableOptions, open_table
+from mmst_cli.media.file_stamps import stamp_of_file
 from mmst_cli.media.pdf import OFFICE, page_numbers
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.columns import as_input
@@ -95,9 +95,11 @@ def open_sources(
     table = replace(table or TableOptions(), columns=tuple(columns or ()))
     check_named_once(names, MODALITY_OF)
     tables = [name for name in names if _is_table(name, table)]
-    if table.given and not tables:
-        raise ConfigError(f"{table.given}: only tables ({', '.join(READERS)}) have columns, and none is given.")
     how = _How(table, reader or Reader(MediaConfig(), Path()), pages, again)
+    if table.given and not tables:
+        for name in names:  # one that isn't there says so
+            _open_source(name, how)
+        raise ConfigError(f"{table.given}: only tables ({', '.join(READERS)}) have columns, and none is given.")
     return [open_table(name, table, how.reader, pages) if name in tables else _open_source(name, how) for name in names]
 
 

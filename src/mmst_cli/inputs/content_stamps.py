@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
+from mmst_cli.media.file_stamps import stamp_of_file
 from mmst_cli.media.pdf import split_page
 from mmst_cli.media.reading import Reader
-
-WHOLE = 16 * 2**20  # bytes; larger files are told apart by their size, their time and what stands at their ends
-END = 2**20  # bytes read of each end of such a file
-
-
-def stamp_of_file(path: Path) -> bytes:
-    """Return what tells a file's content apart: nothing where it can't be read, which reading it will say."""
-    try:
-        found = path.stat()
-        return _stamp(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ino)
-    except OSError:
-        return b""
-
-
-@lru_cache(maxsize=64)  # a document's pages come one after another
-def _stamp(path: str, size: int, mtime_ns: int, _inode: int) -> bytes:
-    hasher = xxhash.xxh3_128(size.to_bytes(8, "little"))
-    with Path(path).open("rb") as file:
-        if size > WHOLE:
-            hasher.update(mtime_ns.to_bytes(8, "little", signed=True) + file.read(END))
-            file.seek(-END, os.SEEK_END)
-        while block := file.read(END):
-            hasher.update(block)
-    return hasher.digest()
 
 
 def stamp_of_cells(cells: Mapping[str, Any], names_files: Mapping[str, bool], reader: Reader) -> bytes:

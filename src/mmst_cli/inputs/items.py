@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
-from mmst_cli.inputs.content_stamps import stamp_of_file
+from mmst_cli.media.file_stamps import stamp_of_file
 from mmst_cli.media.pdf import page_numbers
 from mmst_cli.media.reading import Reader
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmst_cli.config.schema import ModelConfig
-from mmst_cli.errors import ModelError, WorkError
+from mmst_cli.errors import ModelError, WorkError, is_memory_shortage, visible
 from mmst_cli.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ def load_checkpoint(
             model_kwargs=dict(model_kwargs),
             processor_kwargs=dict(config.processor) or None,
         )
-    except torch.OutOfMemoryError as error:
-        raise WorkError(
-            f"{key}.name_or_path: {config.name_or_path}: out of memory: its weights don't fit into what is free of"
-            f" {device}. Write {key}.dtype=bfloat16, or free the device."
-        ) from error
     # A folder that was copied in part or edited raises any of these, depending on the file it happened to.
-    except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, MemoryError, SafetensorError) as error:
+        if is_memory_shortage(error):
+            raise WorkError(
+                f"{key}.name_or_path: {config.name_or_path}: out of memory: its weights don't fit into what is free of"
+                f" {device}. Write {key}.dtype=bfloat16, or free the device."
+            ) from error
         raise ModelError(_why_not_loaded(config.name_or_path, config.revision, key, error)) from error
 
 
@@ -130,13 +130,13 @@ def lacks_attention(error: ModelError) -> bool:
 def _why_not_loaded(name: str, revision: str | None, key: str, error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-    where = f"{key}.name_or_path: {name}"
+    where = f"{key}.name_or_path: {visible(name)}"
     if isinstance(error, GatedRepoError):
         return f"{where}: this hub model is gated. Ask for access on its page, then `hf auth login`."
     if isinstance(error, RepositoryNotFoundError):
         return f"{where}: no such folder or hub model, or it is private and needs `hf auth login`."
     if isinstance(error, RevisionNotFoundError):
-        return f"{key}.revision: {revision}: {name} has no such branch, tag or commit."
+        return f"{key}.revision: {revision}: {visible(name)} has no such branch, tag or commit."
     at = f" at revision {revision}" if revision else ""
     first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "trust_remote_code" in str(error):

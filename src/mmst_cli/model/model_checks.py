@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mmst_cli.errors import ModelError
+from mmst_cli.media.bounds import MAX_PIXELS
 from mmst_cli.model.model_parts import PARTS, encoders_of, takes
 from mmst_cli.model.seen_media import pixels_of
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 SMALL, SMALLEST = 32, 4  # side of the small probe image, in pixels
+MOST_PROBED = 2**25  # pixels of the large one, whatever the bound: it is held several times over
 
 
 def check_dims(model: SentenceTransformer, dims: Mapping[str, Iterable[int]]) -> None:
@@ -83,6 +85,8 @@ def check_pixel_bounds(model: SentenceTransformer, processor: Mapping[str, Any],
         ModelError: an image comes out larger or smaller than declared.
     """
     low, high = _bound(processor, "min_pixels", key), _bound(processor, "max_pixels", key)
+    if low is not None and low > MAX_PIXELS:
+        raise ModelError(f"{key}.min_pixels: {low}: no image has so many; up to {MAX_PIXELS:,} are read.")
     if low is not None and high is not None and low > high:
         raise ModelError(f"{key}.min_pixels: {low}: above max_pixels, which is {high}.")
     if not takes(model, "image"):
@@ -90,10 +94,10 @@ def check_pixel_bounds(model: SentenceTransformer, processor: Mapping[str, Any],
             raise ModelError(f"{key}: min_pixels and max_pixels bound images, and the model takes none.")
         return
     if high is not None:
-        side = max(64, isqrt(2 * high))
+        side = max(64, isqrt(min(2 * high, MOST_PROBED)))
         produced = produced_pixels(model, Image.new("RGB", (side, side), "white"))
         # Whole patches may leave a part of it, but never less than a quarter.
-        if produced > high or 4 * produced < high:
+        if produced > high or 4 * produced < min(high, side * side):
             only = "" if produced > high else "only "
             raise ModelError(
                 f"{key}.max_pixels: {high}: the processor made {only}{produced} pixels of a "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Modality, OnBadRow
-from mmst_cli.errors import DataError
+from mmst_cli.errors import DataError, visible
 from mmst_cli.media.content import HEAD, SHOWN, TAIL, ends_of, looks_broken
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.rows.columns import RowSet
@@ -90,7 +90,7 @@ def locate_files(rows: RowSet, name: str, modality: Modality, named: Iterable[Na
     missing = missing_files(located, folders=modality is Modality.video)
     if missing:
         row, path = missing[0]
-        raise DataError(f"{place_of(rows, row, name)}: no such {modality} file: {path[:SHOWN]}")
+        raise DataError(f"{place_of(rows, row, name)}: no such {modality} file: {visible(path[:SHOWN])}")
     return [(row, Path(path)) for row, path in located]
 
 

@@ -14,6 +14,7 @@ import xxhash
 from mmst_cli.config.chat_templates import MEDIA, fill
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
+from mmst_cli.media.file_stamps import stamp_of_file
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.bad_rows import BadRow
@@ -23,14 +24,12 @@ from mmst_cli.rows.stored_cells import BATCH, parse_json
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ENDS = 65_536  # bytes read of each end of a file
-
 
 def row_keys(rows: RowSet, broken: Sequence[BadRow] = ()) -> Dataset:
     """Return rows of one string for each input column: equal where the inputs are, so that batches can be drawn by it.
 
-    A text stands for itself. Media are told apart by their stored content, files by their size and both of
-    their ends: the same page in another encoding counts as another page, which decoding all rows would tell.
+    A text stands for itself. Media are told apart by their stored content, files that are large by pieces
+    of it: the same page in another encoding counts as another page, which decoding all rows would tell.
     Labels are kept as they are, for batches by label.
 
     Args:
@@ -193,23 +192,21 @@ def _contents(modality: str, value: Any, reader: Reader | None) -> Iterator[byte
         yield value.tobytes()
     elif isinstance(value, str):
         if modality in MEDIA and reader is not None:
-            yield _file_ends(value, reader)
+            yield _file_content(value, reader)
         else:
             yield value.encode("utf-8", "surrogatepass")
     else:
         yield value if isinstance(value, bytes) else repr(value).encode()
 
 
-def _file_ends(name: str, reader: Reader) -> bytes:
+def _file_content(name: str, reader: Reader) -> bytes:
     """Return what tells a file, or a page of one, apart; its place where no file is there, as for a folder."""
     place = name
     try:
         place = str(reader.locate(name))
         path, page = split_page(place) if names_pdf(place) else (Path(place), None)
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            head = file.read(ENDS)
-            file.seek(max(0, size - ENDS))
-            return f"{size} {page} ".encode() + head + file.read(ENDS)
+        if stamp := stamp_of_file(path, timed=False):
+            return stamp + f" {page}".encode()
     except (OSError, ValueError, DataError):
-        return name.encode("utf-8", "surrogatepass")  # not where it is: data may have moved as a whole
+        pass
+    return name.encode("utf-8", "surrogatepass")  # not where it is: data may have moved as a whole

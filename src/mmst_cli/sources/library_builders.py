@@ -100,7 +100,7 @@ def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
     except DatasetNotFoundError as error:
         if isinstance(error.__cause__, RevisionNotFoundError):
             raise DataError(
-                f"{at}.revision: {config.revision}: {config.path} has no such branch, tag or commit."
+                f"{at}.revision: {config.revision}: {visible(config.path)} has no such branch, tag or commit."
             ) from error
         raise DataError(
             f"{at}.path: {visible(config.path)}: no such file, folder or hub dataset, or it is gated and"
@@ -115,7 +115,7 @@ def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
     except (TarError, ImportError, TypeError, EOFError, zlib.error, ArrowException) as error:
         raise _unreadable(at, config, error) from error
     except (OSError, ConnectionError) as error:
-        raise DataError(f"{at}.path: {config.path} can't be loaded: {first_line(error)}") from error
+        raise DataError(f"{at}.path: {visible(config.path)} can't be loaded: {first_line(error)}") from error
 
 
 def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataError:
@@ -124,10 +124,10 @@ def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataErr
         return no_rows(at, config)
     if text.startswith("The TAR archives"):
         return DataError(
-            f"{at}.path: {config.path}: the first samples of the archive have different members. Each has the same"
-            " endings under its own name, one sample after the other: a.jpg, a.txt, b.jpg, b.txt."
+            f"{at}.path: {visible(config.path)}: the first samples of the archive have different members. Each has"
+            " the same endings under its own name, one sample after the other: a.jpg, a.txt, b.jpg, b.txt."
         )
-    return DataError(f"{at}.path: {config.path} can't be read: {first_line(error)}")
+    return DataError(f"{at}.path: {visible(config.path)} can't be read: {first_line(error)}")
 
 
 def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> DataError:
@@ -137,11 +137,11 @@ def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> DataErro
     listed = re.search(r"\[(.*?)\]", text)
     known = re.findall(r"'([^']*)'", listed[1]) if listed else []
     if not known:
-        return DataError(f"{at}.{key}: {config.path}: {first_line(error)}")
+        return DataError(f"{at}.{key}: {visible(config.path)}: {first_line(error)}")
     wanted = getattr(config, key)
     if wanted is None:
-        return DataError(f"{at}.{key}: missing. {config.path} has {', '.join(known)}.")
-    message = f"{at}.{key}: {wanted}: {config.path} has {', '.join(known)}." + did_you_mean(wanted, known)
+        return DataError(f"{at}.{key}: missing. {visible(config.path)} has {', '.join(known)}.")
+    message = f"{at}.{key}: {wanted}: {visible(config.path)} has {', '.join(known)}." + did_you_mean(wanted, known)
     return NoConfigurationError(message, known) if key == "name" else DataError(message)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -91,6 +93,7 @@ def names_a_local_path(path: str) -> bool:
         or path.count("/") > 1
         or is_pattern(path)
         or row_ending(path) in READERS
+        or visible(path) != path
     )
 
 
@@ -126,7 +129,7 @@ def _of_files(at: str, path: str, addresses: Sequence[str], *, afresh: bool) -> 
 
 def no_rows(at: str, config: DatasetConfig) -> DataError:
     """Return the error for a source that is there and empty."""
-    return DataError(f"{at}.path: {config.path} holds no rows in split {config.split}.")
+    return DataError(f"{at}.path: {visible(config.path)} holds no rows in split {config.split}.")
 
 
 def row_ending(name: str) -> str:
@@ -144,6 +147,21 @@ def is_pattern(path: str) -> bool:
 def local_path(path: str) -> Path:
     """Return the path on this machine that a config means by ``path``, which may begin with ``~/`` or ``file://``."""
     return expand_home(path.removeprefix("file://"))
+
+
+def would_read(path: str, file: Path) -> bool:
+    """Whether a file, once it is written, would be among the rows that a config means by ``path``."""
+    source, target = local_path(path), Path(os.path.realpath(file))
+    if source.is_dir():
+        return not is_saved(source) and target.is_relative_to(os.path.realpath(source))
+    if source.is_file() or not is_pattern(path):
+        return target == Path(os.path.realpath(source))
+    folder = folder_of_pattern(path)
+    wanted = Path(os.path.realpath(folder), *source.parts[len(folder.parts) :])
+    if "**" in wanted.parts:
+        return fnmatch(str(target), str(wanted).replace("**/", "*"))
+    pairs = zip(target.parts, wanted.parts, strict=False)
+    return len(target.parts) == len(wanted.parts) and all(fnmatch(part, pattern) for part, pattern in pairs)
 
 
 def folder_of_pattern(path: str) -> Path:
@@ -164,7 +182,7 @@ def find_files(at: str, path: str) -> list[Path]:
     if files:
         return files
     hint = f", only {len(found)} folder(s). Write {path}/* for the files in there" if found else ""
-    raise DataError(f"{at}.path: {path}: matches no file{hint}.")
+    raise DataError(f"{at}.path: {visible(path)}: matches no file{hint}.")
 
 
 def choose_reader(at: str, path: str, names: Iterable[str]) -> FileReader:
@@ -182,13 +200,13 @@ def choose_reader(at: str, path: str, names: Iterable[str]) -> FileReader:
     for ending in endings:
         if ending not in READERS:
             raise DataError(
-                f"{at}.path: {path}: files of rows end in {', '.join(READERS)}, found {ending or 'no ending'}"
+                f"{at}.path: {visible(path)}: files of rows end in {', '.join(READERS)}, found {ending or 'no ending'}"
                 + (f" ({endings[ending]})." if is_pattern(path) else ".")
             )
     first, *others = (READERS[ending] for ending in endings)
     if any(other != first for other in others):
         raise DataError(
-            f"{at}.path: {path}: matches files of several kinds, {', '.join(sorted(endings))}. Write a pattern for one"
-            f" of them, ending in *{min(endings)}."
+            f"{at}.path: {visible(path)}: matches files of several kinds, {', '.join(sorted(endings))}. Write a pattern"
+            f" for one of them, ending in *{min(endings)}."
         )
     return first

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmst_cli.config.schema import DatasetConfig, Modality
-from mmst_cli.errors import DataError
+from mmst_cli.errors import DataError, visible
 from mmst_cli.media.message import PARTS
 from mmst_cli.sources.places import find_place, row_ending
 from mmst_cli.sources.tables import leave_undecoded, load_rows
@@ -100,7 +100,7 @@ def _join(at: str, files: Mapping[str, str], open_file: Callable[[str], RowsInTu
 
 
 def _unreadable(at: str, name: str, error: BaseException) -> DataError:
-    return DataError(f"{at}.path: {name}: can't be read: {error}")
+    return DataError(f"{at}.path: {visible(name)}: can't be read: {error}")
 
 
 def _open_jsonl(file: str) -> RowsInTurn:

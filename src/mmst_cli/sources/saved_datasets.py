@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mmst_cli.builtin.registry import build_builtin_dataset
 from mmst_cli.config.schema import DatasetConfig
-from mmst_cli.errors import DataError, did_you_mean, first_line
+from mmst_cli.errors import DataError, did_you_mean, first_line, visible
 from mmst_cli.sources.places import no_rows
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def load_saved(at: str, folder: Path, config: DatasetConfig) -> Dataset:
     except IndexError as error:  # how it reports a dataset that was saved without rows
         raise no_rows(at, config) from error
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{at}.path: {config.path} can't be read: {first_line(error)}") from error
+        raise DataError(f"{at}.path: {visible(config.path)} can't be read: {first_line(error)}") from error
     if not isinstance(saved, DatasetDict):  # one split, whatever it was called
         saved = {config.split.partition("[")[0]: saved}
     return slice_splits(f"{at}.split", config.split, saved)

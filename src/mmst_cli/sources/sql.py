@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import DatasetConfig
-from mmst_cli.errors import DataError
+from mmst_cli.errors import DataError, visible
 
 if TYPE_CHECKING:
     import duckdb
@@ -64,7 +64,7 @@ def query_parquet(at: str, config: DatasetConfig, paths: Sequence[str], seed: in
             connection.execute(f"set allowed_paths = {listed}")
             connection.execute(f"create view rows as select * from read_parquet({listed})")
         except duckdb.Error as error:
-            raise DataError(f"{at}.path: {config.path} can't be read: {_first_sentence(error)}") from error
+            raise DataError(f"{at}.path: {visible(config.path)} can't be read: {_first_sentence(error)}") from error
         return _run(at, query, connection, seed)
 
 
