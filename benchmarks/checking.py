@@ -127,7 +127,7 @@ def decode_all(pages: Path, processes: int) -> float:
 
 def measure_speed(folder: Path, counts: list[int]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Time a check of all pages beside decoding them, and compare the memory of few pages and many."""
-    from mmst_cli.checking.parallel_parts import processors
+    from mmst_cli.processes import processors
 
     measured = {}
     for count in counts:

@@ -23,7 +23,7 @@ GRACE = 30  # seconds that torchrun gives the others to end when one has failed
 
 @dataclass(frozen=True)
 class Ended:
-    """How the two processes ended: in their order exit codes (-9: by signal 9), stdout and stderr."""
+    """How the processes ended: in their order exit codes (-9: by signal 9), stdout and stderr."""
 
     codes: list[int]
     out: list[str]
@@ -33,23 +33,32 @@ class Ended:
 
 
 class ProcessPair:
-    """Forks two processes a command."""
+    """Starts the processes of one command after the other."""
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def run(self, folder: Path, *arguments: str, send: tuple[str, int] | None = None, **environment: str) -> Ended:
-        """Run ``mmst`` with the same arguments in two processes.
+    def run(
+        self,
+        folder: Path,
+        *arguments: str,
+        count: int = 2,
+        send: tuple[str, int] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Ended:
+        """Run ``mmst`` with the same arguments in two processes, or in one as without a launcher.
 
         Args:
             folder: the working directory, in which modules are found, too.
             arguments: the command line after ``mmst``.
-            send: how a line on the first one's stderr begins at which both get a signal, and its number.
-            environment: variables of both.
+            count: how many processes.
+            send: how a line on the first one's stderr begins at which all get a signal, and its number.
+            environment: variables of all.
         """
-        request = {"folder": str(folder), "arguments": arguments, "send": send, "environment": environment}
+        request = {"folder": str(folder), "arguments": arguments, "count": count, "send": send}
+        request["environment"] = environment or {}
         assert self._server.stdin and self._server.stdout
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
@@ -63,19 +72,20 @@ class ProcessPair:
 def _run(request: dict[str, Any]) -> dict[str, Any]:
     import torch.distributed as dist
 
+    count = request["count"]
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
     shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RUN_ID": uuid.uuid4().hex}
     with tempfile.TemporaryDirectory() as folder:
-        paths = [[Path(folder, f"{name}{rank}") for name in ("out", "err")] for rank in range(2)]
+        paths = [[Path(folder, f"{name}{rank}") for name in ("out", "err")] for rank in range(count)]
         children = {}
-        for rank in range(2):
-            environment = {**shared, **request["environment"], "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        for rank in range(count):
+            own = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if count > 1 else {}
             if (child := os.fork()) == 0:
-                os._exit(_run_here(request, environment, *paths[rank]))
+                os._exit(_run_here(request, {**own, **request["environment"]}, *paths[rank]))
             children[child] = rank
         codes, seconds = _wait(children, request["send"], paths[0][1])
-        out, err = ([pair[i].read_text() for pair in paths] for i in range(2))
+        out, err = ([of_one[i].read_text() for of_one in paths] for i in range(2))
     return {"codes": codes, "out": out, "err": err, "seconds": seconds}
 
 
@@ -106,7 +116,7 @@ def _wait(children: dict[int, int], send: tuple[str, int] | None, said: Path) ->
     """Do as a launcher: when one fails, end the others. Return exit codes, and the seconds between the ends."""
     codes: dict[int, int] = {}
     first = None
-    while len(codes) < 2:
+    while len(codes) < len(children):
         if send and said.exists() and any(line.startswith(send[0]) for line in said.read_text().splitlines()):
             _signal(children, codes, send[1])
             send = None

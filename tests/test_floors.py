@@ -27,7 +27,7 @@ FLOORS = [
     ["builtin"],
     ["media"],
     ["runs", "config", "work", "time_shares"],
-    ["terminal", "storage", "output_claim", "aside", "launcher", "errors"],
+    ["terminal", "storage", "output_claim", "aside", "launcher", "shell_words", "errors"],
     ["lasting_console"],
     ["ending_together"],
     ["streams", "processes"],

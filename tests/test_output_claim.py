@@ -12,7 +12,7 @@ import pytest
 
 from mmst_cli import processes
 from mmst_cli.errors import RunError
-from mmst_cli.output_claim import LOCK, check_writable, claimed
+from mmst_cli.output_claim import LOCK, all_claimed, check_writable, claimed
 
 HOLD = """
 import sys, time
@@ -101,7 +101,7 @@ def test_what_was_made_for_the_lock_alone_goes_again(tmp_path):
 
 def test_a_claim_on_a_file(tmp_path):
     place, lock = tmp_path / "mined.parquet", tmp_path / ".mined.parquet.lock"
-    with claimed(place, "--output", lock):
+    with claimed(place, "--output", is_file=True):
         assert [path.name for path in tmp_path.iterdir()] == [lock.name]
     assert list(tmp_path.iterdir()) == []
 
@@ -144,3 +144,44 @@ def test_checking_leaves_nothing(tmp_path):
     check_writable(tmp_path / "a" / "b", "output_dir")
     check_writable(tmp_path, "output_dir")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["link", "link/below", "loop/below"])
+def test_a_link_that_leads_nowhere_is_told_of(place, tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    link = tmp_path / place.partition("/")[0]
+    said = rf"^--output: .* can't be written: {link} is a link that leads nowhere\. "
+    with pytest.raises(RunError, match=said):
+        check_writable(tmp_path / place, "--output")
+    with pytest.raises(RunError, match=said), claimed(tmp_path / place, "--output"):
+        pytest.fail("it leads somewhere")
+
+
+@pytest.mark.parametrize("place", ["", "folder.parquet"])
+def test_a_folder_in_the_place_of_a_file_is_told_of(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.parquet").mkdir()
+    said = r"^--output: .* is a folder; name a file"
+    with pytest.raises(RunError, match=said), claimed(Path(place), "--output", is_file=True):
+        pytest.fail("it is a folder")
+
+
+def test_names_that_are_no_text_are_refused_since_no_table_can_be_written_there(tmp_path):
+    for is_file in (True, False):
+        said = r"^--output: '.*byte\\udcff' can't be written: its name holds bytes that are no text"
+        with pytest.raises(RunError, match=said), claimed(tmp_path / "byte\udcff", "--output", is_file=is_file):
+            pytest.fail("it can't be written")
+
+
+def test_several_folders_are_claimed_each_once(tmp_path, holder):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "one", target_is_directory=True)
+    (tmp_path / "one").mkdir()
+    with all_claimed({"--output": tmp_path / "one", "--save-run": link, "TARGET": None}):
+        assert (tmp_path / "one" / LOCK).is_file()
+    holder(tmp_path / "two")
+    two = {"--output": tmp_path / "one", "--save-run": tmp_path / "two"}
+    with pytest.raises(RunError, match=r"^--save-run: .*two is in use by"), all_claimed(two):
+        pytest.fail("it is in use")
+    assert not (tmp_path / "one" / LOCK).exists()

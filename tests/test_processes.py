@@ -137,3 +137,34 @@ def test_the_launcher_refuses_another_and_more_processes_than_gpus(tmp_path, mon
     skipping = ["datasets.train.on_bad_row=skip", "--num-processes", "2"]
     skip = run.invoke(app, ["train", str(tmp_path / "job.yaml"), *skipping])
     assert skip.exit_code == 2 and "datasets.train.on_bad_row: skip" in skip.output
+
+
+GONE = """
+import os, sys, time
+from mmst_cli.ending_together import leave, watch
+from mmst_cli import processes
+watch()
+processes.wait()
+if processes.rank() == 1:
+    if "leaves" in sys.argv:
+        leave()
+    os._exit(0)
+time.sleep(20 if "leaves" not in sys.argv else 0)  # deaf, as in an exchange with one that is gone
+if "leaves" in sys.argv:
+    leave()
+    time.sleep(4)
+print("went on")
+"""
+
+
+def test_one_that_is_gone_without_a_word_is_noticed_by_another(run_two):
+    codes, said, errors = run_two(GONE)
+    assert codes == [1, 0] and said[0] == ""
+    assert (
+        errors[0].startswith("error: another process of the run is gone without a word") and errors[0].count("\n") == 1
+    )
+
+
+def test_one_that_took_leave_is_not_missed(run_two):
+    codes, said, errors = run_two(GONE, "leaves")
+    assert codes == [0, 0] and said[0] == "went on\n" and errors == ("", "")

@@ -1,11 +1,21 @@
 import json
 import os
 import re
+import shutil
 
 import pytest
 
 from mmst_cli.errors import RunError
-from mmst_cli.runs import RunFolder, checkpoint_step, describe_environment, is_whole, mark_whole, newest_run
+from mmst_cli.runs import (
+    COMPLETE,
+    RunFolder,
+    checkpoint_step,
+    damaged_file,
+    describe_environment,
+    is_whole,
+    mark_whole,
+    newest_run,
+)
 
 
 @pytest.fixture
@@ -101,6 +111,19 @@ def test_a_run_comes_back_if_the_new_one_came_to_nothing(run):
     assert {name: content for name, content in after.items() if not name.startswith("failed/")} == before
     assert after["failed/config.yaml"] == b"model: {b: 1}\n"
     assert not run.put_back()
+
+
+def test_what_a_killed_process_left_half_written_is_nothing(run, tmp_path):
+    before = whole_tree(run.path)
+    run.set_aside()
+    (run.path / ".config.yaml.partial").write_text("mod")
+    assert run.put_back()
+    assert before == {name: content for name, content in whole_tree(run.path).items() if "partial" not in name}
+    assert not list(run.path.glob(".*.partial"))
+    new = RunFolder(tmp_path / "new")
+    new.path.mkdir()
+    (new.path / ".config.yaml.partial").write_text("mod")
+    new.refuse_if_taken()
 
 
 @pytest.mark.parametrize("what", ["checkpoint", "model"])
@@ -200,6 +223,16 @@ def test_a_grown_file_is_not_whole(run):
     assert is_whole(folder)
 
 
+def test_a_file_with_its_length_and_other_content_is_damaged(run):
+    folder = checkpoint(run, 20)
+    assert damaged_file(folder) is None
+    (folder / "model.safetensors").write_bytes(bytes(len("weights")))
+    assert is_whole(folder) and damaged_file(folder) == "model.safetensors"
+    marked = {name: found[0] for name, found in json.loads((folder / COMPLETE).read_text()).items()}
+    (folder / COMPLETE).write_text(json.dumps(marked))  # as an earlier version wrote it
+    assert is_whole(folder) and damaged_file(folder) is None
+
+
 def test_whole_checkpoints_come_oldest_first_by_step(run):
     written = [checkpoint(run, step) for step in (1000, 20, 9)]
     assert run.checkpoints() == written[::-1]
@@ -265,3 +298,14 @@ def test_no_finished_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunError, match=r"no finished run under runs/\. Train one with `mmst train CONFIG`"):
         newest_run()
+
+
+def test_what_stands_aside_or_failed_is_not_the_newest_run_and_the_way_to_a_model_is_told(run, tmp_path):
+    for name in (".", ".replaced", "failed"):
+        (run.path / name / "model").mkdir(parents=True, exist_ok=True)
+        (run.path / name / "config.yaml").write_text("model: {}\n")
+        (run.path / name / "model/modules.json").write_text("[]")
+    assert newest_run(tmp_path) == run
+    assert "`mmst train" in run.way_to_model() and "brings back the run" in run.way_to_model()
+    shutil.rmtree(run.path / ".replaced")
+    assert run.way_to_model().endswith("config.yaml --resume`.")

@@ -12,6 +12,7 @@ from mmst_cli.storage import (
     cache_folder,
     digest,
     digest_of_file,
+    expand_home,
     replace_folder,
     whole_file,
     write_json,
@@ -42,8 +43,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = write_json(tmp_path / "note.json", {"a": 1})
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
-    with pytest.raises(UnicodeEncodeError):
-        write_text(path, "half a pair: \ud800")
     assert json.loads(path.read_text()) == {"a": 1}
 
 
@@ -68,6 +67,16 @@ def test_json_keeps_letters_and_order(tmp_path):
     assert text.endswith("}\n")
     assert '"ü"' in text
     assert list(json.loads(text)) == ["z", "a"]
+
+
+def test_json_has_no_nan(tmp_path):
+    def refuse(name):
+        raise AssertionError(name)
+
+    value = {"a": float("nan"), "b": [1.5, float("-inf")], "c": "NaN"}
+    append_line(tmp_path / "log.jsonl", value)
+    for text in (write_json(tmp_path / "a.json", value).read_text(), (tmp_path / "log.jsonl").read_text()):
+        assert json.loads(text, parse_constant=refuse) == {"a": None, "b": [1.5, None], "c": "NaN"}
 
 
 def test_records_are_lines(tmp_path):
@@ -185,3 +194,18 @@ def test_a_digest_names_content():
 def test_a_file_is_named_by_its_content(tmp_path):
     (tmp_path / "file").write_bytes(b"abc")
     assert digest_of_file(tmp_path / "file") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_names_that_are_no_text_are_written_escaped(tmp_path):
+    write_json(tmp_path / "one.json", {"file": "byte\udcff"})
+    append_line(tmp_path / "two.jsonl", {"file": "byte\udcff"})
+    assert json.loads((tmp_path / "one.json").read_text(encoding="utf-8")) == {"file": "byte\udcff"}
+    assert json.loads((tmp_path / "two.jsonl").read_text(encoding="utf-8")) == {"file": "byte\udcff"}
+
+
+def test_home_folders_are_those_of_the_system(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expand_home("~/runs") == tmp_path / "runs"
+    assert expand_home("~") == tmp_path
+    assert expand_home("~root/runs") == Path("/root/runs")
+    assert expand_home("~no-such-user/runs") == Path("~no-such-user/runs")

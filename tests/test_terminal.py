@@ -101,3 +101,13 @@ def test_a_person_sees_a_bar_and_no_lines(monkeypatch):
     assert "5 of 10" not in shown
     progress.advance(5)  # behind the end: counted, and nothing is shown
     assert (progress.done, terminal.console.file.getvalue()) == (10, shown)
+
+
+def test_a_command_is_on_one_line_in_a_narrow_window_and_a_sentence_is_wrapped():
+    console = Console(file=io.StringIO(), width=20, force_terminal=True, highlight=False)
+    terminal = Terminal(console, json_results=True)
+    terminal.show("next: mmst encode 'runs/a b' INPUT --output vectors")
+    terminal.say("a sentence that is longer than that")
+    lines = console.file.getvalue().splitlines()
+    assert lines[0] == "next: mmst encode 'runs/a b' INPUT --output vectors"
+    assert len(lines) == 3

@@ -54,6 +54,20 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + number
 
 
+_NO_ROOM = (" out of memory", "can't allocate memory", "ALLOC_FAILED", "CUDNN_STATUS_NOT_SUPPORTED")
+"""Words of the RuntimeErrors that torch and the libraries below it raise where a device or the host has no room."""
+
+
+def is_memory_shortage(error: BaseException) -> bool:
+    """Say whether an error means that a device, or the host, has no room for what was to be computed.
+
+    Torch's own class is known by its name, so that this module needs no torch.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_ROOM)
+
+
 def visible(path: object) -> str:
     """Return a path for a message, in quotes where it ends in a space or has characters that can't be seen."""
     text = str(path)

@@ -67,7 +67,7 @@ def launch(count: int, arguments: Sequence[str], *, on_cpu: bool) -> None:
 def _wait(started: Started, told: Sequence[int]) -> int | None:
     """Wait until all have ended, and end the others where one fails; return which failed first, None if none did."""
     failed, until = None, 0.0
-    while any(process.poll() is None for process in started):
+    while None in [process.poll() for process in started]:
         if failed is None and (failed := _failed(started)) is not None and not told:
             _send(started, signal.SIGTERM)
             until = time.monotonic() + _GRACE

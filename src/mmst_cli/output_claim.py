@@ -8,14 +8,14 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from mmst_cli import processes
-from mmst_cli.errors import RunError
+from mmst_cli.errors import RunError, visible
 
 try:
     import fcntl
@@ -29,7 +29,7 @@ _held: set[Path] = set()  # by this process, to which the system would give a lo
 
 
 @contextmanager
-def claimed(place: Path, key: str, lock: Path | None = None) -> Iterator[None]:
+def claimed(place: Path, key: str, *, is_file: bool = False) -> Iterator[None]:
     """Keep other commands out of an output for as long as the context lasts.
 
     The folder is made if it isn't there, and is gone again afterwards if nothing was written into it. The lock is one
@@ -37,9 +37,9 @@ def claimed(place: Path, key: str, lock: Path | None = None) -> Iterator[None]:
     launcher started, which share an output, the first holds it for all.
 
     Args:
-        place: the output, a folder, or a file where ``lock`` is given.
+        place: the output.
         key: what names it to a user, such as `output_dir` or `--output`.
-        lock: where the lock is; in the folder if left out.
+        is_file: whether it is a file, beside which the lock is; a folder, in which the lock is, if left out.
 
     Raises:
         RunError: another command is at work there, or nothing can be written there.
@@ -47,15 +47,14 @@ def claimed(place: Path, key: str, lock: Path | None = None) -> Iterator[None]:
     if not processes.is_first():
         yield
         return
-    path = lock or place / LOCK
     made: list[Path] = []
     held: IO[str] | None = None
     try:
         with _told(place, key):
-            if lock is None:
-                _refuse_file(place, key)
+            _refuse_folder(place, key) if is_file else _refuse_file(place, key)
+            path = place.with_name(f".{place.name}.lock") if is_file else place / LOCK
             made += _make_folders(path.parent)
-            held = _take(path, f"{key}: {place}")
+            held = _take(path, f"{key}: {visible(place)}")
         name = path.resolve()
         _held.add(name)
         try:
@@ -71,6 +70,16 @@ def claimed(place: Path, key: str, lock: Path | None = None) -> Iterator[None]:
                 folder.rmdir()
             except OSError:  # something was written into it
                 break
+
+
+@contextmanager
+def all_claimed(places: Mapping[str, Path | None]) -> Iterator[None]:
+    """Claim several folders, each once, by what names it to a user; those that are None are left out."""
+    named = {os.path.realpath(place): (place, key) for key, place in places.items() if place is not None}
+    with ExitStack() as held:
+        for place, key in named.values():
+            held.enter_context(claimed(place, key))
+        yield
 
 
 def check_writable(place: Path, key: str) -> None:
@@ -93,13 +102,25 @@ def check_writable(place: Path, key: str) -> None:
 
 def _refuse_file(place: Path, key: str) -> None:
     if _is_file(place):
-        raise RunError(f"{key}: {place} is a file; name a folder.")
+        raise RunError(f"{key}: {visible(place)} is a file; name a folder.")
+
+
+def _refuse_folder(place: Path, key: str) -> None:
+    if not place.name or place.is_dir():
+        raise RunError(f"{key}: {visible(place)} is a folder; name a file.")
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.exists() and not path.is_dir()
     except OSError:  # a name that none can have
+        return False
+
+
+def _leads_nowhere(path: Path) -> bool:
+    try:
+        return path.is_symlink() and not path.exists()
+    except OSError:  # a name that none can have, or a link to itself
         return False
 
 
@@ -122,13 +143,17 @@ def _make_folders(folder: Path) -> list[Path]:
 @contextmanager
 def _told(place: Path, key: str) -> Iterator[None]:
     try:
+        if str(place) != str(place).encode("utf-8", "replace").decode():
+            raise OSError("its name holds bytes that are no text")  # Arrow and others take none
         yield
     except OSError as error:
-        if above := next((path for path in place.parents if _is_file(path)), None):
+        if link := next((path for path in (place, *place.parents) if _leads_nowhere(path)), None):
+            reason = f"{link} is a link that leads nowhere"
+        elif above := next((path for path in place.parents if _is_file(path)), None):
             reason = f"{above} is a file, and no folder can be in it"
         else:
             reason = (error.strerror or str(error)).lower()
-        shown = str(place) if len(str(place)) < 200 else f"{str(place)[:100]}..."
+        shown = visible(place) if len(str(place)) < 200 else f"{str(place)[:100]}..."
         raise RunError(f"{key}: {shown} can't be written: {reason}. Name another place.") from error
 
 

@@ -32,6 +32,12 @@ def count() -> int:
     return int(os.environ["WORLD_SIZE"]) if os.environ.keys() >= set(VARIABLES) else 1
 
 
+def processors() -> int:
+    """Return how many processors this process may use: its share, where several of a run are on one machine."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, there // int(os.environ.get("LOCAL_WORLD_SIZE", count())))
+
+
 def rank() -> int:
     """Return which of them this is, from 0."""
     return int(os.environ["RANK"]) if count() > 1 else 0

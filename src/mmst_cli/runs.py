@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -16,16 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli import processes
-from mmst_cli.aside import FAILED, drop_aside, finish_moving, is_aside, put_back, set_aside
+from mmst_cli.aside import FAILED, MOVING, REPLACED, drop_aside, finish_moving, is_aside, put_back, set_aside
 from mmst_cli.config.schema import SECRETS
 from mmst_cli.errors import RunError
 from mmst_cli.output_claim import LOCK
-from mmst_cli.storage import append_line, write_json, write_text
+from mmst_cli.shell_words import quoted
+from mmst_cli.storage import append_line, quick_digest_of_file, read_json, write_json, write_text
 
 PACKAGES = (
     *("mmst-cli", "sentence-transformers", "transformers", "torch"),
     *("datasets", "accelerate", "numpy", "pillow"),
 )
+HALF_WRITTEN = ".*.partial"  # what a killed process left, by storage.py
 COMPLETE = "complete.json"  # written into a checkpoint once all of it is there
 
 
@@ -104,6 +107,15 @@ class RunFolder:
         """Whether a run was begun here."""
         return self.config.is_file()
 
+    def way_to_model(self) -> str:
+        """Return the sentence about a run without a model: what became of it, or how it gets one."""
+        command = f"mmst train {quoted(self.config)}"
+        if is_aside(self.path):
+            return f"If its --overwrite was killed, `{command}` brings back the run that it was to replace."
+        if self.failed_model.is_dir():
+            return f"{self.failed_model} didn't pass the gate; {self.gate} says why."
+        return f"Finish it with `{command} --resume`."
+
     def refuse_if_taken(self) -> None:
         """Raise RunError if anything is in the folder already."""
         if self.path.exists() and (not self.path.is_dir() or self._holds_anything()):
@@ -122,9 +134,9 @@ class RunFolder:
 
     def write_settings(self, config_yaml: str, overrides: Sequence[str], rows: Mapping[str, str]) -> None:
         """Write what the run is made with, or goes on with."""
-        write_json(self.rows, rows)
+        write_text(self.config, config_yaml)  # first: it makes the folder a run, which --overwrite may replace
         write_text(self.path / "overrides.txt", "".join(f"{without_secret(override)}\n" for override in overrides))
-        write_text(self.config, config_yaml)  # last: it makes the folder a run
+        write_json(self.rows, rows)
 
     def refuse_to_clear(self) -> None:
         """Raise RunError if something is there that is no run: --overwrite leaves it alone."""
@@ -171,7 +183,7 @@ class RunFolder:
         record = (self.config, self.rows, self.environment, self.path / "overrides.txt")
         named = (*record, self.log, self.metrics, self.skipped_rows, self.report, self.gate)
         batches = self.path.glob(f"{self.dead_batch.stem}*{self.dead_batch.suffix}")  # one a process
-        found = [*folders, *named, *batches, *self._trackers_folder()]
+        found = [*folders, *named, *batches, *self._trackers_folder(), *self.path.glob(HALF_WRITTEN)]
         return [path for path in found if path.exists()]
 
     def _trackers_folder(self) -> list[Path]:
@@ -181,15 +193,15 @@ class RunFolder:
         return [folder] if files and all(path.name.startswith("events.out.tfevents") for path in files) else []
 
     def _holds_anything(self) -> bool:
-        return any(path.name != LOCK for path in self.path.iterdir())
+        return any(path.name != LOCK and not path.match(HALF_WRITTEN) for path in self.path.iterdir())
 
     def recorded_rows(self) -> dict[str, str]:
         """Return what named the rows of each dataset; nothing for a run of an earlier version."""
-        return dict(_read_json(self.rows))
+        return dict(read_json(self.rows))
 
     def recorded_processes(self) -> int | None:
         """Return how many processes the run was begun with; None where nothing says."""
-        recorded = _read_json(self.environment).get("processes")
+        recorded = read_json(self.environment).get("processes")
         return recorded if isinstance(recorded, int) else None
 
     @processes.by_first
@@ -198,23 +210,19 @@ class RunFolder:
         append_line(self.metrics, record)
 
     def metric_lines(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl; none if nothing was logged."""
-        if not self.metrics.is_file():
-            return []
-        return [json.loads(line) for line in self.metrics.read_text(encoding="utf-8").splitlines()]
+        """Return the lines of metrics.jsonl, but for one that a process was killed in; none if nothing was logged."""
+        found = []
+        if self.metrics.is_file():
+            for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+                with suppress(ValueError):
+                    found.append(json.loads(line))
+        return [line for line in found if isinstance(line, dict)]
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop the lines that a killed process wrote after the checkpoint it is resumed from."""
-        if not self.metrics.is_file():
-            return
-        kept = []
-        for line in self.metrics.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except (ValueError, KeyError):  # the line it was killed in
-                continue
-        write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+        kept = [line for line in self.metric_lines() if "step" in line and line["step"] <= step]
+        if self.metrics.is_file():
+            write_text(self.metrics, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in kept))
 
     def checkpoints(self) -> list[Path]:
         """Return the whole checkpoints, oldest first."""
@@ -235,9 +243,14 @@ class RunFolder:
         for path in [path for path in whole if path.name not in kept][: max(0, surplus)]:
             shutil.rmtree(path, ignore_errors=True)
 
-    def drop_broken_checkpoints(self) -> list[Path]:
-        """Remove checkpoints that a killed process left half written, and return them."""
-        broken = [path for path in self._checkpoint_folders() if not is_whole(path)]
+    def drop_broken_checkpoints(self, after: int | None = None) -> list[Path]:
+        """Remove checkpoints that a killed process left half written, and return them.
+
+        Args:
+            after: a step behind which none is any good.
+        """
+        found = self._checkpoint_folders()
+        broken = [path for path in found if not is_whole(path) or (after is not None and checkpoint_step(path) > after)]
         for path in broken:
             shutil.rmtree(path)
         return broken
@@ -245,15 +258,6 @@ class RunFolder:
     def _checkpoint_folders(self) -> list[Path]:
         """Return the trainer's own: a copy that somebody calls `checkpoint-100-good` isn't the run's to touch."""
         return [p for p in self.path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name) and p.is_dir()]
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """Return a mapping from a file; an empty one where none can be read."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def without_secret(argument: str) -> str:
@@ -268,22 +272,39 @@ def checkpoint_step(checkpoint: Path) -> int:
 
 
 def mark_whole(checkpoint: Path) -> None:
-    """Write down which files a finished checkpoint has and how long they are."""
-    sizes = {
-        str(path.relative_to(checkpoint)): path.stat().st_size
+    """Write down which files a finished checkpoint has, how long they are, and a digest of each."""
+    files = {
+        str(path.relative_to(checkpoint)): [path.stat().st_size, quick_digest_of_file(path)]
         for path in sorted(checkpoint.rglob("*"))
         if path.is_file() and path.name != COMPLETE
     }
-    write_json(checkpoint / COMPLETE, sizes)
+    write_json(checkpoint / COMPLETE, files)
 
 
 def is_whole(checkpoint: Path) -> bool:
     """Whether every file that :func:`mark_whole` wrote down is there in full."""
     try:
-        sizes = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))
-        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
+        files = _marked(checkpoint)
+        return bool(files) and all((checkpoint / name).stat().st_size == size for name, (size, _) in files.items())
     except (OSError, ValueError):
         return False
+
+
+def damaged_file(checkpoint: Path) -> str | None:
+    """Return a file of a whole checkpoint that isn't what was saved, or None. All of it is read.
+
+    After a machine went down files can have their length and not their content.
+    """
+    for name, (_, digest) in _marked(checkpoint).items():
+        if digest is not None and quick_digest_of_file(checkpoint / name) != digest:
+            return name
+    return None
+
+
+def _marked(checkpoint: Path) -> dict[str, tuple[int, str | None]]:
+    """Return file to length and digest; an earlier version wrote down the length alone."""
+    files = read_json(checkpoint / COMPLETE)
+    return {name: (found, None) if isinstance(found, int) else (found[0], found[1]) for name, found in files.items()}
 
 
 def run_of_model(model: str) -> RunFolder | None:
@@ -298,7 +319,11 @@ def newest_run(root: Path = Path("runs")) -> RunFolder:
     Raises:
         RunError: there is none.
     """
-    models = [path for path in root.glob("**/model/modules.json") if (path.parent.parent / "config.yaml").is_file()]
+    models = [
+        path
+        for path in root.glob("**/model/modules.json")
+        if (path.parent.parent / "config.yaml").is_file() and path.parent.parent.name not in (REPLACED, MOVING, FAILED)
+    ]
     if not models:
         raise RunError(
             f"no finished run under {root}/. Train one with `mmst train CONFIG`, or name a run, a model or a config."

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from mmst_cli.errors import MmstError, WorkError
 
 _FAULTS = {
@@ -99,21 +101,35 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write ``text`` to ``path``, as :func:`whole_file` does."""
+    """Write ``text`` to ``path``, as :func:`whole_file` does; bytes of a file's name that are no text are escaped."""
     with whole_file(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 
 def write_json(path: Path, value: Any) -> Path:
     """Write ``value`` as indented JSON, as :func:`write_text` does."""
-    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    return write_text(path, json.dumps(in_json(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file; an empty one where none can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append ``record`` to a ``.jsonl`` file as one line."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(json.dumps(in_json(record), ensure_ascii=False) + "\n")
+
+
+def in_json(value: Any) -> Any:
+    """Return ``value`` as JSON has it: null for NaN and infinity, which most readers refuse a file for."""
+    return json.loads(json.dumps(value), parse_constant=lambda _: None)
 
 
 def cache_folder() -> Path:
@@ -175,6 +191,15 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def quick_digest_of_file(path: Path) -> str:
+    """Return 32 hexadecimal digits that tell whether a file is as it was, at the speed it can be read with."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+
+
 def expand_home(path: str) -> Path:
-    """Return ``path`` with a leading ``~/`` replaced by the home folder."""
-    return Path(path).expanduser() if path.startswith("~/") else Path(path)
+    """Return ``path`` with a leading ``~`` or ``~user`` replaced by that home folder, as libraries have it too."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user
+        return Path(path)

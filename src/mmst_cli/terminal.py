@@ -53,13 +53,14 @@ class Terminal:
         """Print a line or a table. A string is text, whatever brackets it holds."""
         # A log file or pipe gets whole sentences on one line; only a person's window wraps them.
         shown = fitted(message, self.console.width)
-        self.console.print(shown, style=style, markup=False, soft_wrap=not self.is_interactive)
+        self.console.print(shown, style=style, markup=False, soft_wrap=not self.is_interactive or _holds_command(shown))
         self.record(message)
 
     def show(self, result: RenderableType) -> None:
         """Print a result: a table or a sentence."""
         shown = fitted(result, self._results.width)
-        self._results.print(shown, markup=False, soft_wrap=isinstance(shown, str) and not self._results.is_terminal)
+        whole = isinstance(shown, str) and not self._results.is_terminal
+        self._results.print(shown, markup=False, soft_wrap=whole or _holds_command(shown))
         self.record(result)
 
     def warn(self, message: str) -> None:
@@ -99,6 +100,11 @@ class Terminal:
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(self._kept.getvalue())
         self._kept = StringIO()
+
+
+def _holds_command(shown: RenderableType) -> bool:
+    """Whether a sentence holds a command, which is to be copied: the window may break its line, but nobody else."""
+    return isinstance(shown, str) and "mmst " in shown
 
 
 class Progress:

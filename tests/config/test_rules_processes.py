@@ -43,6 +43,7 @@ def two_processes(monkeypatch):
         ("datasets.train.on_bad_row=skip", "--write-clean FILE"),
         ("datasets.train.streaming=true", "train in one process"),
         ("training.accelerator_config={split_batches: true}", "Leave it out"),
+        ("training.auto_find_batch_size=true", "Leave it out"),
         ("training.accelerator_config=some.json", "Write what is in it here"),
     ],
 )

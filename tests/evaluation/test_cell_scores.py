@@ -5,7 +5,8 @@ from sentence_transformers.util import cos_sim, quantize_embeddings
 
 from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.errors import DataError
-from mmst_cli.evaluation.cell_scores import OVERSAMPLING, RetrievalVectors, scorer
+from mmst_cli.evaluation.cell_scores import OVERSAMPLING, RetrievalVectors, cell_scoring
+from mmst_cli.vectors.rescoring import Rescoring
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,10 @@ def vectors():
 
 
 def scores(vectors, dim, precision, k=2, **options):
-    return scorer(vectors, dim, precision, k, **options)(torch.arange(len(vectors.queries)))
+    found = cell_scoring(vectors, dim, precision, k, **options)
+    found = found.scoring() if isinstance(found, Rescoring) else found
+    every = slice(0, found.counts[0])
+    return torch.cat([tile for _, tile in found.tiles(every)], dim=1)
 
 
 def shipped(values, dim):

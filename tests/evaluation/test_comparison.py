@@ -9,7 +9,7 @@ from rich.console import Console
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.evaluation.comparison import compare_evaluations, load_comparable, verdict
 from mmst_cli.evaluation.evaluation_output import comparison_tables
-from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, save_evaluation
+from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, load_evaluation, save_evaluation
 from mmst_cli.evaluation.query_pairing import name_answers
 from mmst_cli.vectors.ranking import relevance
 
@@ -185,6 +185,15 @@ def test_files_of_an_earlier_version_are_compared_with_a_word_about_it(tmp_path,
     found = compare_evaluations(new, old, "A", "B")
     assert "they were paired by row or id" in found.note
     assert found.note[:40] in text_of(found, 200)
+
+
+def test_a_metric_that_is_not_defined_is_not_compared(tmp_path, good):
+    found = evaluation({(64, "float32"): good})
+    cells = [replace(found.result.cells[0], metrics={"ndcg@10": float("nan"), "mrr@10": 0.5}, interval=None)]
+    undefined = Evaluation(replace(found.result, cells=cells))
+    saved = load_evaluation(save_evaluation(undefined, tmp_path))
+    assert np.isnan(saved.result.full.metrics["ndcg@10"]) and saved.result.full.metrics["mrr@10"] == 0.5
+    assert "can't be compared with before (0." in verdict({"pages": found}, {"pages": saved})
 
 
 def test_what_was_before_training_is_not_that_of_other_data(good, bad):

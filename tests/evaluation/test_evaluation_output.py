@@ -8,12 +8,13 @@ import pytrec_eval
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sentence_transformers.util import dot_score
 
 from mmst_cli.evaluation.evaluation_output import run_lines, save_runs
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.vectors.ranking import best_hits, metrics_per_query, relevance, relevant_ranks
+from mmst_cli.vectors.scoring import Scoring
 
-CPU = torch.device("cpu")
 KS = {"ndcg": [5, 10], "map": [100], "mrr": [100], "recall": [5, 10], "precision": [5, 10]}
 NAMES = {
     "ndcg@5": "ndcg_cut_5",
@@ -41,9 +42,11 @@ def test_graded_metrics_and_ties_equal_trec_eval(seed, documents, levels):
     }
     scores = torch.tensor(rng.integers(0, levels, (4, documents)) / 7, dtype=torch.float32)
     wanted = relevance(queries, ids, relevant)
-    ours = metrics_per_query(relevant_ranks(lambda index: scores[index], wanted, CPU), wanted, KS)
+    one_by_one = torch.eye(documents)
+    fixed = Scoring(scores.__getitem__, one_by_one.__getitem__, dot_score, (4, documents), scores.device)
+    ours = metrics_per_query(relevant_ranks(fixed, wanted), wanted, KS)
 
-    documents_found, values = best_hits(lambda index: scores[index], wanted, 100, CPU)
+    documents_found, values = best_hits(fixed, wanted, 100)
     hits = Hits(documents_found.numpy(), values.numpy(), np.zeros(0))
     run = {}
     for line in run_lines(hits, queries, ids, "mmst"):

@@ -6,7 +6,7 @@ from sentence_transformers.sentence_transformer.evaluation import InformationRet
 from small_job import write_pages
 
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, EvaluatorConfig, Modality, Role, Use
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.evaluation.evaluation_results import load_evaluation, save_evaluation
 from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite, build_evaluator
 from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
@@ -191,6 +191,15 @@ def test_the_library_evaluators_are_fed_from_columns(tiny_model, tmp_path):
         suite = EvaluatorSuite({"e": evaluator}, Precision(), "tiny")
         assert metric in suite(tiny_model), kind
         assert suite.evaluations["e"].result.full.metrics[suite.evaluations["e"].result.primary_metric] is not None
+
+
+@pytest.mark.parametrize("kind", ["EmbeddingSimilarityEvaluator", "BinaryClassificationEvaluator"])
+def test_labels_that_are_all_the_same_measure_nothing(kind, prepare, parquet):
+    roles = {"a": Role.anchor, "p": Role.positive, "s": Role.label}
+    columns = {name: ColumnConfig(role=role) for name, role in roles.items()}
+    rows = prepare(parquet(a=["a", "b"], p=["c", "d"], s=[1.0, 1.0]), columns)
+    with pytest.raises(DataError, match=r"^datasets\.train, column s: all labels are 1\.0, and an evaluator"):
+        build_evaluator("e", EvaluatorConfig(type=kind, dataset="train"), rows, Precision())
 
 
 def test_a_refused_argument_names_its_key(rows):

@@ -89,6 +89,13 @@ def test_scores_tell_documents_apart_and_galleries_rank_as_the_metrics_do(tiny_m
     assert np.where(found >= 0.1, found, 0).mean() == pytest.approx(cell.metrics["mrr@10"])
 
 
+def test_what_a_user_s_own_evaluator_gets_is_float32(tiny_model):
+    with BF16.forward_of(tiny_model):
+        assert tiny_model.encode(["a"], output_value="token_embeddings")[0].dtype == torch.float32
+        found = tiny_model(tiny_model.preprocess(["a"]))["token_embeddings"]
+    assert found.dtype == torch.float32
+
+
 def test_vectors_are_those_of_a_model_that_the_trainer_prepared(tiny_model, rows):
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState

@@ -1,4 +1,4 @@
-"""Tiny models that take images or clips inside messages, each with the processor of its family."""
+"""Tiny models that take images, sounds or clips inside messages, each with the processor of its family."""
 
 from __future__ import annotations
 
@@ -216,6 +216,30 @@ def _paligemma(folder: Path) -> None:
     token = processor.tokenizer.convert_tokens_to_ids("<image>")
     config = PaliGemmaConfig(text_config=text, vision_config=vision, image_token_index=token, projection_dim=32)
     save(folder, PaliGemmaModel(config), processor)
+
+
+@family("Qwen2-Audio", "text", "audio", pooling="lasttoken")
+def _qwen2_audio(folder: Path) -> None:
+    from transformers import Qwen2AudioConfig, Qwen2AudioModel, Qwen2AudioProcessor, WhisperFeatureExtractor
+
+    chat = template(audio="<audio>")
+    tok = tokenizer(chat)
+    config = Qwen2AudioConfig(
+        text_config=_decoder(tok, "qwen2"),
+        audio_config={
+            "model_type": "qwen2_audio_encoder",
+            "d_model": 32,
+            "encoder_layers": 1,
+            "encoder_attention_heads": 4,
+            "encoder_ffn_dim": 64,
+            "max_source_positions": 1500,  # of 30 s, which the processor fills up
+            "num_mel_bins": 80,
+        },
+        audio_token_index=tok.convert_tokens_to_ids("<audio>"),
+    )
+    names = {"audio_token": "<audio>", "audio_bos_token": "<boa>", "audio_eos_token": "<eoa>"}
+    processor = Qwen2AudioProcessor(WhisperFeatureExtractor(), tok, chat_template=chat, **names)
+    save(folder, Qwen2AudioModel(config), processor)
 
 
 _GEMMA_CHAT = template(image="<image>", audio="<audio>", video="<|video|>")

@@ -1,6 +1,7 @@
 """`mmst mine` from rows to a file that can be trained on."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -329,7 +330,7 @@ def test_memory_that_is_too_small_is_told_of(texts, run, monkeypatch):
 def test_outputs_that_cannot_be_are_refused(texts, run, tmp_path):
     with pytest.raises(ConfigError, match=r"end in \.parquet"):
         run(texts, tmp_path / "mined.jsonl")
-    with pytest.raises(ConfigError, match="is what is mined in"):
+    with pytest.raises(ConfigError, match="part of what is mined in"):
         run(texts, tmp_path / "rows.parquet", overwrite=True)
     with pytest.raises(ConfigError, match="Choose one"):
         run(texts, resume=True, overwrite=True)
@@ -386,3 +387,25 @@ def test_rows_that_cannot_be_read_are_left_out_where_the_file_says_so(pages_file
         run(config_of(path, columns))
     result = run(config_of(path, columns, on_bad_row="skip"))
     assert [row["id"] for row in pq.read_table(result.output).to_pylist()] == [n for n in range(12) if n != 4]
+
+
+@pytest.mark.parametrize("named", ["by the config", "beside it"])
+def test_a_run_mines_in_the_precision_it_was_trained_in(tmp_path, config_of, run, quiet, monkeypatch, named):
+    from mmst_cli.builtin.tiny_text import build_tiny_text
+    from mmst_cli.mining import mine as module
+
+    seen, mine_rows = [], module.mine_rows
+    monkeypatch.setattr(module, "mine_rows", lambda search, *rest: seen.append(search) or mine_rows(search, *rest))
+    shutil.copytree(build_tiny_text(), tmp_path / "run/model")
+    (tmp_path / "run/config.yaml").write_text("training: {bf16: true, use_cpu: true}")
+    rows = [{"query": f"query {i}", "doc": f"doc {i}"} for i in range(12)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    trained = str(tmp_path / "run")
+    config = config_of(
+        tmp_path / "rows.jsonl",
+        {"query": QUERY, "doc": {"role": "positive"}},
+        trained if named == "by the config" else "builtin:tiny-text",
+    )
+    run(config, **({} if named == "by the config" else {"model": trained}))
+    assert seen[0].precision.autocast is torch.bfloat16
+    assert f"precision: bf16, as {trained} was trained" in quiet.console.file.getvalue().replace("\n", "")

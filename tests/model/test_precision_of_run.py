@@ -110,6 +110,9 @@ def test_a_config_without_a_word_on_it_measures_a_run_in_the_precision_of_its_re
     assert as_recorded(of_folder, quiet).training["bf16"] is True
     config.training["bf16"] = False
     assert as_recorded(config, quiet).training["bf16"] is False
+    builtin = load_config(written(job(tmp_path), tmp_path / "builtin.yaml"))
+    assert as_recorded(builtin, quiet, str(tmp_path / "run")).training["bf16"] is True
+    assert as_recorded(builtin, quiet) is builtin
 
 
 def test_the_environment_is_not_asked_about_a_run(run, tmp_path, quiet, monkeypatch):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from all_families import build
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Transformer
 
@@ -29,6 +30,18 @@ def test_a_clap_that_has_read_texts_hears_whole_sounds_after_saving(forgetful, t
     again = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
     assert np.array_equal(again.encode([SOUND]), before)
     assert np.array_equal(again.encode([SOUND]), before)  # a few samples would be chosen at random
+
+
+@pytest.mark.parametrize("family", ["EmbeddingGemma 2", "Qwen2-Audio"])
+def test_so_does_any_model_of_texts_and_sounds(family, tmp_path, tmp_path_factory):
+    path = build(family, tmp_path_factory.getbasetemp())
+    model, _ = load_model(ModelConfig(name_or_path=str(path), pooling="mean"), torch.device("cpu"))
+    sound = {"audio": {"array": np.sin(np.arange(40_000) / 50).astype(np.float32), "sampling_rate": 16_000}}
+    before = model.encode([sound])
+    model.encode(["a text"])
+    model.save_pretrained(str(tmp_path / "saved"), create_model_card=False)
+    again = SentenceTransformer(str(tmp_path / "saved"), device="cpu")
+    assert np.array_equal(again.encode([sound]), before)
 
 
 def test_what_a_model_says_itself_is_kept():

@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmst_cli.config.schema import ColumnConfig, Modality, OnBadRow, Role
 from mmst_cli.preparing.plain_probe import Embedded, read_inputs, write_inputs
+from mmst_cli.preparing.probe_bounds import LONG, draw_bounds
 from mmst_cli.preparing.probe_comparison import choose_tolerance, compare_probes, distance
 from mmst_cli.preparing.probe_inputs import draw_probe
 from mmst_cli.preparing.probe_verdict import find_faults, praise
@@ -24,10 +25,32 @@ def test_every_side_and_modality_is_drawn_from_the_beginning_and_the_middle(prep
         ("document", "image", "datasets.train, row 0, column image"),
         ("document", "image", "datasets.train, row 5, column image"),
     ]
-    assert [(item["place"], item["value"].size) for item in drawn if not item["side"]] == [
+    images, texts = draw_bounds(drawn)[:2], draw_bounds(drawn)[2:]
+    assert [(item["place"], item["value"][0].size) for item in images] == [
         ("an image enlarged", (40, 48)),
         ("an image made small", (8, 10)),
     ]
+    assert [(item["place"], [len(text) for text in item["value"]], item["options"]) for item in texts] == [
+        ("a long query beside a short one", [LONG, 2], {"task": "query"})
+    ]
+
+
+def test_sounds_and_clips_are_made_longer_and_larger():
+    metadata = {"fps": 4.0, "total_num_frames": 2, "frames_indices": [0, 1]}
+    values = [
+        {"audio": {"array": np.ones(9, dtype=np.float32), "sampling_rate": 8000}},
+        [
+            {
+                "role": "user",
+                "content": [{"type": "video", "video": {"array": np.ones((2, 4, 6, 3)), "video_metadata": metadata}}],
+            }
+        ],
+    ]
+    drawn = draw_bounds([{"value": value, "side": "document", "kind": "mixed"} for value in values])
+    (sound,), (longer,), (larger,) = (item["value"] for item in drawn)
+    assert sound["audio"]["array"].shape == (18,) and sound["audio"]["sampling_rate"] == 8000
+    assert longer["video"]["array"].shape == (4, 4, 6, 3) and larger["video"]["array"].shape == (2, 8, 12, 3)
+    assert longer["video"]["video_metadata"]["total_num_frames"] == 4
 
 
 def test_rows_that_cannot_be_read_are_passed_over(prepare, parquet, png):

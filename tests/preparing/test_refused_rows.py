@@ -45,7 +45,7 @@ def test_the_stream_says_which_inputs_are_refused(tiny_model):
 @pytest.mark.parametrize(
     ("raised", "found"),
     [
-        (MemoryError(), MemoryError),
+        (MemoryError(), MemoryShortageError),
         (torch.OutOfMemoryError("CUDA out of memory"), MemoryShortageError),
         (KeyboardInterrupt(), KeyboardInterrupt),
     ],

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 from small_job import job, write_job
 
 from mmst_cli.config.load import load_config
+from mmst_cli.errors import WorkError
 from mmst_cli.model.precision import Precision
 from mmst_cli.preparing.prepared_config import prepare_config
 from mmst_cli.preparing.saved_model_gate import SavedModelGate
@@ -123,7 +124,54 @@ def one_tensor(saved, gate):
     save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
 
 
+def lower_precision(saved, gate):
+    """Under autocast to it the vectors would hardly differ."""
+    weights = {name: tensor.bfloat16() for name, tensor in load_weights(saved).items()}
+    save_file(weights, saved / "model.safetensors", metadata={"format": "pt"})
+    edit(saved / "config.json", lambda values: values.update(dtype="bfloat16"))
+
+
+def tokens_swapped(saved, gate):
+    """Two that are in no text of the probe."""
+
+    def change(values):
+        vocabulary = values["model"]["vocab"]
+        one, other = list(vocabulary)[-2:]
+        vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
+
+    edit(saved / "tokenizer.json", change)
+
+
+def texts_cut(saved, gate):
+    """Behind all that the texts of the probe have."""
+    cut = {"direction": "Right", "max_length": 100, "strategy": "LongestFirst", "stride": 0}
+    edit(saved / "tokenizer.json", lambda values: values.update(truncation=cut))
+
+
+def padded_at_the_other_end(saved, gate):
+    def change(values):
+        values["padding_side"] = "right" if values.get("padding_side") == "left" else "left"
+
+    edit(saved / "tokenizer_config.json", change)
+
+
+def other_template(saved, gate):
+    """For clips, of which the probe has none."""
+    template = saved / "chat_template.jinja"
+    template.write_text(template.read_text().replace("video", "clip"))
+
+
+def lost_normalisation(saved, gate):
+    edit(saved / "modules.json", lambda values: values.pop())
+
+
 FAULTS = {
+    lower_precision: "Dtype: 'bfloat16' in the folder, 'float32' in memory",
+    tokens_swapped: "Vocabulary: ",
+    texts_cut: "f a long query beside a short one the saved processor makes other ",
+    padded_at_the_other_end: "f a long query beside a short one the saved processor makes other ",
+    other_template: "Chat template: ",
+    lost_normalisation: "Modules: ['Transformer', 'Pooling'] in the folder, ",
     other_weights: "vectors differ from those that were measured",
     other_pooling: "Pooling: 'mean' in the folder, 'lasttoken' in memory",
     wider_bounds: "Of an image enlarged the saved processor makes other ",
@@ -202,7 +250,6 @@ def on_gpu(gate, monkeypatch, free):
     from types import SimpleNamespace
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 80 * 2**30))
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
     other = SavedModelGate.__new__(SavedModelGate)
     other.__dict__ |= gate.__dict__
     other.model = SimpleNamespace(device=torch.device("cuda:0"), state_dict=gate.model.state_dict)
@@ -216,18 +263,31 @@ def test_a_second_model_is_loaded_on_the_gpu_only_where_there_is_room(gate, monk
     assert gate._choose_device() == "cpu"
 
 
-def test_where_the_gpu_has_no_room_after_all_the_cpu_compares(gate, saved, monkeypatch):
+@pytest.mark.parametrize("said", ["OutOfMemoryError: CUDA out of memory.", "AcceleratorError: all devices are busy"])
+def test_where_the_gpu_takes_no_second_model_after_all_the_cpu_compares(gate, saved, monkeypatch, said):
     other, asked = on_gpu(gate, monkeypatch, 4 * 2**30), []
 
     def load(folder, device):
         asked.append(device)
-        return (None, "OutOfMemoryError: CUDA out of memory.") if device != "cpu" else gate._load(folder, device)
+        return (None, said) if device != "cpu" else gate._load(folder, device)
 
     other._load = load
     figures = other.check(saved).to_dict()
     assert figures["passed"], figures["sentence"]
     assert asked == ["cuda:0", "cpu"] and (figures["measured_on"], figures["device"]) == ("cuda:0", "cpu")
     assert figures["tolerance"] == 1e-3 and "measured on cuda, loaded on cpu" in figures["tolerance_reason"]
+    assert figures["not_on_gpu"] == said
+
+
+def test_an_input_that_has_no_room_is_left_out_of_no_comparison(gate, saved, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(type(gate.model[0]), "forward", refuse)
+    with pytest.raises(WorkError, match=r"^out of memory with .*, row 0, column query alone in a batch"):
+        gate._takes(gate.inputs[0])
+    result = gate.check(saved)
+    assert not result.passed and "no room to embed a few inputs in memory: CUDA out of memory" in result.sentence
 
 
 def test_inputs_that_the_library_alone_refuses_are_left_out_by_name(gate, saved):

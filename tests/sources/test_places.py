@@ -1,9 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from mmst_cli.errors import DataError
-from mmst_cli.sources.places import folder_of_pattern, media_folder, row_ending
+from mmst_cli.sources.places import folder_of_pattern, media_folder, row_ending, would_read
 from mmst_cli.sources.tables import load_rows
 
 ROWS = [{"query": f"page {number}", "number": number} for number in range(12)]
@@ -124,3 +125,26 @@ def test_the_ending_that_says_how_a_file_is_read(name, ending):
 
 def test_the_folder_of_a_pattern_that_begins_with_one():
     assert str(folder_of_pattern("*.csv")) == "."
+
+
+@pytest.mark.parametrize(
+    ("path", "file", "read"),
+    [
+        ("rows/a.parquet", "rows/../rows/a.parquet", True),
+        ("rows/a.parquet", "rows/b.parquet", False),
+        ("rows/*.parquet", "rows/mined.parquet", True),
+        ("rows/*.parquet", "link/mined.parquet", True),
+        ("rows/*.parquet", "rows/below/mined.parquet", False),
+        ("rows/part-*.parquet", "rows/mined.parquet", False),
+        ("rows/**/*.parquet", "rows/below/mined.parquet", True),
+        ("rows", "rows/mined.parquet", True),
+        ("rows", "mined.parquet", False),
+        ("builtin:pages", "mined.parquet", False),
+    ],
+)
+def test_whether_a_new_file_would_be_read_as_rows(path, file, read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows/below").mkdir(parents=True)
+    (tmp_path / "rows/a.parquet").touch()
+    (tmp_path / "link").symlink_to("rows")
+    assert would_read(path, Path(file)) is read

@@ -82,7 +82,7 @@ def at_step(terminal, begins, do):
     return terminal
 
 
-@pytest.mark.parametrize("fault", ["gone", "cut off", "not one", "of another model"])
+@pytest.mark.parametrize("fault", ["gone", "cut off", "not one", "a byte", "of another model"])
 def test_a_best_checkpoint_that_cannot_be_loaded_is_an_error(tmp_path, quiet, fault, monkeypatch):
     def spoil(best):
         path = best / "model.safetensors"
@@ -92,6 +92,8 @@ def test_a_best_checkpoint_that_cannot_be_loaded_is_an_error(tmp_path, quiet, fa
         elif fault == "of another model":
             save_file({name: torch.zeros(3, *tensor.shape) for name, tensor in weights.items()}, path, {"format": "pt"})
             mark_whole(best)
+        elif fault == "a byte":
+            path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
         else:
             path.write_bytes(content[:-9] if fault == "cut off" else b"x" * len(content))
 
@@ -117,7 +119,7 @@ def test_a_run_that_was_moved_finds_its_best_checkpoint_and_misses_one_that_is_g
     shutil.copytree(tmp_path / "moved/checkpoint-2", tmp_path / "kept")
     shutil.rmtree(tmp_path / "moved/checkpoint-2")
     quiet = Terminal(Console(file=StringIO()), json_results=True)  # the other one's log was moved with the run
-    with pytest.raises(RunError, match=r"checkpoint-2 was measured best, and is gone or not whole"):
+    with pytest.raises(RunError, match=r"checkpoint-2 was measured best, and is gone, damaged or not whole"):
         run(config, tmp_path, quiet, resume=True)
     shutil.copytree(tmp_path / "kept", tmp_path / "moved/checkpoint-2")
     run(config, tmp_path, quiet, resume=True)
@@ -155,6 +157,14 @@ def test_a_best_step_that_was_not_saved(tmp_path, quiet):
         run(config, tmp_path, quiet)
     assert "training.save_steps: 4, while every 2 steps are measured" in quiet.console.file.getvalue()
     assert not (tmp_path / "run/model").exists()
+
+
+def test_a_metric_that_is_never_a_number(tmp_path, quiet, monkeypatch):
+    from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite
+
+    monkeypatch.setattr(EvaluatorSuite, "__call__", lambda *_, **__: {"texts_cosine_ndcg@10": float("nan")})
+    with pytest.raises(WorkError, match=r"^training\.metric_for_best_model: it was a number in no evaluation"):
+        run(best_job(tmp_path), tmp_path, quiet)
 
 
 # Which checkpoints are kept

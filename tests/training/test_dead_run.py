@@ -47,6 +47,13 @@ class SpoilingGradient(SpoilingLoss):
         return loss
 
 
+class SpoiledEvaluation(SpoilingLoss):
+    """NaN where a text of a batch says so, in evaluation alone: what half precision can't hold, say."""
+
+    def forward(self, features, labels):
+        return super().forward(features, labels * 0 if torch.is_grad_enabled() else labels)
+
+
 @pytest.fixture
 def own_loss(monkeypatch):
     """A function that lets a job train with a loss of this module."""
@@ -76,6 +83,17 @@ def test_the_rows_of_the_batch_and_the_checkpoint_before_it_are_named(tmp_path, 
         assert [path.name for path in whole] == [f"checkpoint-{step - 1}"]
         assert f"The last whole checkpoint is {whole[-1]}: " in said and f"goes on from step {step - 1}." in said
     assert str(tmp_path / "run/dead_batch.jsonl") in said
+
+
+def test_an_evaluated_loss_that_is_no_number_ends_the_run_there(tmp_path, quiet, own_loss):
+    own_loss(SpoiledEvaluation)
+    rows = text_rows(48, score=[float(i == 29) for i in range(48)])
+    steps = {"save_strategy": "steps", "save_steps": 2, "eval_strategy": "steps", "eval_steps": 2}
+    config = text_job(tmp_path, rows, "CoSENTLoss", LABELLED, **steps, per_device_eval_batch_size=4)
+    config["datasets"]["eval"] = {**config["datasets"]["train"], "use": "eval"}
+    said = dead(config, tmp_path, quiet)
+    assert said.startswith("step 2: the loss of a batch that is evaluated is nan. The rows of the batch are listed in")
+    assert {"dataset": "eval", "row": 29} in listed(tmp_path) and len(listed(tmp_path)) == 4
 
 
 def test_a_learning_rate_that_breaks_the_weights(tmp_path, quiet):

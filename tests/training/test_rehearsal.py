@@ -84,6 +84,7 @@ def train(rows, tmp_path):
         ("fsdp", "full_shard", "isn't supported"),
         ("dataloader_persistent_workers", True, "num_workers"),
         ("torch_compile_backend", "foo", "not a valid"),
+        ("torch_compile_mode", "foo", "Unrecognized mode"),
     ],
 )
 @pytest.mark.parametrize("dry_run", [False, True])

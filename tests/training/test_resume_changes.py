@@ -8,7 +8,7 @@ from resumed_job import as_config, text_job, train
 from safetensors.torch import load_file
 
 from mmst_cli.config.load import config_to_yaml, load_config
-from mmst_cli.errors import ConfigError, MmstError
+from mmst_cli.errors import ConfigError, MmstError, RunError
 from mmst_cli.runs import is_whole
 from mmst_cli.training.resume_rules import changed_keys, check_resumable
 from mmst_cli.training.resumed_state import weights_of_losses
@@ -192,14 +192,50 @@ def test_what_may_change_is_named(keys, value, tmp_path):
     assert [one.startswith(".".join(map(str, keys))) for one in named] == [True]
 
 
-def test_fewer_steps_than_were_taken_and_a_rate_that_is_measured_are_refused(tmp_path):
+def test_a_rate_that_is_measured_is_refused(tmp_path):
     config = text_job(tmp_path, lr_scheduler_type="reduce_lr_on_plateau")
     record = begun(config, tmp_path)
-    config["training"] |= {"max_steps": 2, "learning_rate": 1e-5}
+    config["training"] |= {"learning_rate": 1e-5}
     now = as_config(config, tmp_path / "now.yaml")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=r"^training\.learning_rate: "):
         check_resumable(changed_keys(record, now), record, now, tmp_path / "checkpoint-3")
-    assert [fault.split(":")[0] for fault in caught.value.faults] == ["training.learning_rate", "training.max_steps"]
+
+
+def test_part_of_an_epoch_ends_where_it_would_have_ended_and_fewer_steps_are_refused(tmp_path):
+    config = text_job(tmp_path, num_train_epochs=0.5, save_steps=1)
+    del config["training"]["max_steps"]
+    assert train(config, tmp_path).steps == 3
+    alone = load_file(tmp_path / "run/model/model.safetensors")
+    remove(tmp_path / "run/model")
+    assert train(config, tmp_path, resume=True).steps == 3  # it takes the last state, and no step more
+    again = load_file(tmp_path / "run/model/model.safetensors")
+    assert all(torch.equal(alone[name], again[name]) for name in alone)
+    for key, value, steps in [("num_train_epochs", 0.3, 2), ("max_steps", 1, 1)]:
+        config["training"][key] = value
+        with pytest.raises(ConfigError, match=rf"^training\.{key}: it makes {steps} steps, but .* saved at step 3"):
+            train(config, tmp_path, resume=True)
+
+
+def test_a_checkpoint_with_a_damaged_file_is_named(tmp_path):
+    config = text_job(tmp_path, max_steps=3)
+    train(config, tmp_path)
+    remove(tmp_path / "run/model")
+    config["training"]["max_steps"] = 4
+    for name in ("trainer_state.json", "optimizer.pt", "rng_state.pth", "model.safetensors", "modules.json"):
+        path = tmp_path / "run/checkpoint-3" / name
+        whole = path.read_bytes()
+        path.write_bytes(b"\0" * len(whole))
+        with pytest.raises(MmstError, match=r"checkpoint-3 is damaged and can't be read: .*Remove it to go on from"):
+            train(config, tmp_path, resume=True)
+        path.write_bytes(whole)
+    (tmp_path / "run/environment.json").write_bytes(b"\xff{")  # as on a disk that was full
+    with (tmp_path / "run/metrics.jsonl").open("a") as file:
+        file.write('{"step": 3, "lo')
+    assert train(config, tmp_path, resume=True).steps == 4
+    assert (tmp_path / "run/report.html").is_file()
+    (tmp_path / "run/config.yaml").write_bytes(b"\xff{")
+    with pytest.raises(RunError, match=r"^--resume: .*run/config.yaml can't be read: .*--overwrite"):
+        train(config, tmp_path, resume=True)
 
 
 def rewrite(path, change):
@@ -271,3 +307,29 @@ def test_a_refused_resume_leaves_the_run_as_it_was(tmp_path):
     with pytest.raises(MmstError, match=r"^training\.optim: the run was begun with left out, and now it is"):
         train(config, tmp_path, resume=True)
     assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "trainer_state.json", "model.safetensors"])
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(name, tmp_path, capsys):
+    """Every file has its length, as after a machine went down; the run ends as one that was left alone."""
+    train(text_job(tmp_path), tmp_path)
+    run = tmp_path / "run"
+    alone = load_file(run / "model/model.safetensors")
+    remove(run / "model")
+    (run / "checkpoint-6" / name).write_bytes(bytes((run / "checkpoint-6" / name).stat().st_size))
+    train(text_job(tmp_path), tmp_path, resume=True)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"checkpoint-6/{name} is not what was saved: the checkpoint is damaged." in said
+    assert "checkpoint-6 was damaged or only half written, and was removed." in said
+    ours = load_file(run / "model/model.safetensors")
+    assert all(torch.equal(ours[name], alone[name]) for name in alone)
+
+
+def test_where_no_checkpoint_is_any_good_nothing_is_removed(tmp_path):
+    train(text_job(tmp_path), tmp_path)
+    run = tmp_path / "run"
+    for folder in run.glob("checkpoint-*"):
+        (folder / "optimizer.pt").write_bytes(bytes((folder / "optimizer.pt").stat().st_size))
+    with pytest.raises(RunError, match=r"^--resume: no whole checkpoint in"):
+        train(text_job(tmp_path), tmp_path, resume=True)
+    assert len(list(run.glob("checkpoint-*"))) == 2

@@ -84,11 +84,77 @@ def test_a_signal_that_comes_twice_at_once_is_one(tmp_path, quiet):
     assert RunFolder(tmp_path / "run").checkpoints()
 
 
+@pytest.mark.parametrize("at", ["evaluation after", "gate: ", "step 9/9  evaluation"])
+def test_what_comes_after_the_last_step_is_made_up_for(tmp_path, quiet, at):
+    """Nothing is trained twice, although no checkpoint was asked for."""
+    from text_job import evaluated
+
+    config = evaluated(text_job(tmp_path, max_steps=9))
+    config["training"] |= {"eval_strategy": "steps", "eval_steps": 9} if at.startswith("step") else {}
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path, signalled(quiet, signal.SIGINT, at=at))
+    assert [path.name for path in RunFolder(tmp_path / "run").checkpoints()] == ["checkpoint-9"]
+    assert "--resume` goes on from step 9." in quiet.console.file.getvalue().replace("\n", " ")
+    begun = quiet.console.file.tell()
+    run(config, tmp_path, quiet, resume=True)
+    assert "step 9/9" not in quiet.console.file.getvalue()[begun:]
+    assert (tmp_path / "run/model").is_dir()
+
+
+def test_an_evaluation_that_fails_at_the_end_costs_no_training(tmp_path, quiet, monkeypatch):
+    from text_job import evaluated
+
+    from mmst_cli.errors import WorkError
+    from mmst_cli.training.measurements import Measurements
+
+    def fail(*_):
+        raise WorkError("no room")
+
+    config = evaluated(text_job(tmp_path))
+    with monkeypatch.context() as patch, pytest.raises(WorkError, match="no room"):
+        patch.setattr(Measurements, "evaluate_after", fail)
+        run(config, tmp_path, quiet)
+    assert [path.name for path in RunFolder(tmp_path / "run").checkpoints()] == ["checkpoint-6"]
+    assert run(config, tmp_path, quiet, resume=True).after
+
+
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (Interrupted(15), 143), (Interrupted(2), 130)])
 def test_exit_codes(error, code):
     with pytest.raises(typer.Exit) as caught, told_in_one_line():
         raise error
     assert caught.value.exit_code == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_where_exceptions_are_ignored_is_not_lost(number):
+    code = f"""
+import os, sys, time, weakref, typer
+from mmst_cli import cli
+from mmst_cli.cli.app import told_in_one_line
+
+def work():
+    try:
+        with told_in_one_line():
+            thing = type("Thing", (), {{}})()
+            kept = weakref.ref(thing, lambda _: (os.kill(os.getpid(), {int(number)}), time.sleep(0.1)))
+            del thing
+            time.sleep(20)
+    except typer.Exit as error:
+        sys.exit(error.exit_code)
+
+cli.app = work
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (128 + number, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_process_ends_is_no_traceback(number):
+    late = f"import atexit, os; atexit.register(os.kill, os.getpid(), {int(number)})"
+    command = [sys.executable, "-c", f"{late}; from mmst_cli.cli import main; main()", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == -number and not done.stderr
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def test_shares_are_of_all_lines_and_in_words():
     [(0.05, 0, ""), (0.4, 0, "training.dataloader_num_workers=8 (it is 0"), (0.4, 8, "All 8 cores prepare it")],
 )
 def test_advice_is_given_where_more_than_a_tenth_was_waiting(monkeypatch, waited, workers, said):
-    monkeypatch.setattr(time_account.os, "sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr(time_account, "processors", lambda: 8)
     args = SimpleNamespace(dataloader_num_workers=workers, world_size=1)
     found = advice({"data": waited, "forward": 1 - waited}, args)
     assert said in found and bool(found) == bool(said)

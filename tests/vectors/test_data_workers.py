@@ -9,6 +9,7 @@ import time
 import pytest
 import torch
 
+from mmst_cli import processes
 from mmst_cli.errors import DataError, WorkError
 from mmst_cli.model.preprocessor import Preprocessor, without_weights
 from mmst_cli.vectors import data_workers
@@ -142,7 +143,7 @@ def test_the_random_state_of_a_training_stays(tiny_model, references):
     ],
 )
 def test_how_many_there_are(cost, device, left, cores, expected, monkeypatch):
-    monkeypatch.setattr(data_workers, "processors", lambda: cores)
+    monkeypatch.setattr(processes, "processors", lambda: cores)
     monkeypatch.setattr(data_workers, "_free_shared_memory", lambda: 64 << 30)
     assert choose_workers(cost, 32, device, left) == expected
 

@@ -13,7 +13,7 @@ from text_job import evaluated, run, text_job, text_rows
 
 from mmst_cli.config.load import load_config
 from mmst_cli.encoding.encode import run_encode
-from mmst_cli.errors import ConfigError, WorkError
+from mmst_cli.errors import ConfigError, MmstError, WorkError, is_memory_shortage
 from mmst_cli.evaluation.evaluate import run_evaluation
 from mmst_cli.vectors.fitting_batches import MemoryShortageError, encode_fitting
 from mmst_cli.vectors.input_stream import encode_stream
@@ -53,7 +53,10 @@ def text_model():
 TEXTS = [{"text": row["query"]} for row in text_rows(40)]
 
 
-@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
+NO_ROOM = pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError, MemoryError])
+
+
+@NO_ROOM
 def test_a_batch_is_halved_until_it_fits_and_stays_so(text_model, caplog, error):
     whole = torch.cat(list(encode_stream(text_model, TEXTS, batch_size=32)))
     with room_for(9, error) as tried:
@@ -66,6 +69,21 @@ def test_a_batch_is_halved_until_it_fits_and_stays_so(text_model, caplog, error)
     assert [record.message for record in caplog.records if "out of memory" in record.message] == [
         "out of memory with 32 inputs in a batch. Going on with 8, which gives the same vectors."
     ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "MPS backend out of memory (MPS allocated: 8.00 GB)",
+        "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to",
+    ],
+)
+def test_what_libraries_say_of_it_is_known(words):
+    assert is_memory_shortage(RuntimeError(words)) and not is_memory_shortage(ValueError(words))
+    assert not is_memory_shortage(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
 
 
 def test_other_errors_are_not_taken_for_it(text_model):
@@ -137,38 +155,55 @@ def test_evaluations_of_a_run_and_afterwards(tmp_path, quiet, kind):
         evaluation = run_evaluation(load_config(tmp_path / "job.yaml"), terminal=quiet).evaluations["texts"]
         assert told(quiet).count("out of memory") == 2  # of another model in memory
         assert evaluation.result.queries == 48
-    with room_for(0, evaluating_only=True), pytest.raises(WorkError) as caught:
-        run(config, tmp_path, quiet, overwrite=True)
+    with room_for(0), pytest.raises(WorkError) as caught:
+        run_evaluation(load_config(tmp_path / "job.yaml"), terminal=quiet)
     said = str(caught.value)
     assert said.startswith("evaluators.texts.args.batch_size: out of memory with one input in a batch")
     assert "mini_batch" not in said
+    with room_for(0, evaluating_only=True), pytest.raises(WorkError, match=r"^out of memory with .* alone in a batch"):
+        run(config, tmp_path, quiet, overwrite=True)  # before anything is measured
 
 
-def test_the_loss_of_an_evaluated_set_is_not_computed_on_smaller_batches(tmp_path, quiet):
+@NO_ROOM
+def test_the_loss_of_an_evaluated_set_is_not_computed_on_smaller_batches(tmp_path, quiet, error):
     config = text_job(tmp_path, eval_strategy="steps", eval_steps=2, per_device_eval_batch_size=16)
     config["datasets"]["eval"] = {**config["datasets"]["train"], "use": "eval"}
-    with room_for(15, evaluating_only=True), pytest.raises(WorkError) as caught:
+    with room_for(15, error, evaluating_only=True), pytest.raises(WorkError) as caught:
         run(config, tmp_path, quiet)
     assert str(caught.value).startswith("training.per_device_eval_batch_size: out of memory with 16 rows")
 
 
+@NO_ROOM
 @pytest.mark.parametrize("cached", ["", "Cached"])
-def test_a_training_step_names_what_its_loss_has(tmp_path, quiet, cached):
+def test_a_training_step_names_what_its_loss_has(tmp_path, quiet, cached, error):
     config = text_job(tmp_path, loss=f"{cached}MultipleNegativesRankingLoss", per_device_train_batch_size=16)
-    with room_for(8), pytest.raises(WorkError) as caught:
+    with room_for(8, error), pytest.raises(WorkError) as caught:
         run(config, tmp_path, quiet)
     size = "loss.0.args.mini_batch_size" if cached else "training.per_device_train_batch_size"
     assert str(caught.value).startswith(f"out of memory at step 1. Lower {size} or ")
 
 
+@NO_ROOM
 @pytest.mark.parametrize("cached", ["", "Cached"])
-def test_a_few_rows_that_have_no_room_are_told_before_anything_is_written(tmp_path, quiet, cached):
+def test_a_few_rows_that_have_no_room_are_told_before_anything_is_written(tmp_path, quiet, cached, error):
     config = text_job(tmp_path, loss=f"{cached}MultipleNegativesRankingLoss")
-    with room_for(7), pytest.raises(ConfigError) as caught:
+    with room_for(7, error), pytest.raises(ConfigError) as caught:
         run(config, tmp_path, quiet)
     size = "loss.0.args.mini_batch_size" if cached else "training.per_device_train_batch_size"
     assert str(caught.value).startswith(f"out of memory on 8 rows of datasets.train. Lower {size} or ")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_size_of_a_set_with_a_loss_of_its_own_is_named_by_its_key(tmp_path, quiet):
+    config = text_job(tmp_path, per_device_train_batch_size=16)
+    config["datasets"]["train"]["loss"] = [{"type": "CachedMultipleNegativesRankingLoss"}]
+    del config["loss"]
+    for room, where in ((7, "on 8 rows of datasets.train"), (8, "at step 1")):
+        with room_for(room), pytest.raises(MmstError) as caught:
+            run(config, tmp_path, quiet)
+        assert str(caught.value).startswith(
+            f"out of memory {where}. Lower datasets.train.loss.0.args.mini_batch_size or "
+        )
 
 
 def test_mining_before_training(tmp_path, quiet, monkeypatch):
@@ -184,13 +219,14 @@ def test_mining_before_training(tmp_path, quiet, monkeypatch):
     assert "Going on with 4" in told(quiet)
 
 
-def test_a_model_that_has_no_room(tmp_path, quiet, monkeypatch):
+@NO_ROOM
+def test_a_model_that_has_no_room(tmp_path, quiet, monkeypatch, error):
     import sentence_transformers
 
     from mmst_cli.builtin.tiny_text import build_tiny_text
 
     def refuse(*_args, **_kwargs):
-        raise torch.OutOfMemoryError("CUDA out of memory.")
+        raise error("CUDA out of memory.")
 
     build_tiny_text()
     monkeypatch.setattr(sentence_transformers, "SentenceTransformer", refuse)
@@ -198,12 +234,13 @@ def test_a_model_that_has_no_room(tmp_path, quiet, monkeypatch):
         run(text_job(tmp_path), tmp_path, quiet)
 
 
-def test_memory_that_ends_anywhere_else(capsys):
+@NO_ROOM
+def test_memory_that_ends_anywhere_else(capsys, error):
     import typer
 
     from mmst_cli.cli.app import told_in_one_line
 
     with pytest.raises(typer.Exit) as caught, told_in_one_line():
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore")
+        raise error("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore")
     assert caught.value.exit_code == 1
     assert capsys.readouterr().err.startswith("error: out of memory: CUDA out of memory. Tried to allocate 2.00 GiB.")

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
 from sentence_transformers.util import cos_sim
 
-from mmst_cli.vectors import ranking
+from mmst_cli.vectors import ranking, scoring
 from mmst_cli.vectors.ranking import best_hits, metrics_per_query, relevance, relevant_ranks
+from mmst_cli.vectors.scoring import Scoring
 
-CPU = torch.device("cpu")
 KS = {
     "accuracy": [1, 3, 5, 10],
     "precision": [1, 3, 5, 10],
@@ -39,13 +39,18 @@ def library_metrics(queries, corpus, query_ids, corpus_ids, relevant):
     return {name.replace("@k", f"@{k}"): float(v) for name, at in found.items() for k, v in at.items()}
 
 
-def ranks_of(queries, corpus, wanted):
-    return relevant_ranks(lambda index: cos_sim(queries[index], corpus), wanted, CPU)
+def scores_of(queries, corpus, similarity=cos_sim):
+    counts = len(queries), len(corpus)
+    return Scoring(queries.__getitem__, corpus.__getitem__, similarity, counts, corpus.device)
+
+
+def ranks_of(queries, corpus, wanted, deepest=None):
+    return relevant_ranks(scores_of(queries, corpus), wanted, deepest)
 
 
 def our_metrics(queries, corpus, query_ids, corpus_ids, relevant):
     wanted = relevance(query_ids, corpus_ids, relevant)
-    values = metrics_per_query(ranks_of(queries, corpus, wanted), wanted, KS)
+    values = metrics_per_query(ranks_of(queries, corpus, wanted, deepest=100), wanted, KS)
     return {name: float(value.mean()) for name, value in values.items()}
 
 
@@ -75,14 +80,74 @@ def test_equals_the_library_on_random_rankings_with_ties(seed, queries, document
         assert ours[name] == pytest.approx(value, abs=1e-9), name
 
 
-def test_chunks_of_queries_give_the_same_ranks(monkeypatch):
-    torch.manual_seed(0)
-    corpus, queries = torch.randn(50, 8), torch.randn(20, 8)
-    ids = [f"d{i}" for i in range(50)]
-    wanted = relevance([f"q{i}" for i in range(20)], ids, {f"q{i}": {ids[i]: 1, ids[49 - i]: 1} for i in range(20)})
-    whole = ranks_of(queries, corpus, wanted)
-    monkeypatch.setattr(ranking, "SCORES_AT_A_TIME", 150)  # three pairs at a time
-    assert torch.equal(ranks_of(queries, corpus, wanted), whole)
+def in_pieces(patch, queries, scores):
+    """Let a tile have so many queries and scores at most."""
+    patch.setattr(scoring, "QUERIES", queries)
+    patch.setattr(scoring, "SCORES", {"cpu": scores})
+    patch.setattr(scoring, "DOCUMENTS", 9)
+    patch.setattr(ranking, "GROUP", 4)
+    patch.setattr(ranking, "COMPARED", 8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    queries=st.integers(1, 12),
+    documents=st.integers(1, 60),
+    scores=st.sampled_from([1, 7, 20, 32, 1000]),
+    at_a_time=st.sampled_from([1, 4, 5, 100]),
+)
+def test_tiles_of_any_shape_give_the_ranks_and_hits_of_sorting_everything(seed, queries, documents, scores, at_a_time):
+    rng = np.random.default_rng(seed)
+    # Small whole numbers: many equal scores, and no rounding.
+    asked, corpus = (torch.tensor(rng.integers(-2, 3, (n, 3)), dtype=torch.float32) for n in (queries, documents))
+    ids = [f"d{i}" for i in rng.permutation(documents)]
+    names = [f"q{i}" for i in range(queries)]
+    relevant = {q: dict.fromkeys(rng.choice(ids, rng.integers(1, documents + 1), replace=False), 1) for q in names}
+    wanted, every = relevance(names, ids, relevant), asked @ corpus.T
+    sorted_ids = [sorted(range(documents), key=lambda d, q=q: (-every[q, d], ids[d])) for q in range(queries)]
+    expected = [sorted_ids[q].index(d) for q, d in zip(wanted.query, wanted.document, strict=True)]
+    with pytest.MonkeyPatch.context() as patch:
+        in_pieces(patch, at_a_time, scores)
+        tiled = scores_of(asked, corpus, lambda one, other: one @ other.T)
+        found = relevant_ranks(tiled, wanted)
+        cut = relevant_ranks(tiled, wanted, deepest=5)
+        hits, values = best_hits(tiled, wanted, 7)
+    assert found.tolist() == expected
+    assert cut.clamp(max=5).tolist() == found.clamp(max=5).tolist()
+    assert hits.tolist() == [row[:7] for row in sorted_ids]
+    assert torch.equal(values, every.gather(1, hits))
+
+
+def test_no_more_than_a_tile_is_computed_at_once(monkeypatch):
+    in_pieces(monkeypatch, 8, 40)
+    shapes, made = set(), []
+    queries, corpus = torch.randn(20, 8), torch.randn(53, 8)
+
+    def compare(one, other):
+        shapes.add((len(one), len(other)))
+        return one @ other.T
+
+    def documents(places):
+        made.append(places)
+        return corpus[places]
+
+    watched = Scoring(queries.__getitem__, documents, compare, (20, 53), corpus.device)
+    ids = [f"d{i}" for i in range(53)]
+    relevant_ranks(watched, relevance([f"q{i}" for i in range(20)], ids, {f"q{i}": {ids[i]: 1} for i in range(20)}))
+    assert shapes == {(8, 5), (4, 9)}  # the last tiles too have the shape of the others
+    assert len(made) == 2 * (11 + 2) + 6 + 1
+
+
+def test_a_document_is_not_ahead_of_itself_however_its_score_is_rounded():
+    corpus, wobble = torch.eye(6), iter([0.0, 1e-6])
+
+    def compare(one, other):
+        return one @ other.T + next(wobble)
+
+    wanted = relevance(["q"], [f"d{i}" for i in range(6)], {"q": {"d3": 1}})
+    one = Scoring(corpus[3:4].__getitem__, corpus.__getitem__, compare, (1, 6), corpus.device)
+    assert relevant_ranks(one, wanted).tolist() == [0]
 
 
 def test_broken_vectors_never_score_well():
@@ -97,8 +162,8 @@ def test_broken_vectors_never_score_well():
 def test_the_best_hits_stand_in_order_of_score_and_then_id():
     ids = ["d2", "d0", "d3", "d1"]
     wanted = relevance(["q"], ids, {"q": {"d0": 1}})
-    scores = torch.tensor([[1.0, 1.0, 2.0, 1.0]])
-    documents, values = best_hits(lambda index: scores[index], wanted, 3, CPU)
+    fixed = scores_of(torch.tensor([[1.0, 1.0, 2.0, 1.0]]), torch.eye(4), lambda one, other: one @ other.T)
+    documents, values = best_hits(fixed, wanted, 3)
     assert [ids[index] for index in documents[0]] == ["d3", "d0", "d1"]
     assert values[0].tolist() == [2.0, 1.0, 1.0]
-    assert best_hits(lambda index: scores[index], wanted, 9, CPU)[0].shape == (1, 4)
+    assert best_hits(fixed, wanted, 9)[0].shape == (1, 4)

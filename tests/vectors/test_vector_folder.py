@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +37,7 @@ def test_all_vectors_come_in_their_order(output, rows):
     assert folder.count == 9
     assert max(len(piece.ids) for piece in pieces) == min(rows, 4)
     assert [piece.first for piece in pieces] == list(np.cumsum([0, *(len(piece.ids) for piece in pieces[:-1])]))
-    assert [name for piece in pieces for name in piece.ids.to_pylist()] == [f"id {place}" for place in range(9)]
+    assert [name for piece in pieces for name in piece.ids.tolist()] == [f"id {place}" for place in range(9)]
     np.testing.assert_array_equal(np.concatenate([p.values for p in pieces]), np.arange(27.0).reshape(9, 3))
 
 
@@ -93,3 +95,15 @@ def test_a_part_that_is_cut_short_within_is_damage(output):
     path.write_bytes(content[:8] + b"\0" * 40 + content[48:])
     with pytest.raises(DataError, match=r"part-00001\.parquet: damaged"):
         list(open_vectors(output).pieces(10))
+
+
+def test_reading_imports_no_pandas(output):
+    """A Ctrl-C that comes while pandas is imported is lost: NumPy turns it into an error of the import."""
+    code = f"""
+import sys
+from pathlib import Path
+from mmst_cli.vectors.vector_folder import open_vectors
+assert sum(len(piece.ids) for piece in open_vectors(Path({str(output)!r})).pieces(3)) == 9
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

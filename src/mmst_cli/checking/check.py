@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mmst_cli import processes
 from mmst_cli.checking.check_page import write_page
 from mmst_cli.checking.check_result import PAGE, CheckResult, begin_output, check_output, finish_output
 from mmst_cli.checking.check_summary import say_what_is_examined, show_result
@@ -20,7 +22,6 @@ from mmst_cli.checking.examination import examine_contents
 from mmst_cli.checking.false_negatives import find_false_negatives
 from mmst_cli.checking.findings import DROPPED, KINDS, Checked, Finding, Harm
 from mmst_cli.checking.input_faults import find_bad_inputs
-from mmst_cli.checking.parallel_parts import processors
 from mmst_cli.checking.processed_inputs import Processed, find_refused_inputs, find_truncated, process_columns
 from mmst_cli.checking.repeated_inputs import find_leaks, find_relations
 from mmst_cli.checking.same_inputs import find_same_contents
@@ -28,8 +29,9 @@ from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
-from mmst_cli.output_claim import check_writable, claimed
+from mmst_cli.output_claim import claimed
 from mmst_cli.retrieval.data_card import Rows
+from mmst_cli.sources.places import would_read
 from mmst_cli.sources.tables import choose_indices
 from mmst_cli.storage import digest, told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
@@ -91,10 +93,11 @@ def run_check(
         terminal.warn(warning)
     check_options(config, options)
     output = options.output or Path("checks") / config.run_name
-    if options.write_clean is not None:
-        check_writable(options.write_clean.parent, "--write-clean")
+    clean = options.write_clean
     then = "The same command with --resume goes on behind what is done."
-    with claimed(output, "--output"), told_of_disk(output, then):
+    clean_claimed = claimed(clean, "--write-clean", is_file=True) if clean else nullcontext()
+    with clean_claimed, claimed(output, "--output"), told_of_disk(output, then):
+        _refuse_if_written(options)
         return _check(config, options, output, terminal, trainable, begun)
 
 
@@ -133,7 +136,6 @@ def check_options(config: Config, options: CheckOptions) -> None:
 
     Raises:
         ConfigError: a kind that there isn't, a number below 1, or options that exclude each other.
-        RunError: the file for cleaned rows is there already.
     """
     for option, kinds in {"--fail-on": options.fail_on or (), "--drop": options.drop}.items():
         for kind in kinds:
@@ -152,9 +154,17 @@ def check_options(config: Config, options: CheckOptions) -> None:
         raise ConfigError("--write-clean: cleaning takes a look at every row. Add --all.")
     if options.write_clean.suffix != ".parquet":
         raise ConfigError(f"--write-clean: {options.write_clean}: name a .parquet file.")
-    choose_dataset(config, options.dataset)
-    for path in (options.write_clean, reasons_path(options.write_clean)):
-        if path.exists() and not options.overwrite:
+    name = choose_dataset(config, options.dataset)
+    if would_read(config.datasets[name].path, options.write_clean):
+        raise ConfigError(
+            f"--write-clean: {options.write_clean} is, or would be, part of datasets.{name}. Name another file."
+        )
+
+
+def _refuse_if_written(options: CheckOptions) -> None:
+    clean = options.write_clean
+    for path in (clean, reasons_path(clean)) if clean and not options.overwrite else ():
+        if path.exists():
             raise RunError(f"--write-clean: {path} exists. Name another file, or add --overwrite.")
 
 
@@ -176,7 +186,7 @@ def _examine(
     chosen = _chosen(contents.of, rows)
     job = digest(config_to_yaml(config), options.sample, contents.digest)
     work = begin_output(output, job, resume=options.resume)
-    workers = options.workers or processors()
+    workers = options.workers or processes.processors()
     try:
         with terminal.progress("looking at inputs", len(chosen)) as progress:
             examined = examine_contents(sets, contents, chosen, work, workers, progress)

@@ -14,7 +14,9 @@ from rich.text import Text
 from mmst_cli.checking.check_result import PAGE, CheckResult
 from mmst_cli.checking.checked_sets import CheckedSet, Numbers
 from mmst_cli.checking.findings import Finding, Harm, counted
+from mmst_cli.config.load import as_yaml
 from mmst_cli.retrieval.data_card import columns_in_words
+from mmst_cli.shell_words import quoted
 from mmst_cli.terminal import Terminal
 
 STYLES = {Harm.serious: "bold red", Harm.warning: "yellow", Harm.note: "cyan"}
@@ -41,7 +43,8 @@ def show_result(result: CheckResult, sets: Sequence[CheckedSet], terminal: Termi
         terminal.show(
             f"clean: {result.cleaned.path}: {kept}; {dropped} left out, with reasons in {result.cleaned.reasons}"
         )
-        terminal.show(f"next: mmst train CONFIG datasets.{result.cleaned.dataset}.path={result.cleaned.path}")
+        path = as_yaml(str(result.cleaned.path))
+        terminal.show(f"next: mmst train CONFIG {quoted(f'datasets.{result.cleaned.dataset}.path={path}')}")
     elif result.sample is not None and any(len(one.rows) > result.sample for one in sets):
         terminal.show("next: the same command with --all looks at every row")
 

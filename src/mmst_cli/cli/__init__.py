@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import threading
 from types import FrameType
+from typing import Any
 
 from mmst_cli.cli.app import app
 from mmst_cli.cli.check_command import check
@@ -37,7 +40,12 @@ def main() -> None:
     # Each dataset that is opened would be counted at a server, with a wait where none is reached.
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     _take_sigterm_as_interruption()
-    app()
+    _take_up_what_is_ignored()
+    try:
+        app()
+    finally:  # nothing is left to put away: another signal ends the process at once
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _take_sigterm_as_interruption() -> None:
@@ -51,3 +59,19 @@ def _take_sigterm_as_interruption() -> None:
         os.kill(os.getpid(), number)
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+def _take_up_what_is_ignored() -> None:
+    """Send a signal again that came in the callback of a weak reference: what is raised there stops nothing."""
+    show = sys.unraisablehook
+
+    def again(lost: Any) -> None:
+        if not isinstance(lost.exc_value, KeyboardInterrupt):
+            show(lost)
+            return
+        number = lost.exc_value.exit_code - 128 if isinstance(lost.exc_value, Interrupted) else signal.SIGINT
+        timer = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        timer.daemon = True
+        timer.start()
+
+    sys.unraisablehook = again

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from mmst_cli import __version__, ending_together, processes
-from mmst_cli.errors import ConfigError, Interrupted, MmstError, WorkError, first_line
-from mmst_cli.storage import disk_fault, expand_home
+from mmst_cli.errors import ConfigError, Interrupted, MmstError, WorkError, first_line, is_memory_shortage
+from mmst_cli.storage import disk_fault, expand_home, in_json
 from mmst_cli.streams import drain, takes_any_character
 
 app = typer.Typer(
@@ -35,9 +35,20 @@ LOADING = "loading torch and sentence-transformers"
 Json = Annotated[bool, typer.Option("--json", help="Put the result on stdout as JSON.")]
 
 
-def at_home(path: Path | None) -> Path | None:
-    """Return the value of an option with `~/` at its beginning replaced, which a shell leaves in `--output=~/x`."""
-    return None if path is None else expand_home(str(path))
+def path_option(description: str) -> Any:
+    """Return an option that names a file or folder, with its line of help."""
+    return typer.Option(parser=path_named, metavar="PATH", help=description)
+
+
+def path_named(text: str) -> Path:
+    """Return the path that an option names, with `~` at its beginning replaced, which a shell leaves in `--output=~/x`.
+
+    Raises:
+        BadParameter: it names none, as an empty variable of a shell does.
+    """
+    if not text:
+        raise typer.BadParameter("it is empty. Name a file or a folder.")
+    return expand_home(text)
 
 
 @contextmanager
@@ -75,7 +86,7 @@ def _ended(exit_code: int, *lines: str) -> typer.Exit:
 
 def _in_a_sentence(error: Exception) -> str | None:
     """Return what a user can do about an error that isn't of ours; None of a bug."""
-    if type(error).__name__ == "OutOfMemoryError":  # torch's own, which may not be imported yet
+    if is_memory_shortage(error):
         return f"out of memory: {first_line(error)}. Use smaller batches or inputs, or free it."
     if refused := disk_fault(error):
         return f"{refused}."
@@ -84,7 +95,7 @@ def _in_a_sentence(error: Exception) -> str | None:
 
 def print_json(value: Any) -> None:
     """Print a result for a script."""
-    text = json.dumps(value, indent=2, ensure_ascii=not takes_any_character(sys.stdout))
+    text = json.dumps(in_json(value), indent=2, ensure_ascii=not takes_any_character(sys.stdout))
     try:
         typer.echo(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold bytes that are no text
     except OSError as error:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, Overrides, at_home, print_json, told_in_one_line
+from mmst_cli.cli.app import LOADING, Json, Overrides, path_option, print_json, told_in_one_line
 
 
 def check(
@@ -17,14 +17,15 @@ def check(
     sample: Annotated[int, typer.Option(help="Rows of each dataset to look at without --all.")] = 1000,
     output: Annotated[
         Path | None,
-        typer.Option(callback=at_home, help="Folder for check.json and check.html; checks/RUN_NAME if left out."),
+        path_option("Folder for check.json and check.html; checks/RUN_NAME if left out."),
     ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option(help="Kinds of findings to end with exit code 1 on, such as leakage,broken; none for none."),
     ] = None,
     write_clean: Annotated[
-        Path | None, typer.Option(callback=at_home, help="Parquet file for the rows that remain; needs --all.")
+        Path | None,
+        path_option("Parquet file for the rows that remain; needs --all."),
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="Which dataset --write-clean writes.")] = None,
     drop: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, at_home, print_json, told_in_one_line
+from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
 
 
 def encode(
@@ -19,17 +19,16 @@ def encode(
             ".parquet, .jsonl, .csv, .tsv, .gz, .zst, .tar, a pattern, s3://..., or a hub id with --column."
         ),
     ],
-    output: Annotated[Path, typer.Option(callback=at_home, help="Folder for the vectors.")],
+    output: Annotated[Path, path_option("Folder for the vectors.")],
     dim: Annotated[int | None, typer.Option(help="Keep this many dimensions, and normalise again.")] = None,
     precision: Annotated[
         str, typer.Option(help="What the vectors are stored in: float32, float16, int8 or binary.")
     ] = "float32",
     ranges: Annotated[
         Path | None,
-        typer.Option(
-            callback=at_home,
-            help="What int8 is made with: ranges saved by mmst eval, or a parquet file of float32 vectors. "
-            "A run folder has its own.",
+        path_option(
+            "What int8 is made with: ranges saved by mmst eval, or a parquet file of float32 vectors. "
+            "A run folder has its own."
         ),
     ] = None,
     prompt_name: Annotated[

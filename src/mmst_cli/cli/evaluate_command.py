@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, at_home, print_json, told_in_one_line
+from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
 from mmst_cli.errors import ConfigError
 
 
@@ -25,22 +25,19 @@ def evaluate(
         str | None, typer.Option(help="Precisions: float32,float16,int8,binary,binary-rescored.")
     ] = None,
     keep: Annotated[float, typer.Option(help="Share of the full score that a size to ship must keep.")] = 0.99,
-    config: Annotated[
-        Path | None, typer.Option(callback=at_home, help="What to evaluate a model on: a config.")
-    ] = None,
+    config: Annotated[Path | None, path_option("What to evaluate a model on: a config.")] = None,
     compare: Annotated[
         str | None, typer.Option(help="Compare with a run, a model or a saved result, query by query.")
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Write a page about it: report.html.")] = False,
     output: Annotated[
-        Path | None, typer.Option(callback=at_home, help="Folder for the results as JSON, CSV and parquet.")
+        Path | None,
+        path_option("Folder for the results as JSON, CSV and parquet."),
     ] = None,
-    save_run: Annotated[
-        Path | None, typer.Option(callback=at_home, help="Folder for TREC run files and judgements.")
-    ] = None,
+    save_run: Annotated[Path | None, path_option("Folder for TREC run files and judgements.")] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(callback=at_home, help="Ranges or float32 vectors (parquet) for int8, instead of the corpus."),
+        path_option("Ranges or float32 vectors (parquet) for int8, instead of the corpus."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     json_output: Json = False,

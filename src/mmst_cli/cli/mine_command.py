@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, Overrides, at_home, print_json, told_in_one_line
+from mmst_cli.cli.app import LOADING, Json, Overrides, path_option, print_json, told_in_one_line
 
 
 def mine(
     target: Annotated[
         str, typer.Argument(metavar="CONFIG|DATA", help="A config, or a file, folder or hub id of rows.")
     ],
-    output: Annotated[Path, typer.Option(callback=at_home, help="The parquet file to write.")],
+    output: Annotated[Path, path_option("The parquet file to write.")],
     overrides: Overrides = None,
     dataset: Annotated[str | None, typer.Option(help="The training set of the config, if it has several.")] = None,
     model: Annotated[

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, at_home, print_json, told_in_one_line
+from mmst_cli.cli.app import LOADING, Json, path_named, path_option, print_json, told_in_one_line
 
 
 def search(
-    vectors: Annotated[Path, typer.Argument(callback=at_home, help="A folder that mmst encode wrote.")],
+    vectors: Annotated[
+        Path, typer.Argument(parser=path_named, metavar="VECTORS", help="A folder that mmst encode wrote.")
+    ],
     queries: Annotated[
         list[str] | None,
         typer.Argument(
@@ -25,7 +27,8 @@ def search(
         Path | None,
         typer.Option(
             "--vectors",
-            callback=at_home,
+            parser=path_named,
+            metavar="PATH",
             help="Instead of QUERY, vectors: .npy, .parquet, or a folder that mmst encode wrote.",
         ),
     ] = None,
@@ -44,7 +47,7 @@ def search(
         str | None, typer.Option(help="Where the model is that made the vectors, if it is not where it was.")
     ] = None,
     prompt_name: Annotated[str | None, typer.Option(help="A prompt of the model; left out, that of queries.")] = None,
-    html: Annotated[Path | None, typer.Option(callback=at_home, help="Write a page that shows what was found.")] = None,
+    html: Annotated[Path | None, path_option("Write a page that shows what was found.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page that is there.")] = False,
     json_output: Json = False,
 ) -> None:

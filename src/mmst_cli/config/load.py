@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ def config_to_yaml(config: Config) -> str:
     """
     training = {name: value for name, value in config.training.items() if name not in SECRETS}
     return OmegaConf.to_yaml(OmegaConf.create(_to_plain(config.model_copy(update={"training": training}))))
+
+
+def as_yaml(value: Any) -> str:
+    """Return a value on one line, as it stands for itself in a file or behind the `=` of an override."""
+    listed = yaml.safe_dump([_to_plain(value)], default_flow_style=True, sort_keys=False, allow_unicode=True, width=inf)
+    return str(listed).strip()[1:-1]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -81,6 +81,8 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
             *check_scaling(config),
             *check_processes(config),
         ]
+        if not config.output_dir.strip():
+            faults.append("output_dir: it is empty. Name a folder for the run.")
     elif not config.evaluators and not for_mining:
         faults.append("evaluators: none is declared, so there is nothing to evaluate. Add one.")
     if faults:

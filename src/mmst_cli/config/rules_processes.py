@@ -73,6 +73,11 @@ def check_together(config: Config, count: int) -> list[str]:
                 f"datasets.{name}.streaming: {count} processes would take different numbers of batches from"
                 " a stream. Leave it out, so that the rows are stored, or train in one process."
             )
+    if config.training.get("auto_find_batch_size"):
+        faults.append(
+            f"training.auto_find_batch_size: each of {count} processes would find a size of its own. Leave it out, and"
+            " write per_device_train_batch_size."
+        )
     given = config.training.get("accelerator_config")
     if isinstance(given, str):
         faults.append("training.accelerator_config: found a file's name. Write what is in it here.")

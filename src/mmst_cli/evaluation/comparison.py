@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -238,6 +239,8 @@ def _became(before: Evaluation | None, after: Evaluation) -> str:
         return f"{about} is {new:.4f}."
     old = before.result.primary(old_cell)
     figures = f"{old:.4f} before, {new:.4f} after"
+    if not math.isfinite(new - old):
+        return f"{about} can't be compared with before ({figures}): it is not defined for these vectors."
     if key in before.per_query and not same_queries(before, after):  # of a run that was resumed with other rows
         return f"{about} is {new:.4f}; what was measured before training was measured on other queries."
     if key not in before.per_query:

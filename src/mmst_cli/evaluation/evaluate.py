@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,9 @@ from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.precision_of_run import as_recorded
-from mmst_cli.output_claim import check_writable
+from mmst_cli.output_claim import all_claimed
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
-from mmst_cli.runs import run_of_model
+from mmst_cli.runs import RunFolder, run_of_model
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.vectors.ranges import find_ranges
@@ -65,10 +66,24 @@ def run_evaluation(
     options, terminal = options or EvaluationOptions(), terminal or Terminal()
     config = as_recorded(with_grid(config, options), terminal)
     check_config(config, for_training=False)
+    with all_claimed(_places(config, options)):
+        return _evaluate(config, options, terminal)
+
+
+def _places(config: Config, options: EvaluationOptions) -> dict[str, Path | None]:
+    """Return the folders that are written into: that of a run too, whose model and what is said of it go together."""
+    run = run_of_model(config.model.name_or_path)
+    measures_int8 = any("int8" in evaluator.precisions for evaluator in config.evaluators.values())
+    writes = run is not None and (options.report == run.report or (measures_int8 and _is_writable(run)))
+    return {"--output": options.output, "--save-run": options.save_run, "TARGET": run.path if run and writes else None}
+
+
+def _is_writable(run: RunFolder) -> bool:
+    return os.access(run.evaluations if run.evaluations.is_dir() else run.path, os.W_OK)
+
+
+def _evaluate(config: Config, options: EvaluationOptions, terminal: Terminal) -> EvaluationOutcome:
     refuse_if_written(config, options)
-    for key, folder in {"--output": options.output, "--save-run": options.save_run}.items():
-        if folder is not None:
-            check_writable(folder, key)
     compared = _find_compared(config, options)
     quiet_libraries(terminal)
     prepared = _prepare(config, options, terminal)
@@ -112,7 +127,9 @@ def _save(
             terminal.say(f"saved: {save_evaluation_files(evaluation, prepared.suite, options.output)}")
         evaluator = prepared.suite.retrievals.get(name)
         # `mmst encode RUN --precision int8` finds them there.
-        if evaluator and run and (path := save_int8_ranges(evaluator, str(run.model), run.evaluations)):
+        if evaluator and evaluator.ranges and run and not _is_writable(run):
+            terminal.warn(f"the int8 ranges are not saved in {run.path}, where nothing can be written.")
+        elif evaluator and run and (path := save_int8_ranges(evaluator, str(run.model), run.evaluations)):
             terminal.say(f"saved: {path}")
         if evaluator and options.save_run:
             paths = save_runs(evaluator, options.save_run, config.run_name)

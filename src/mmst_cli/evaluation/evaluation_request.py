@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmst_cli.config.schema import Config
 from mmst_cli.config.signatures import OWN_EVALUATOR
 from mmst_cli.errors import ConfigError, RunError, did_you_mean, visible
 from mmst_cli.runs import RunFolder, newest_run, run_of_model
+from mmst_cli.storage import expand_home
 
 DEFAULT_KEEP = 0.99  # share of the full dimension's score that a recommended size must be shown to keep
 CONFIG_SUFFIXES = (".yaml", ".yml")
@@ -55,7 +55,7 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
     """
     if target and Path(target).suffix in CONFIG_SUFFIXES:
         return load_checked_config(target, overrides, for_training=False)
-    run = RunFolder(Path(target)) if target else newest_run()
+    run = RunFolder(expand_home(target)) if target else newest_run()
     if not run.is_run():
         if config_path is None and target and not target.startswith("builtin:") and not Path(target).exists():
             known = map(str, Path("runs").glob("*"))
@@ -70,10 +70,7 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
         config = load_checked_config(config_path, overrides, for_training=False)
         return with_model(config, str(target))
     if not (run.model / "modules.json").is_file():
-        raise RunError(
-            f"{run.path}: this run has no model yet. "
-            f"Finish it with `mmst train {shlex.quote(str(run.config))} --resume`."
-        )
+        raise RunError(f"{run.path}: this run has no model yet. {run.way_to_model()}")
     config = load_checked_config(config_path or run.config, overrides, for_training=False)
     return with_model(config, str(run.model))
 

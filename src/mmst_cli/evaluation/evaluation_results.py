@@ -151,7 +151,7 @@ def load_evaluation(path: Path) -> Evaluation:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        measured = [Cell(**{**cell, "interval": _pair(cell.get("interval"))}) for cell in values["cells"]]
+        measured = [Cell(**{**cell, **_as_measured(cell)}) for cell in values["cells"]]
         result = EvaluationResult(**{**values, "cells": measured})
         queries = path.with_name(f"{path.stem}{QUERIES}")
         if not queries.is_file():
@@ -167,8 +167,10 @@ def load_evaluation(path: Path) -> Evaluation:
         raise RunError(f"{path}: no saved evaluation ({error}).") from error
 
 
-def _pair(values: list[float] | None) -> tuple[float, float] | None:
-    return None if values is None else (values[0], values[1])
+def _as_measured(cell: dict[str, Any]) -> dict[str, Any]:
+    interval = cell.get("interval")
+    metrics = {name: math.nan if value is None else value for name, value in cell["metrics"].items()}
+    return {"metrics": metrics, "interval": None if interval is None else (interval[0], interval[1])}
 
 
 def _as_csv(result: EvaluationResult) -> str:

@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.rules_evaluators import MEAN
 from mmst_cli.config.schema import Config, EvaluatorConfig
-from mmst_cli.errors import ConfigError, WorkError, first_line
+from mmst_cli.errors import ConfigError, WorkError, first_line, is_memory_shortage
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.library_evaluators import LibraryEvaluator
 from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
@@ -25,7 +25,7 @@ from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.data_workers import Workers, workers_of
-from mmst_cli.vectors.fitting_batches import MemoryShortageError, is_memory_shortage
+from mmst_cli.vectors.fitting_batches import MemoryShortageError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

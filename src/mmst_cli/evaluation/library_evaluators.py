@@ -13,6 +13,7 @@ from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 from mmst_cli.config.schema import Role
 from mmst_cli.config.signatures import evaluator_signature
 from mmst_cli.config.user_classes import is_dotted, user_evaluator
+from mmst_cli.errors import DataError
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.evaluation.finite_vectors import check_vectors
 from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
@@ -45,6 +46,8 @@ class LibraryEvaluator(BaseEvaluator):  # type: ignore[misc]
         signature = evaluator_signature(kind)
         names = set(signature.parameters if signature else ())
         data = _inputs_by_name(names, rows)
+        if isinstance(rows, RowSet) and not self.is_own:
+            _check_labels(rows, data.get("labels", data.get("scores", ())))
         sizes: list[int | None] = [*sorted(dims, reverse=True)] or [arguments.pop("truncate_dim", None)]
         if "name" in names:
             arguments["name"] = ""
@@ -164,6 +167,15 @@ def _inputs_by_name(names: Collection[str], rows: RowSet | RetrievalSet) -> dict
     if "samples" in names and all(map(rows.with_role, (Role.anchor, Role.positive, Role.negative))):
         data |= _reranking(rows)
     return data
+
+
+def _check_labels(rows: RowSet, labels: Sequence[Any]) -> None:
+    """Raise DataError where all labels are the same: correlations and thresholds of such mean nothing."""
+    if len(labels) and all(label == labels[0] for label in labels):
+        column = rows.with_role(Role.label)[0].name
+        raise DataError(
+            f"datasets.{rows.key}, column {column}: all labels are {labels[0]}, and an evaluator needs different ones."
+        )
 
 
 def _reranking(rows: RowSet) -> dict[str, Any]:

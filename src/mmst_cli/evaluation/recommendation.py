@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,6 +14,7 @@ from mmst_cli.evaluation.evaluation_request import DEFAULT_KEEP
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.evaluation.statistics import CONFIDENCE, queries_needed, ratio_lower_bound
 from mmst_cli.runs import run_of_model
+from mmst_cli.shell_words import quoted
 
 ONE_SIDED = 1 - (1 - CONFIDENCE) / 2  # how sure each end of a 95% interval is by itself
 RESCORED = "binary-rescored"  # stored as binary; the float query rescores what Hamming distance finds
@@ -116,7 +116,7 @@ def advised(evaluations: Mapping[str, Evaluation], keep: float = DEFAULT_KEEP) -
 def encode_command(model: str, cell: Cell) -> str:
     """Return the `mmst encode` command that stores vectors as a cell has them."""
     run = run_of_model(model)
-    name = shlex.quote(str(run.path) if run else model)
+    name = quoted(run.path if run else model)
     precision = "binary" if cell.precision == RESCORED else cell.precision
     return f"mmst encode {name} INPUT --output vectors --dim {cell.dim} --precision {precision}"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +18,8 @@ from mmst_cli.evaluation.report_sections import ReportData, galleries, page_valu
 from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
 from mmst_cli.retrieval.data_card import Rows, data_card
 from mmst_cli.runs import RunFolder, describe_environment
-from mmst_cli.storage import write_text
+from mmst_cli.shell_words import joined
+from mmst_cli.storage import read_json, write_text
 
 ROOM = 20_000  # bytes kept free for notes and rounding
 HITS = 10  # documents of a query that the page can speak of
@@ -55,22 +54,15 @@ def write_page(
         after=after,
         before=before,
         created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        command=shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=joined([Path(sys.argv[0]).name, *sys.argv[1:]]),
         metrics=run.metric_lines() if run else [],
         galleries=_chosen_queries(suite, before, after),
         data_card=data_card(config, rows),
         config_yaml=config_to_yaml(config),
-        environment=_environment(run),
-        gate=json.loads(run.gate.read_text(encoding="utf-8")) if run and run.gate.is_file() else {},
+        environment=(read_json(run.environment) if run else {}) or describe_environment([]),
+        gate=read_json(run.gate) if run else {},
     )
     return write_report(path, data)
-
-
-def _environment(run: RunFolder | None) -> dict[str, Any]:
-    """Return what the run was begun with, or what is here now."""
-    if run is None or not run.environment.is_file():
-        return describe_environment([])
-    return dict(json.loads(run.environment.read_text(encoding="utf-8")))
 
 
 def _chosen_queries(

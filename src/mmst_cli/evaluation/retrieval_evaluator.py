@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +12,11 @@ from sentence_transformers.sentence_transformer.evaluation import BaseEvaluator
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
-from mmst_cli.evaluation.cell_scores import RetrievalVectors, scorer
+from mmst_cli.evaluation.cell_measures import measure_cells
+from mmst_cli.evaluation.cell_scores import RetrievalVectors, cell_scoring
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult, Hits
 from mmst_cli.evaluation.finite_vectors import check_vectors
 from mmst_cli.evaluation.query_pairing import name_answers
-from mmst_cli.evaluation.statistics import intervals
 from mmst_cli.media.input_digest import digest_of_input
 from mmst_cli.model.precision import Precision
 from mmst_cli.retrieval.retrieval_set import Deduplicator, RetrievalSet
@@ -27,14 +25,12 @@ from mmst_cli.rows.stored_inputs import StoredInput
 from mmst_cli.vectors.data_workers import Workers
 from mmst_cli.vectors.forward_pass import Task
 from mmst_cli.vectors.input_stream import InputPipeline, all_vectors
-from mmst_cli.vectors.quantise import bytes_per_vector
-from mmst_cli.vectors.ranking import Relevance, Scorer, best_hits, metrics_per_query, relevance, relevant_ranks
+from mmst_cli.vectors.ranking import Relevance, best_hits, relevance
 from mmst_cli.vectors.refused_inputs import RefusedInputError
+from mmst_cli.vectors.scoring import Scoring
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-TIMED_QUERIES = 32  # searched at once to measure the time of a search
 
 
 class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
@@ -155,11 +151,11 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         """Return the ``k`` best documents of each query at a cell of the last evaluation."""
         assert self._last is not None, "nothing was evaluated yet"
         vectors, wanted, kept = self._last
-        score = scorer(vectors, cell.dim, cell.precision, max(self.ks["ndcg"]), self.ranges.get(cell.dim))
-        documents, scores = best_hits(score, wanted, k, vectors.corpus.device)
-        answers = torch.zeros(wanted.queries, len(wanted.order), dtype=torch.bool)
-        answers[wanted.query, wanted.document] = True
-        return Hits(kept[documents.numpy()], scores.numpy(), answers.gather(1, documents).numpy())
+        scoring = cell_scoring(vectors, cell.dim, cell.precision, max(self.ks["ndcg"]), self.ranges.get(cell.dim))
+        documents, scores = best_hits(scoring if isinstance(scoring, Scoring) else scoring.scoring(), wanted, k)
+        first = torch.arange(wanted.queries) * len(wanted.order)
+        relevant = torch.isin(first[:, None] + documents, first[wanted.query] + wanted.document)
+        return Hits(kept[documents.numpy()], scores.numpy(), relevant.numpy())
 
     @contextmanager
     def _refused(self, place_of: Callable[[int], str]) -> Iterator[None]:
@@ -190,26 +186,16 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         return [digest if kind is Modality.text else kind.encode() for kind, digest in of]
 
     def _measure(self, vectors: RetrievalVectors, wanted: Relevance, kept: np.ndarray) -> Evaluation:
-        device, k = vectors.corpus.device, max(self.ks["ndcg"])
-        primary = f"ndcg@{k}"
-        cells: list[Cell] = []
-        per_query: dict[str, np.ndarray] = {}
-        for dim, precision in self._grid(vectors.full):
-            score = scorer(vectors, dim, precision, k, self._ranges_at(vectors, dim, precision))
-            metrics = metrics_per_query(relevant_ranks(score, wanted, device), wanted, self.ks)
-            means = {name: float(values.mean()) for name, values in metrics.items()}
-            stored = bytes_per_vector(dim, precision.removesuffix("-rescored"))
-            cell = Cell(dim, precision, stored, means, search_ms=_search_ms(score, wanted, k, device))
-            cells.append(cell)
-            per_query[cell.key] = metrics[primary].numpy()
-        bounds = intervals(np.stack(list(per_query.values()), axis=1))
-        cells = [replace(c, interval=(float(low), float(high))) for c, (low, high) in zip(cells, bounds, strict=True)]
+        grid = self._grid(vectors.full)
+        dims = dict.fromkeys(dim for dim, precision in grid if precision == "int8")
+        self.ranges = {dim: self.given_ranges[dim] if dim in self.given_ranges else vectors.ranges(dim) for dim in dims}
+        cells, per_query = measure_cells(vectors, wanted, grid, self.ks, self.ranges)
         result = EvaluationResult(
             evaluator=self.name,
             model="",
             queries=len(vectors.queries),
             corpus=len(kept),
-            primary_metric=primary,
+            primary_metric=f"ndcg@{max(self.ks['ndcg'])}",
             cells=cells,
             duplicates=len(self.retrieval.corpus_ids) - len(kept),
         )
@@ -220,12 +206,6 @@ class MatryoshkaRetrievalEvaluator(BaseEvaluator):  # type: ignore[misc]
         grid = [(dim, precision) for dim in dims for precision in self.precisions]
         reference = (dims[0], "float32")
         return [reference, *(cell for cell in grid if cell != reference)]
-
-    def _ranges_at(self, vectors: RetrievalVectors, dim: int, precision: str) -> np.ndarray | None:
-        if precision != "int8":
-            return None
-        self.ranges[dim] = self.given_ranges[dim] if dim in self.given_ranges else vectors.ranges(dim)
-        return self.ranges[dim]
 
     def _encode(
         self, pipeline: InputPipeline, inputs: Iterable[StoredInput], task: Task
@@ -252,11 +232,3 @@ def read_with_digest(stored: StoredInput) -> tuple[Any, bytes]:
     """Return a model input, read, and the digest of what it holds."""
     value, modality = stored.read(), stored.column.modality
     return as_input(value, modality), digest_of_input(modality, value)
-
-
-def _search_ms(score: Scorer, wanted: Relevance, k: int, device: torch.device) -> float:
-    """Return the milliseconds a query that scoring the whole corpus and taking the ``k`` best take here."""
-    queries = torch.arange(min(TIMED_QUERIES, wanted.queries), device=device)
-    begun = time.perf_counter()
-    score(queries).topk(min(k, len(wanted.order)), dim=1).values.cpu()  # to the CPU, so that a GPU has finished
-    return 1000 * (time.perf_counter() - begun) / len(queries)

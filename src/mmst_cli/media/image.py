@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from mmst_cli.errors import DataError
 from mmst_cli.media.bounds import MAX_PIXELS, check_size
@@ -130,7 +130,8 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     check_size(width, height, what=f"{name}an image")
     try:
         image.load()  # here, so that a truncated file fails alone and not in the middle of a batch
-        upright = ImageOps.exif_transpose(image)
+        is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        upright = ImageOps.exif_transpose(image) if is_turned else image  # of which it would make a copy
         if image.format == "TIFF" and image.mode.startswith("I;16"):
             upright = with_white_at_the_top(upright, image.tag_v2)  # type: ignore[attr-defined]
     except Exception as error:  # a broken file makes Pillow's decoders raise nearly anything, SyntaxError included

@@ -6,21 +6,21 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmst_cli.errors import DataError, MmstError, WorkError
+from mmst_cli.errors import DataError, MmstError, WorkError, is_memory_shortage
 from mmst_cli.media.content import reason
 
 _MACHINE = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC}
-_DEVICE = {"OutOfMemoryError", "AcceleratorError"}  # torch's, which decoding an image need not import
+_DEVICE = "AcceleratorError"  # torch's, which decoding an image need not import
 _PLAIN = (OSError, ValueError, RuntimeError)  # say in words what is wrong; of a KeyError the words are the key
 
 
 def concerns_input(error: BaseException) -> bool:
     """Whether an error may be due to the input: not where memory or files ran out, or somebody stopped the work."""
-    if not isinstance(error, Exception) or isinstance(error, MemoryError | WorkError):
+    if not isinstance(error, Exception) or isinstance(error, WorkError) or is_memory_shortage(error):
         return False
     if isinstance(error, OSError) and error.errno in _MACHINE:
         return False
-    return type(error).__name__ not in _DEVICE and "can't allocate memory" not in str(error)
+    return type(error).__name__ != _DEVICE
 
 
 def explain(error: BaseException) -> str:

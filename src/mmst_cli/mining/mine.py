@@ -10,10 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
-from mmst_cli.errors import WorkError, first_line
+from mmst_cli.errors import WorkError, first_line, is_memory_shortage
 from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.mined_columns import new_columns
 from mmst_cli.mining.mined_output import Output
@@ -32,7 +30,7 @@ from mmst_cli.mining.negative_search import Search, mine_rows
 from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.precision import choose_runtime
-from mmst_cli.model.precision_of_run import with_environment
+from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
@@ -68,10 +66,10 @@ def run_mining(
         MmstError: a mistake in options, data or model; nothing was written.
         WorkError: an input can't be read; what was done so far is kept for --resume.
     """
-    config = with_environment(config, terminal)
+    config = as_recorded(config, terminal, options.mine.model)
     places = Places(options.output)
     then = "The same command with --resume goes on behind what is done."
-    with claimed(places.output, "--output", places.lock), told_of_disk(places.output, then):
+    with claimed(places.output, "--output", is_file=True), told_of_disk(places.output, then):
         return _run(config, options, places, terminal, next_step)
 
 
@@ -121,7 +119,9 @@ def _told_how_to_go_on(options: MiningOptions, terminal: Terminal) -> Iterator[N
             " model.processor.max_pixels), or free the device, and go on by --resume, or"
             " --overwrite where settings changed."
         ) from error
-    except torch.OutOfMemoryError as error:
+    except Exception as error:
+        if not is_memory_shortage(error):
+            raise
         raise WorkError(
             f"out of memory: {first_line(error)}. Lower --batch-size, now {options.mine.batch_size}, or free the"
             " device, and begin anew by --overwrite."

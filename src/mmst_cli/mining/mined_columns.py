@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 from typing import Any
 
+from mmst_cli.config.load import as_yaml
 from mmst_cli.config.rules_mining import negative_names
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Role
 from mmst_cli.errors import DataError
 from mmst_cli.rows.columns import Column
+from mmst_cli.shell_words import joined
 
 SCORES = "scores"
 
@@ -58,7 +59,7 @@ def training_command(
 ) -> str:
     """Return the command that trains as a config says, on the new file instead of the rows it was mined in."""
     key = f"datasets.{name}"
-    changes = {f"{key}.path": str(output)}
+    changes = {f"{key}.path": as_yaml(str(output))}
     for field in ("name", "revision", "sql", "max_rows", "mine"):
         if getattr(section, field) is not None:
             changes[f"{key}.{field}"] = "null"
@@ -67,15 +68,15 @@ def training_command(
     positive = next(column for column, declared in section.columns.items() if declared.role is Role.positive)
     if section.columns[positive].take is not None:
         changes[f"{key}.columns.{positive}.take"] = "null"
-    changes |= {f"{key}.columns.{new}": _flow(column) for new, column in negative_columns(section, added).items()}
-    return shlex.join(["mmst", "train", str(config), *overrides, *(f"{k}={v}" for k, v in changes.items())])
+    changes |= {f"{key}.columns.{new}": as_yaml(column) for new, column in negative_columns(section, added).items()}
+    return joined(["mmst", "train", str(config), *overrides, *(f"{k}={v}" for k, v in changes.items())])
 
 
 def dataset_section(section: DatasetConfig, output: Path, added: NewColumns) -> str:
     """Return the new file as a section for a config, in YAML."""
     declared = {name: _plain(column) for name, column in section.columns.items()} | negative_columns(section, added)
-    lines = ["datasets:", "  train:", "    use: train", f"    path: {output}", "    columns:"]
-    return "\n".join([*lines, *(f"      {name}: {_flow(column)}" for name, column in declared.items())])
+    lines = ["datasets:", "  train:", "    use: train", f"    path: {as_yaml(str(output))}", "    columns:"]
+    return "\n".join([*lines, *(f"      {as_yaml(name)}: {as_yaml(column)}" for name, column in declared.items())])
 
 
 def negative_columns(section: DatasetConfig, added: NewColumns) -> dict[str, dict[str, Any]]:
@@ -118,10 +119,3 @@ def _plain(column: ColumnConfig) -> dict[str, Any]:
         made = {"parts": dict(column.parts)} if column.parts else {"message": [dict(m) for m in column.message]}
         return {"role": str(column.role), **made}
     return {"role": str(column.role), "modality": str(column.modality)}
-
-
-def _flow(value: Mapping[str, Any]) -> str:
-    """Write a mapping as YAML on one line."""
-    import yaml  # type: ignore[import-untyped]
-
-    return str(yaml.safe_dump(dict(value), default_flow_style=True, sort_keys=False, width=10_000)).strip()

@@ -13,7 +13,7 @@ from mmst_cli.mining.mining_summary import MiningFacts
 from mmst_cli.model.checkpoint import read_checkpoint_config
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import model_identity
-from mmst_cli.sources.places import local_path
+from mmst_cli.sources.places import would_read
 from mmst_cli.work import begin_job, check_choice, check_same_job, parquet_metadata, read_job
 
 KEY = b"mmst_mine"  # in the metadata of the output
@@ -59,11 +59,6 @@ class Places:
     def media(self) -> Path:
         """Media that are embedded in the source and are files here."""
         return self.output.with_suffix(".media")
-
-    @property
-    def lock(self) -> Path:
-        """Held while a command is at work."""
-        return self.output.with_name(f".{self.output.name}.lock")
 
     @property
     def work(self) -> Path:
@@ -142,10 +137,8 @@ def check_output(places: Places, section: DatasetConfig, *, resume: bool, overwr
     if places.output.suffix != ".parquet":
         raise ConfigError(f"--output: {places.output}: the rows are written as parquet. Let the name end in .parquet.")
     check_choice(resume=resume, overwrite=overwrite)
-    if places.output.absolute() == local_path(section.path).absolute():
-        raise ConfigError(f"--output: {places.output} is what is mined in. Name another file.")
-    if places.output.is_dir():
-        raise RunError(f"--output: {places.output} is a folder. Name a file.")
+    if would_read(section.path, places.output):
+        raise ConfigError(f"--output: {places.output} is, or would be, part of what is mined in. Name another file.")
     if resume or overwrite:
         return
     if places.work.is_dir():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmst_cli.config.schema import ModelConfig
-from mmst_cli.errors import ModelError, WorkError, visible
+from mmst_cli.errors import ModelError, WorkError, is_memory_shortage, visible
 from mmst_cli.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ def load_checkpoint(
             model_kwargs=dict(model_kwargs),
             processor_kwargs=dict(config.processor) or None,
         )
-    except torch.OutOfMemoryError as error:
-        raise WorkError(
-            f"{key}.name_or_path: {config.name_or_path}: out of memory: its weights don't fit into what is free of"
-            f" {device}. Write {key}.dtype=bfloat16, or free the device."
-        ) from error
     # A folder that was copied in part or edited raises any of these, depending on the file it happened to.
-    except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, MemoryError, SafetensorError) as error:
+        if is_memory_shortage(error):
+            raise WorkError(
+                f"{key}.name_or_path: {config.name_or_path}: out of memory: its weights don't fit into what is free of"
+                f" {device}. Write {key}.dtype=bfloat16, or free the device."
+            ) from error
         raise ModelError(_why_not_loaded(config.name_or_path, config.revision, key, error)) from error
 
 

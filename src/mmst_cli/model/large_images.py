@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from itertools import count
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -28,6 +30,14 @@ LARGE = 4_000_000  # pixels, from which on an image is scaled as it is read
 TRIED = ((1600, 1200), (900, 2200), (2600, 500))  # width and height of what a processor is tried on
 
 
+_numbers = count()
+_made: WeakValueDictionary[int, Shrinker] = WeakValueDictionary()
+
+
+def _find(number: int) -> Shrinker | None:
+    return _made.get(number)
+
+
 class Shrinker:
     """Scales large images as a model's processor would scale them.
 
@@ -41,10 +51,12 @@ class Shrinker:
         self._alone = alone
         self._is_exact: bool | None = None  # unknown until there is a large image
         self._was_seen_exact = False  # on one of them
+        self._number = next(_numbers)
+        _made[self._number] = self
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return an RGB image as it is, or a smaller one of which the model's processor makes the same features."""
-        if image.width * image.height <= LARGE or self._is_exact is False or self._encoder is None:
+        if image.width * image.height <= LARGE or self._is_exact is False:
             return image
         smaller = self._scale(image)
         if smaller is None or smaller.width * smaller.height >= image.width * image.height:
@@ -56,9 +68,11 @@ class Shrinker:
             self._is_exact = self._was_seen_exact = self._see(image) == self._see(smaller)
         return keep_digest(image, smaller) if self._is_exact else image
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what another process gets: none that takes the weights with it, so that images stay whole there."""
-        return {"_encoder": None, "_alone": True, "_is_exact": False, "_was_seen_exact": False}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what another process gets: a forked one this one, as it has it; others none, so that it takes no
+        weights with it and images stay whole.
+        """
+        return _find, (self._number,)
 
     def _is_exact_for(self, image: Image.Image) -> bool | None:
         smaller = self._scale(image)

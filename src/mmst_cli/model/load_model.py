@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +13,7 @@ from mmst_cli.config.schema import Attention, Dtype, ModelConfig
 from mmst_cli.errors import ConfigError, ModelError, visible
 from mmst_cli.model.attention import AttentionChoice, choose_attention
 from mmst_cli.model.checkpoint import is_raw, lacks_attention, load_checkpoint, read_checkpoint_config
+from mmst_cli.model.image_planes import take_planes
 from mmst_cli.model.model_changes import set_normalisation, set_pooling
 from mmst_cli.model.model_checks import check_pixel_bounds
 from mmst_cli.model.model_media import keep_whole_sounds
@@ -23,6 +23,8 @@ from mmst_cli.model.processor_arguments import check_processor_arguments
 from mmst_cli.model.text_cutting import cut_texts_beside_media
 from mmst_cli.model.text_inputs import take_mapped_texts
 from mmst_cli.model.vector_width import settle_width
+from mmst_cli.runs import RunFolder
+from mmst_cli.storage import expand_home
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -38,13 +40,13 @@ def find_model(name_or_path: str) -> str:
     """
     if name_or_path.startswith("builtin:"):
         return str(build_builtin(name_or_path))
-    folder = Path(name_or_path).expanduser() if name_or_path.startswith("~/") else Path(name_or_path)
+    folder = expand_home(name_or_path)
     if folder.is_dir():
         for candidate in (folder, folder / "model"):
             if (candidate / "modules.json").is_file() or (candidate / "config.json").is_file():
                 return str(candidate)
-        failed = folder / "model.failed"
-        hint = f" {failed} didn't pass the gate; {folder / 'gate.json'} says why." if failed.is_dir() else ""
+        run = RunFolder(folder)
+        hint = f" {run.way_to_model()}" if run.is_run() else ""
         raise ModelError(
             f"{visible(name_or_path)}: this folder holds no model (no modules.json or config.json in it or in its"
             f" model/).{hint}"
@@ -164,6 +166,7 @@ def _source(config: ModelConfig, key: str) -> str:
 def _load_encoder(
     config: ModelConfig, device: torch.device, precision: Precision | None, key: str
 ) -> tuple[SentenceTransformer, AttentionChoice]:
+    take_planes()
     choice = _choose_attention(config, device, precision, key)
     source = _source(config, key)
     weights = resolve_dtype(config.dtype, device)

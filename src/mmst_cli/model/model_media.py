@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from math import isqrt
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 FRAMES, MAX_FRAMES = 8, 64  # of the probe clips
 SIDE = 64  # pixels of a probe frame, both ways, where only frames are counted
 FPS = 4.0
+_OF_TOKENIZERS = ("max_length", "pad_to_multiple_of")  # arguments that feature extractors have as well
 
 
 def media_key(setting: str) -> str:
@@ -86,16 +88,23 @@ def sampling_rate(model: SentenceTransformer) -> int | None:
 
 
 def keep_whole_sounds(model: SentenceTransformer) -> None:
-    """Say in so many words how much of a sound a CLAP hears: what its feature extractor takes by itself.
+    """Say in so many words how much of a sound a model hears: what its feature extractor takes by itself.
 
     A tokenizer that has truncated a text is saved with the length it truncated to. transformers hands that length
-    to every part of a processor that is loaded again, and a CLAP then hears the first few samples of each sound. What
-    is said here is saved with the model, so that it holds in plain sentence-transformers as well.
+    to every part of a processor that is loaded again, and the model then hears the first few samples of each sound.
+    What is said here is saved with the model, so that it holds in plain sentence-transformers as well.
     """
     for encoder in encoders_of(model, "audio"):
-        samples = getattr(processor_part(encoder, "audio"), "nb_max_samples", None)
-        if samples:
-            encoder.processing_kwargs.setdefault("audio", {}).setdefault("max_length", int(samples))
+        if getattr(encoder, "tokenizer", None) is None:
+            continue
+        part = processor_part(encoder, "audio")
+        taken = inspect.signature(type(part).__call__).parameters
+        own = {name: taken[name].default for name in _OF_TOKENIZERS if name in taken}
+        if own.get("max_length", "not taken") is None:  # then it is what a CLAP and a Whisper have it computed to
+            own["max_length"] = getattr(part, "nb_max_samples", None) or getattr(part, "n_samples", None)
+        for name, value in own.items():
+            if value is not None:
+                encoder.processing_kwargs.setdefault("audio", {}).setdefault(name, int(value))
 
 
 def take_frames_as_given(model: SentenceTransformer) -> None:

@@ -1,8 +1,8 @@
 """Where a run's precision comes from: its config, the environment it is begun in, or what it recorded.
 
 The environment is settled into the ``training`` section once, when a command begins. From there on that section alone
-says what precision a run has, to the trainer, the evaluators, mining and the record; ``mmst eval RUN`` and
-``mmst encode RUN`` go by the record.
+says what precision a run has, to the trainer, the evaluators, mining and the record; ``mmst eval RUN``,
+``mmst encode RUN`` and ``mmst mine --model RUN`` go by the record.
 """
 
 from __future__ import annotations
@@ -74,24 +74,26 @@ def settled(training: Mapping[str, Any], environment: Mapping[str, str]) -> dict
     return found
 
 
-def as_recorded(config: Config, terminal: Terminal) -> Config:
+def as_recorded(config: Config, terminal: Terminal, model: str | None = None) -> Config:
     """Return a config in the precision that its model was trained in, where that is a run's; else as with_environment.
 
     Args:
         config: what is to be measured; what it says itself about precision stands.
         terminal: where to say what was taken from elsewhere.
+        model: another model than the config's, where that one runs.
 
     Raises:
         ConfigError: see :func:`with_environment`.
     """
-    recorded = _recorded(config.model.name_or_path)
+    model = model or config.model.name_or_path
+    recorded = _recorded(model)
     if recorded is None:
         return with_environment(config, terminal)
     said = {name for name in _FIELDS if config.training.get(name) is not None}
     added = {name: True for name in _FIELDS if recorded.training.get(name)}
     if said or not added:
         return config
-    terminal.say(f"precision: {', '.join(added)}, as {config.model.name_or_path} was trained")
+    terminal.say(f"precision: {', '.join(added)}, as {model} was trained")
     if recorded.training.get("use_cpu"):
         added.setdefault("use_cpu", True)
     return config.model_copy(update={"training": {**added, **config.training}})

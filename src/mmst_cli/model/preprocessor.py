@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmst_cli.model.image_planes import take_planes
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -27,6 +29,10 @@ class Preprocessor:
 
     def __getstate__(self) -> dict[str, Any]:
         return {"model": without_weights(self.model)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        take_planes()
+        self.__dict__.update(state)
 
 
 def without_weights(model: SentenceTransformer) -> SentenceTransformer:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mmst_cli.errors import is_memory_shortage
+
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
@@ -47,9 +49,9 @@ def _width(model: SentenceTransformer) -> int | None:
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             made = model[0](moved)
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:  # what it can't run is told when it is asked to
+    except Exception as error:  # what it can't run is told when it is asked to
+        if is_memory_shortage(error):
+            raise
         return None
     vectors = made.get("token_embeddings", made.get("sentence_embedding"))
     return int(vectors.shape[-1]) if torch.is_tensor(vectors) else None

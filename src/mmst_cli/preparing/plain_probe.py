@@ -11,7 +11,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -48,7 +48,7 @@ def embed_inputs(
     Args:
         model: a SentenceTransformer.
         inputs: each with ``value``; ``side``, query or document, or None where only the processor's work is of
-            interest; and ``options`` for encoding.
+            interest and ``value`` is a batch; and ``options`` for encoding.
         autocast: dtype of mixed precision.
 
     Returns:
@@ -60,7 +60,7 @@ def embed_inputs(
         for number, item in enumerate(inputs):
             _seed()
             if item["side"] is None:
-                features[str(number)] = _in_words(model.preprocess([item["value"]]))
+                features[str(number)] = _in_words(model.preprocess(item["value"], **item["options"]))
                 continue
             encode = model.encode_query if item["side"] == "query" else model.encode_document
             with _autocast(model, autocast):
@@ -179,10 +179,40 @@ def _settings(model: Any) -> dict[str, Any]:
             mode = module.pooling_mode
             pooling.append(mode if isinstance(mode, str) else "+".join(mode))
     settings["pooling"] = ", ".join(pooling)
+    settings |= {"vocabulary": _digest(map(_vocabulary, _readers(model))), "chat template": _digest(_templates(model))}
     config = getattr(model, "config", None)
     settings["attention"] = str(getattr(config, "_attn_implementation", None))
     settings["dtype"] = str(model.dtype).removeprefix("torch.")
     return settings
+
+
+def _readers(model: Any) -> list[Any]:
+    """Return what the parts of a model read texts with, each once."""
+    found = {id(reader): reader for part in model.modules() if (reader := getattr(part, "tokenizer", None)) is not None}
+    return list(found.values())
+
+
+def _vocabulary(reader: Any) -> Any:
+    """Return all that makes tokens of a text, without the lengths of the last batch, which are kept beside it."""
+    rust = getattr(reader, "backend_tokenizer", reader)
+    if hasattr(rust, "to_str"):
+        return {**json.loads(rust.to_str()), "padding": None, "truncation": None}
+    vocabulary = reader.get_vocab()
+    return sorted(vocabulary.items()) if isinstance(vocabulary, Mapping) else list(vocabulary)
+
+
+def _templates(model: Any) -> Iterator[Any]:
+    """Yield the chat templates of the parts of a model."""
+    for part in model.modules():
+        for owner in (getattr(part, "processor", None), getattr(part, "tokenizer", None)):
+            if template := getattr(owner, "chat_template", None):
+                yield template
+
+
+def _digest(values: Iterable[Any]) -> str:
+    import xxhash
+
+    return xxhash.xxh3_64_hexdigest(json.dumps(list(values), sort_keys=True, default=str).encode())
 
 
 def _seed() -> None:

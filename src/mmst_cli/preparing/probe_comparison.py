@@ -151,7 +151,7 @@ def _shape(words: Mapping[str, Any] | None) -> str:
 
 
 def _other_settings(memory: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
-    names = ("prompts", "default prompt", "similarity", "modules", "pooling")
+    names = ("prompts", "default prompt", "similarity", "modules", "pooling", "dtype", "vocabulary", "chat template")
     return [
         f"{name}: {saved.get(name)!r} in the folder, {memory.get(name)!r} in memory"
         for name in names

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
-
-from PIL import Image
 
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import DataError
@@ -22,8 +20,6 @@ from mmst_cli.vectors.prepared_batches import kind_of
 PER_COLUMN, PER_KIND = 2, 4  # inputs
 TRIED = 8  # rows of a column, where the first ones can't be read
 MOST_BYTES = 64 * 2**20  # decoded inputs of one kind, the first of them aside
-LARGEST, SMALLEST = 4096, 8  # side of the images that show the pixel bounds, in pixels
-TIMES, PART = 2, 8  # as large as the largest image, and as small
 
 ProbeInput = dict[str, Any]
 """``value``; ``side``, query or document, or None where only the processor's work is looked at; ``kind``, its
@@ -32,8 +28,6 @@ modalities; ``place``, where it comes from; ``options`` of encoding."""
 
 def draw_probe(rows: Mapping[str, Rows]) -> list[ProbeInput]:
     """Draw a few inputs of every side and modality from the beginning and the middle of the rows, by no chance.
-
-    Where there are images, two more show what the processor's pixel bounds do to larger and smaller ones.
 
     Args:
         rows: dataset to its rows; those that can't be read are passed over.
@@ -47,7 +41,7 @@ def draw_probe(rows: Mapping[str, Rows]) -> list[ProbeInput]:
             counts[kind] += 1
             sizes[kind] += size
             found.append(item)
-    return [*found, *_bounds(found)]
+    return found
 
 
 def _inputs(rows: Mapping[str, Rows], counts: Mapping[tuple[str, str], int]) -> Iterator[ProbeInput]:
@@ -97,37 +91,6 @@ def _readable(rows: RowSet, column: Column) -> Iterator[tuple[int | None, Any]]:
             yield row.get(column.origin[0]), narrow.read_column(column, narrow.find(row, column.origin))
         except DataError:  # whoever draws it says so
             continue
-
-
-def _bounds(found: Iterable[ProbeInput]) -> list[ProbeInput]:
-    """Return the largest image enlarged and made small: only their processing, never their embedding, is affordable."""
-    images = [image for item in found for image in _images(item["value"])]
-    if not images:
-        return []
-    image = max(images, key=lambda image: image.width * image.height)
-    large = min(TIMES, LARGEST / max(image.size))
-    sizes = {"enlarged": large, "made small": max(1 / PART, SMALLEST / min(image.size))}
-    return [
-        {
-            "value": image.resize((max(1, round(image.width * by)), max(1, round(image.height * by)))),
-            "side": None,
-            "kind": "image",
-            "place": f"an image {name}",
-            "options": {},
-        }
-        for name, by in sizes.items()
-    ]
-
-
-def _images(value: Any) -> list[Image.Image]:
-    """Return the images that an input is or holds."""
-    if isinstance(value, Image.Image):
-        return [value]
-    if isinstance(value, Mapping):
-        return [image for entry in value.values() for image in _images(entry)]
-    if isinstance(value, list | tuple):
-        return [image for entry in value for image in _images(entry)]
-    return []
 
 
 def _in_words(kind: Any) -> str:

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from accelerate.utils.memory import clear_device_cache
 from safetensors.torch import load_file
 
 from mmst_cli import processes
-from mmst_cli.errors import first_line
+from mmst_cli.errors import WorkError, first_line, is_memory_shortage
 from mmst_cli.model.precision import Precision
 from mmst_cli.preparing.fresh_process import FreshProcess
 from mmst_cli.preparing.plain_probe import ANSWER, VECTORS, Embedded, embed, embed_inputs, write_inputs
+from mmst_cli.preparing.probe_bounds import draw_bounds
 from mmst_cli.preparing.probe_comparison import choose_tolerance, compare_probes
 from mmst_cli.preparing.probe_inputs import ProbeInput, draw_probe
 from mmst_cli.preparing.probe_verdict import comparison_figures, find_faults, praise
@@ -72,7 +74,8 @@ class SavedModelGate:
         """Inputs that plain sentence-transformers refuses, and why: where a run does something for them."""
         if processes.is_first():
             with undisturbed(model.device), plain(model):
-                self.inputs = [item for item in draw_probe(rows) if self._takes(item)]
+                drawn = draw_probe(rows)
+                self.inputs = [item for item in (*drawn, *draw_bounds(drawn)) if self._takes(item)]
         self.base: Embedded | None = None
         self._process: FreshProcess | None = None
 
@@ -94,12 +97,19 @@ class SavedModelGate:
         """
         begun = time.perf_counter()
         self.prepare()
-        memory, device = self._embed(), self._choose_device()
+        clear_device_cache(garbage_collection=True)  # of what training held
+        try:
+            memory, device = self._embed(), self._choose_device()
+        except Exception as shortage:
+            if not is_memory_shortage(shortage):
+                raise
+            return GateResult(False, f"there is no room to embed a few inputs in memory: {first_line(shortage)}")
         saved, error = self._load(folder, device)
-        if error and "OutOfMemoryError" in error and device != "cpu":
-            device = "cpu"
+        figures: dict[str, Any] = {"measured_on": str(self.model.device), "autocast": self.autocast}
+        if error and device != "cpu":  # no room after all, or a GPU that takes one process at a time
+            figures["not_on_gpu"], device = error, "cpu"
             saved, error = self._load(folder, device)
-        figures: dict[str, Any] = {"device": device, "measured_on": str(self.model.device), "autocast": self.autocast}
+        figures["device"] = device
         if saved is None:
             sentence = f"plain sentence-transformers can't use what was saved: {error}"
             return GateResult(False, sentence, figures)
@@ -122,10 +132,19 @@ class SavedModelGate:
             self._process = None
 
     def _takes(self, item: ProbeInput) -> bool:
-        """Whether the model takes an input by itself: a text and an image may be longer than its limit, say."""
+        """Whether the model takes an input by itself: a text and an image may be longer than its limit, say.
+
+        Raises:
+            WorkError: there is no room for it.
+        """
         try:
             embed_inputs(self.model, [item], self.autocast)
         except Exception as error:  # whatever a library raises for what it doesn't take
+            if is_memory_shortage(error):
+                raise WorkError(
+                    f"out of memory with {item['place']} alone in a batch. Lower model.processor.max_pixels or what"
+                    " media are read at, write model.dtype=bfloat16, or free the device."
+                ) from error
             if item["side"] is not None:
                 self.left_out.append({"input": item["place"], "error": first_line(error)})
             return False
@@ -162,7 +181,6 @@ class SavedModelGate:
         if device.type != "cuda":
             return "cpu"
         size = sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
-        torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
         return str(device) if free > size + ROOM else "cpu"
 

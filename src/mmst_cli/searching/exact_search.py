@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from mmst_cli.searching.searched_vectors import RESCORED, SearchedVectors
@@ -58,8 +56,7 @@ def _search(searched: SearchedVectors, count: int, k: int, score: Score, progres
         for rows in _blocks(count, len(piece.ids)):
             found, places = best_of_piece(score(rows, piece.vectors), piece.ids, k)
             both = np.concatenate([scores[rows], found.numpy()], axis=1)
-            names = piece.ids.take(pa.array(places.ravel().numpy())).to_numpy(zero_copy_only=False)
-            scores[rows], ids[rows] = _best(both, np.concatenate([ids[rows], names.reshape(places.shape)], axis=1), k)
+            scores[rows], ids[rows] = _best(both, np.concatenate([ids[rows], piece.ids[places.numpy()]], axis=1), k)
         progress.advance(len(piece.ids))
     return [
         [(str(name), float(value)) for name, value in zip(*found, strict=True) if value > -np.inf]
@@ -84,7 +81,7 @@ def _blocks(queries: int, vectors: int) -> Iterator[slice]:
     return (slice(first, first + step) for first in range(0, queries, step))
 
 
-def best_of_piece(scores: torch.Tensor, ids: pa.Array, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+def best_of_piece(scores: torch.Tensor, ids: np.ndarray, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the ``k`` largest scores of each row and their places, in any order, both of shape (rows, k) or less.
 
     Of those that equal the last one, those are taken whose ids come first.
@@ -94,7 +91,7 @@ def best_of_piece(scores: torch.Tensor, ids: pa.Array, k: int) -> tuple[torch.Te
     last = found[:, -1:]
     tied = (scores >= last).sum(dim=1) > k
     if tied.any():
-        by_id = torch.from_numpy(pc.sort_indices(ids).to_numpy().astype(np.int64))
+        by_id = torch.from_numpy(np.argsort(ids, kind="stable"))
         some, last = scores[tied][:, by_id], last[tied]
         above, level = some > last, some == last
         taken = above | (level & (level.cumsum(dim=1) <= k - above.sum(dim=1, keepdim=True)))

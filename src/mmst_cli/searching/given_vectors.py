@@ -102,5 +102,5 @@ def _of_folder(path: Path, folder: VectorFolder) -> tuple[list[str], np.ndarray]
             f" {folder.manifest.get('model')}, whose weights differ. Encode the queries by the same model."
         )
     pieces = list(queries.pieces(queries.count))
-    ids = [name for piece in pieces for name in piece.ids.to_pylist()]
+    ids = [name for piece in pieces for name in piece.ids.tolist()]
     return ids, np.concatenate([piece.values for piece in pieces])

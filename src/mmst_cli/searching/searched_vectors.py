@@ -12,7 +12,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 
 from mmst_cli.errors import ConfigError, DataError, did_you_mean
@@ -48,7 +47,7 @@ class Scored(NamedTuple):
 
     places: np.ndarray
     """In the collection."""
-    ids: pa.Array
+    ids: np.ndarray
     vectors: torch.Tensor
     """float64, shape (ids, dim). In float64 equal vectors have equal scores, wherever in a piece they stand."""
 
@@ -88,8 +87,8 @@ class SearchedVectors:
         for first, ids, values in self.folder.pieces(self.rows):
             places = np.arange(first, first + len(ids))
             if values.dtype.kind == "f" and not (finite := np.isfinite(values).all(axis=1)).all():
-                self.broken += ids.filter(pa.array(~finite)).to_pylist()
-                places, ids, values = places[finite], ids.filter(pa.array(finite)), values[finite]
+                self.broken += ids[~finite].tolist()
+                places, ids, values = places[finite], ids[finite], values[finite]
             if len(ids):
                 yield Scored(places, ids, self._ready(self._as_asked(values)))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase as fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -145,6 +147,21 @@ def is_pattern(path: str) -> bool:
 def local_path(path: str) -> Path:
     """Return the path on this machine that a config means by ``path``, which may begin with ``~/`` or ``file://``."""
     return expand_home(path.removeprefix("file://"))
+
+
+def would_read(path: str, file: Path) -> bool:
+    """Whether a file, once it is written, would be among the rows that a config means by ``path``."""
+    source, target = local_path(path), Path(os.path.realpath(file))
+    if source.is_dir():
+        return not is_saved(source) and target.is_relative_to(os.path.realpath(source))
+    if source.is_file() or not is_pattern(path):
+        return target == Path(os.path.realpath(source))
+    folder = folder_of_pattern(path)
+    wanted = Path(os.path.realpath(folder), *source.parts[len(folder.parts) :])
+    if "**" in wanted.parts:
+        return fnmatch(str(target), str(wanted).replace("**/", "*"))
+    pairs = zip(target.parts, wanted.parts, strict=False)
+    return len(target.parts) == len(wanted.parts) and all(fnmatch(part, pattern) for part, pattern in pairs)
 
 
 def folder_of_pattern(path: str) -> Path:

@@ -11,8 +11,10 @@ from sentence_transformers.util import fullname
 from transformers.trainer import TRAINER_STATE_NAME
 
 from mmst_cli.errors import RunError, WorkError, first_line
-from mmst_cli.runs import RunFolder, is_whole
+from mmst_cli.runs import RunFolder, damaged_file, is_whole
+from mmst_cli.shell_words import quoted
 from mmst_cli.terminal import Terminal
+from mmst_cli.training.resumed_state import told_of_damage
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments
@@ -46,6 +48,8 @@ def load_best(model: SentenceTransformer, state: TrainerState) -> None:
     checkpoint = Path(state.best_model_checkpoint)
     if not is_whole(checkpoint):
         raise WorkError(_not_loaded(checkpoint, "it is gone, or a file of it is missing or cut off"))
+    if damaged := damaged_file(checkpoint):
+        raise WorkError(_not_loaded(checkpoint, f"{damaged} is not what was saved"))
     try:
         load_weights(model, checkpoint)
     except Exception as error:  # safetensors, transformers and the modules raise what they like
@@ -58,14 +62,15 @@ def best_so_far(run: RunFolder, checkpoint: Path) -> str | None:
     Raises:
         RunError: it is gone; what comes after could only be called the best by mistake.
     """
-    state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    recorded = state.get("best_model_checkpoint")
+    with told_of_damage(checkpoint):
+        state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        recorded = state.get("best_model_checkpoint")
     if recorded is None:
         return None
     best = run.path / Path(recorded).name
-    if not is_whole(best):
+    if not is_whole(best) or damaged_file(best):
         raise RunError(
-            f"training.load_best_model_at_end: {best} was measured best, and is gone or not whole. Resume with"
+            f"training.load_best_model_at_end: {best} was measured best, and is gone, damaged or not whole. Resume with"
             " training.load_best_model_at_end=false to keep the last model, or begin anew by --overwrite."
         )
     return str(best)
@@ -73,10 +78,16 @@ def best_so_far(run: RunFolder, checkpoint: Path) -> str | None:
 
 def no_best(state: TrainerState, run: RunFolder) -> str:
     """Return the sentence about a run whose best step was not saved, so that only others could be taken for it."""
+    if state.best_global_step is None:
+        return (
+            f"training.metric_for_best_model: it was a number in no evaluation, so that no"
+            f" checkpoint is the best. No model was saved. The last one is kept by `mmst train {run.config} --resume"
+            " training.load_best_model_at_end=false`."
+        )
     return (
         f"training.load_best_model_at_end: the model was measured best after step {state.best_global_step}, of which"
         " there is no checkpoint. No model was saved. Train with save_steps equal to eval_steps; the last one is kept"
-        f" by `mmst train {run.config} --resume training.load_best_model_at_end=false`."
+        f" by `mmst train {quoted(run.config)} --resume training.load_best_model_at_end=false`."
     )
 
 

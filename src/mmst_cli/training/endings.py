@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import torch
-
 from mmst_cli.aside import FAILED, is_aside
+from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
 from mmst_cli.config.schema import Config
-from mmst_cli.errors import WorkError
+from mmst_cli.errors import WorkError, is_memory_shortage
 from mmst_cli.evaluation.finite_vectors import BrokenVectorsError
 from mmst_cli.runs import RunFolder
 from mmst_cli.training.dead_run import DeadRunError, write_rows
@@ -50,8 +49,11 @@ def told_how_it_ended(config: Config, run: RunFolder | None, trainer: RunTrainer
             raise
         said = [f"step {trainer.state.global_step}: {error}", *_of_the_weights(run)]
         raise WorkError(" ".join(said).strip()) from error
-    except torch.OutOfMemoryError as error:
-        raise WorkError(less_memory(config, f"at step {trainer.state.global_step + 1}")) from error
+    except Exception as error:
+        if not is_memory_shortage(error):
+            raise
+        keys = {loss_keys(config)[name] for name in training_datasets(config)}
+        raise WorkError(less_memory(config, f"at step {trainer.state.global_step + 1}", keys)) from error
 
 
 def how_to_go_on(run: RunFolder) -> str:
@@ -67,11 +69,17 @@ def _of_the_weights(run: RunFolder) -> list[str]:
     ]
 
 
-def less_memory(config: Config, where: str) -> str:
-    """Return the sentence about a loss that has no room: where that was, and what to lower."""
-    cached = bool(config.loss) and "cached" in config.loss[0].type.lower()
-    size = "loss.0.args.mini_batch_size" if cached else "training.per_device_train_batch_size"
+def less_memory(config: Config, where: str, keys: Iterable[str]) -> str:
+    """Return the sentence about a loss that has no room: where that was, and what to lower.
+
+    Args:
+        config: the config.
+        where: that, beginning with a preposition.
+        keys: the dotted keys of the losses that it may have been.
+    """
+    cached = [key for key in sorted(keys) if "cached" in loss_layers(config, key)[0].type.lower()]
+    sizes = [f"{key}.0.args.mini_batch_size" for key in cached] or ["training.per_device_train_batch_size"]
     return (
-        f"out of memory {where}. Lower {size} or model.processor.max_pixels, or set"
+        f"out of memory {where}. Lower {' or '.join(sizes)} or model.processor.max_pixels, or set"
         " training.gradient_checkpointing=true."
     )

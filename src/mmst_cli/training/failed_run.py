@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,13 +9,10 @@ from mmst_cli import processes
 from mmst_cli.aside import FAILED, is_aside
 from mmst_cli.errors import MmstError, WorkError
 from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.shell_words import quoted
 from mmst_cli.storage import disk_fault
 from mmst_cli.terminal import Terminal
-
-# Two sentences of torch's loader: a signal that it saw, and a process that it found gone.
-_KILLED = re.compile(
-    r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (?:is killed by signal: (\w+)|exited unexpectedly)"
-)
+from mmst_cli.vectors.data_workers import killed_worker
 
 
 @contextmanager
@@ -54,19 +49,16 @@ def told_of_failures(run: RunFolder, terminal: Terminal) -> Iterator[None]:
 
 def way_on(run: RunFolder) -> str:
     """Return the sentence that says how to go on with a run that was stopped."""
-    config = shlex.quote(str(run.config))
+    config = quoted(run.config)
     if whole := run.checkpoints():
         return f"`mmst train {config} --resume` goes on from step {checkpoint_step(whole[-1])}."
     return f"No checkpoint was saved yet; `mmst train {config} --overwrite` starts again."
 
 
 def _killed_worker(error: BaseException) -> str | None:
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, RuntimeError) and (found := _KILLED.search(str(seen))):
-            return (
-                f"the system ended a process that reads the data ({found[1].strip()}), most likely for want of memory:"
-                " lower training.dataloader_num_workers, or 0 reads in the process that trains"
-            )
-        seen = seen.__cause__ or seen.__context__
-    return None
+    if (pid := killed_worker(error)) is None:
+        return None
+    return (
+        f"the system ended a process that reads the data ({pid}), most likely for want of memory:"
+        " lower training.dataloader_num_workers, or 0 reads in the process that trains"
+    )

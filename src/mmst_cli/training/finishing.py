@@ -8,25 +8,29 @@ from mmst_cli.evaluation.comparison import verdict
 from mmst_cli.evaluation.evaluation_output import save_evaluation_files
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.report_page import write_page
-from mmst_cli.preparing.saved_model_gate import SavedModelGate
-from mmst_cli.training.gated_saving import refuse_if_failed, save_as_measured
+from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
+from mmst_cli.training.gated_saving import save_as_measured
 from mmst_cli.training.model_card import write_card
 from mmst_cli.training.training_job import TrainingJob
+from mmst_cli.vectors.ranges import BEFORE as RANGES_BEFORE
+from mmst_cli.vectors.ranges import SUFFIX as RANGES
 
 
-def finish(job: TrainingJob, gate: SavedModelGate, after: Mapping[str, Evaluation], *, may_stay: bool) -> str:
-    """Write evaluations, model and report into the run folder, and return the verdict.
+def finish(
+    job: TrainingJob, gate: SavedModelGate, after: Mapping[str, Evaluation], *, may_stay: bool
+) -> tuple[str, GateResult]:
+    """Write evaluations, model and report into the run folder; return the verdict, and what the gate found.
 
     Args:
         job: what was trained.
         gate: compares the saved model with the one in memory.
         after: what was measured of the trained model.
         may_stay: whether training could leave the model as it was.
-
-    Raises:
-        WorkError: the saved model isn't the one that was measured.
     """
     run, before = job.run, job.measurements.before
+    for ranges in run.evaluations.glob(f"*{RANGES}"):  # a run that was finished before had another model
+        if not ranges.name.endswith(RANGES_BEFORE):
+            ranges.unlink()
     for name, evaluation in after.items():
         save_evaluation_files(evaluation, job.suite, run.evaluations, before=before.get(name))
     summary = verdict(before, after)
@@ -41,5 +45,4 @@ def finish(job: TrainingJob, gate: SavedModelGate, after: Mapping[str, Evaluatio
     if saved.passed:
         run.drop_replaced()
     write_page(run.report, job.config, job.rows, job.suite, verdict=summary, before=before, after=after, run=run)
-    refuse_if_failed(run, saved)
-    return summary
+    return summary, saved

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmst_cli import processes
 from mmst_cli.errors import WorkError
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.runs import RunFolder
+from mmst_cli.shell_words import quoted
 from mmst_cli.storage import replace_folder, write_json
 
 
@@ -70,9 +70,7 @@ def refuse_if_failed(run: RunFolder, result: GateResult) -> None:
     """Raise WorkError if what was saved isn't what was measured."""
     if result.passed:
         return
-    again = (
-        f" `mmst train {shlex.quote(str(run.config))} --resume` saves and compares again." if run.checkpoints() else ""
-    )
+    again = f" `mmst train {quoted(run.config)} --resume` saves and compares again." if run.checkpoints() else ""
     raise WorkError(
         f"the saved model didn't pass the gate and is in {run.failed_model}, not in {run.model}: {result.sentence}"
         f" The figures are in {run.gate}.{again}"

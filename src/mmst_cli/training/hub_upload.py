@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, WorkError, first_line
 from mmst_cli.runs import RunFolder
+from mmst_cli.shell_words import joined
 from mmst_cli.terminal import Terminal
 
 _OURS = ("push_to_hub", "hub_strategy", "hub_always_push")
@@ -74,7 +74,7 @@ def push_model(config: Config, run: RunFolder, terminal: Terminal) -> None:
             *(["--private"] if private else ["--no-private"]),
             *(["--revision", str(revision)] if revision else []),
         ]
-        command = shlex.join(["hf", "upload", wanted, str(run.model), ".", *options])
+        command = joined(["hf", "upload", wanted, str(run.model), ".", *options])
         raise WorkError(
             f"training.push_to_hub: the model is whole in {run.model}, but it couldn't be pushed to {wanted}:"
             f" {first_line(error).rstrip('.')}. Push it by hand: {command}"

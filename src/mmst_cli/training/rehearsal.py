@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import random
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import islice
@@ -21,7 +22,7 @@ from transformers.utils import is_liger_kernel_available
 
 from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config
-from mmst_cli.errors import ConfigError, MmstError
+from mmst_cli.errors import ConfigError, MmstError, is_memory_shortage
 from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.training.argument_faults import in_words, told_by_key
@@ -29,12 +30,15 @@ from mmst_cli.training.collator import BAD_ROWS
 from mmst_cli.training.endings import less_memory
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.training_start import build_arguments
+from mmst_cli.vectors.data_workers import Cost, one_thread
+from mmst_cli.vectors.prepared_batches import feature_bytes
 
 ROWS = 8  # of each dataset, through loss and gradients
+TIMED = 2  # of them, prepared once more
 
 
-def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[Any]], RunTrainer]) -> None:
-    """Build what the trainer builds, and compute the loss of a few rows of each dataset and its gradients.
+def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[Any]], RunTrainer]) -> int:
+    """Build what the trainer builds, compute the loss of a few rows of each dataset and its gradients, and count steps.
 
     Weights, buffers and random states are afterwards what they were, so that the run is the same with it and without.
 
@@ -42,6 +46,9 @@ def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[A
         config: the whole config.
         precision: of forward passes.
         build: makes the trainer of the run, given a folder and callbacks.
+
+    Returns:
+        How many steps the run takes.
 
     Raises:
         ConfigError: something doesn't fit; the message begins with the key.
@@ -55,14 +62,15 @@ def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[A
         with told_by_key(config.training):
             trainer = build(Path(folder), [])
         with _state_kept(trainer):
-            _try_schedule(trainer, config.training)
+            steps = _try_schedule(trainer, config.training)
             _try_changes_of_model(trainer, config.training)
             for drawn, rows in trainer.drawn:
                 _try_loss(config, precision, trainer, drawn, rows)
+    return steps
 
 
-def _try_schedule(trainer: RunTrainer, training: Mapping[str, Any]) -> None:
-    """Build the loader, the optimizer and the scheduler; no step is taken on a weight of the model."""
+def _try_schedule(trainer: RunTrainer, training: Mapping[str, Any]) -> int:
+    """Build the loader, the optimizer and the scheduler, and return how many steps there are to take; none is."""
     with told_by_key(training, "dataloader"):
         loader = trainer.get_train_dataloader()
     with told_by_key(training, "max_steps"):
@@ -76,6 +84,7 @@ def _try_schedule(trainer: RunTrainer, training: Mapping[str, Any]) -> None:
             found = [factor(step) for step in sorted({0, 1, steps // 2, max(steps - 1, 0), steps})]
             if wrong := [value for value in found if isinstance(value, complex) or not cmath.isfinite(value)]:
                 raise ValueError(f"it makes the learning rate {wrong[0]}")
+    return int(steps)
 
 
 def _try_step(trainer: RunTrainer) -> None:
@@ -102,6 +111,9 @@ def _try_changes_of_model(trainer: RunTrainer, training: Mapping[str, Any]) -> N
             options = dict(arguments.activation_checkpointing_kwargs or {})
             own = {name: options.pop(name) for name in ("every_n_layers", "offload") if name in options}
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options or None, **own)
+    if arguments.torch_compile:
+        with told_by_key(training, "torch_compile"):
+            torch.compile(nn.Identity(), backend=arguments.torch_compile_backend, mode=arguments.torch_compile_mode)
     if DebugOption.UNDERFLOW_OVERFLOW in arguments.debug:
         DebugUnderflowOverflow(model)
     if trainer.neftune_noise_alpha is not None:
@@ -122,18 +134,30 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
         batch = trainer.data_collator(chosen)
         if len(batch.pop(BAD_ROWS, ())) == len(chosen):
             return
+        _note_cost(trainer, chosen, rows)
         # As the trainer has it: forward passes in half precision, and the loss of what they give in float32.
         with precision.forward_of(trainer.model) if precision.autocast else nullcontext():
             loss = trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
             loss.backward()  # cached losses run the forward passes again
     except MmstError:
         raise
-    except torch.OutOfMemoryError as error:
-        raise ConfigError(less_memory(config, f"on {len(chosen)} rows of datasets.{rows.key}")) from error
     except Exception as error:
+        if is_memory_shortage(error):
+            raise ConfigError(less_memory(config, f"on {len(chosen)} rows of datasets.{rows.key}", [key])) from error
         raise ConfigError(
             f"{key}: {' in '.join(layers)} can't be computed on rows of datasets.{rows.key}: {in_words(error)} {advice}"
         ) from error
+
+
+def _note_cost(trainer: RunTrainer, chosen: list[dict[str, Any]], rows: RowSet) -> None:
+    """Take the time of preparing a few rows that were prepared once before: what is loaded for it is there."""
+    if trainer.costs is None:
+        return
+    begun = time.perf_counter()
+    with one_thread():
+        batch = trainer.data_collator(chosen[:TIMED])
+    count = len(chosen[:TIMED])
+    trainer.costs[rows.key] = Cost((time.perf_counter() - begun) / count, feature_bytes(batch) // count)
 
 
 def _some_rows(drawn: Any, count: int) -> list[dict[str, Any]]:

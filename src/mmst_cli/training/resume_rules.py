@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, RunError, first_line
 from mmst_cli.runs import checkpoint_step
 
 FIXED = (
@@ -45,12 +47,28 @@ def changed_keys(begun: Path, config: Config) -> dict[str, tuple[Any, Any]]:
     Args:
         begun: the run's own ``config.yaml``.
         config: what it is to be gone on with.
+
+    Raises:
+        RunError: it can't be read.
     """
     now: Any = OmegaConf.to_container(OmegaConf.create(config_to_yaml(config)))
-    then: Any = OmegaConf.to_container(OmegaConf.load(begun))
+    then = _begun_with(begun)
     order = [[name for name in tree.get("datasets") or {} if name in _training_sets(then, now)] for tree in (then, now)]
     moved = {"datasets": (order[0], order[1])} if _is_moved(*order) else {}
     return moved | dict(sorted(_differences(then, now)))
+
+
+def check_steps(config: Config, steps: int, checkpoint: Path) -> None:
+    """Check that a run has as many steps as were taken already.
+
+    Raises:
+        ConfigError: it has fewer.
+    """
+    if 0 < steps < (done := checkpoint_step(checkpoint)):
+        key = "max_steps" if config.training.get("max_steps", -1) > 0 else "num_train_epochs"
+        raise ConfigError(
+            f"training.{key}: it makes {steps} steps, but {checkpoint} was saved at step {done}. Write that or more."
+        )
 
 
 def check_same_rows(before: Mapping[str, str], now: Mapping[str, str], training: Collection[str]) -> list[str]:
@@ -83,7 +101,7 @@ def check_resumable(changed: dict[str, tuple[Any, Any]], begun: Path, config: Co
     Raises:
         ConfigError: a change that the state of the run doesn't allow; one sentence a key.
     """
-    then: Any = OmegaConf.to_container(OmegaConf.load(begun))
+    then = _begun_with(begun)
     training_sets = _training_sets(then, {"datasets": {k: v.model_dump() for k, v in config.datasets.items()}})
     schedules = {str(one.get("lr_scheduler_type")) for one in (then.get("training") or {}, config.training)}
     faults = [
@@ -91,12 +109,17 @@ def check_resumable(changed: dict[str, tuple[Any, Any]], begun: Path, config: Co
         for key, values in changed.items()
         if _is_fixed(key, training_sets) or (re.fullmatch(SCHEDULE, key) and schedules & MEASURED)
     ]
-    steps, done = config.training.get("max_steps", -1), checkpoint_step(checkpoint)
-    if isinstance(steps, int) and 0 < steps < done:
-        faults.append(f"training.max_steps: {steps}, but {checkpoint} was saved at step {done}. Write that or more.")
     if faults:
         raise ConfigError(*faults)
     return list(changed)
+
+
+def _begun_with(path: Path) -> dict[str, Any]:
+    try:
+        found: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException) as error:
+        raise RunError(f"--resume: {path} can't be read: {first_line(error)}. Begin anew by --overwrite.") from error
+    return dict(found) if isinstance(found, dict) else {}
 
 
 def _training_sets(*trees: Mapping[str, Any]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,31 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, MmstError, RunError, first_line
 
 LOSS_WEIGHTS = "loss.safetensors"
 _SETTINGS = ("weight_decay", "betas", "eps")  # some optimizers keep what they learned beside these
+
+
+@contextmanager
+def told_of_damage(checkpoint: Path) -> Iterator[None]:
+    """Turn what is raised about a file of a checkpoint into a sentence; each has its length, else it isn't whole.
+
+    Raises:
+        RunError: something was raised that is neither an :class:`MmstError` nor about memory.
+    """
+    try:
+        yield
+    except (MmstError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # torch, safetensors, transformers and the modules raise what they like
+        reason = first_line(error).split(". ")[0].rstrip(".")
+        raise RunError(
+            f"{checkpoint} is damaged and can't be read: {reason}. Remove it to go on from the checkpoint before it, or"
+            " begin anew by --overwrite."
+        ) from error
 
 
 def weights_of_losses(loss: nn.Module | Mapping[str, nn.Module], model: nn.Module) -> dict[str, torch.Tensor]:
@@ -119,6 +140,5 @@ def _inner(scheduler: Any) -> Any:
 
 def lacks_optimizer(checkpoint: Path) -> bool:
     """Say whether a checkpoint holds weights alone, as with ``save_only_model``."""
-    names = {path.name for path in checkpoint.iterdir()}
-    # DeepSpeed's and FSDP's are folders of their own.
-    return not any(name.startswith(("optimizer", "global_step", "pytorch_model_fsdp")) for name in names)
+    # The library takes both or none.
+    return not all((checkpoint / name).is_file() for name in (OPTIMIZER_NAME, SCHEDULER_NAME))

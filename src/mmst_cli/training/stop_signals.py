@@ -91,7 +91,7 @@ def _agree(number: int, args: Any) -> int:
     return int(asked.item())
 
 
-def outlive_first_sigterm(_worker: int) -> None:
+def outlive_first_sigterm() -> None:
     """Let a data worker go on after a first SIGTERM, which its whole group may get: the step needs it to the end."""
 
     def end(number: int, _frame: FrameType | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mmst_cli.processes import processors
 from mmst_cli.time_shares import KINDS
 
 WORTH_ADVICE = 0.1  # of the time, spent waiting for data
@@ -71,12 +71,10 @@ def advice(seconds: Mapping[str, float], args: Any) -> str:
     whole = sum(seconds.values())
     if not whole or seconds["data"] < WORTH_ADVICE * whole:
         return ""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers, processes = args.dataloader_num_workers, max(1, args.world_size)
+    cores, workers = processors(), args.dataloader_num_workers
     found = f"{seconds['data'] / whole:.0%} of the time was waiting for data. "
-    if workers * processes < cores:
-        more = max(workers + 1, cores // processes)
-        return f"{found}Set training.dataloader_num_workers={more} (it is {workers}; there are {cores} cores)."
+    if workers < cores:
+        return f"{found}Set training.dataloader_num_workers={cores} (it is {workers}; there are {cores} cores)."
     return (
         f"{found}All {cores} cores prepare it (training.dataloader_num_workers is {workers}): lower"
         " model.processor.max_pixels, store smaller files, or take a machine with more cores."

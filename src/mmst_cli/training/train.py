@@ -23,7 +23,7 @@ from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.failed_run import told_of_failures
 from mmst_cli.training.hub_upload import check_pushing, push_model
 from mmst_cli.training.one_device import idle_devices
-from mmst_cli.training.resume_rules import check_same_rows
+from mmst_cli.training.resume_rules import check_same_rows, check_steps
 from mmst_cli.training.training_course import TrainingCourse
 from mmst_cli.training.training_job import TrainingJob
 from mmst_cli.training.training_start import build_arguments, check_machine, find_start, take_up
@@ -99,6 +99,7 @@ def _run(
         return result
     rows = job.name_rows() if processes.is_first() else {}
     if checkpoint is not None:
+        check_steps(config, job.steps, checkpoint)
         for name in check_same_rows(run.recorded_rows(), rows, training_datasets(config)):
             terminal.warn(
                 f"datasets.{name}: it has other rows than when the run was begun: figures of before are not of these."

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mmst_cli import processes
-from mmst_cli.errors import WorkError
+from mmst_cli.errors import WorkError, is_memory_shortage
 from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, ROWS, TOKENS
 from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
 from mmst_cli.training.model_flops import FlopMeter, peak_flops
@@ -105,20 +104,28 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
         self.tokens = tokens
         return found
 
-    def prediction_step(self, *arguments: Any, **keywords: Any) -> Any:
+    def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **keywords: Any) -> Any:
         """Compute the loss of a batch that is evaluated.
 
         Raises:
             WorkError: there is no room for it. Halved it would be another loss, whose negatives are fewer.
+            DeadRunError: it is no number.
         """
+        rows = inputs.pop(DRAWN_ROWS, None)
         try:
-            return super().prediction_step(*arguments, **keywords)
-        except torch.OutOfMemoryError as error:
+            found = super().prediction_step(model, inputs, *arguments, **keywords)
+        except Exception as error:
+            if not is_memory_shortage(error):
+                raise
             size = self.args.per_device_eval_batch_size
             raise WorkError(
                 f"training.per_device_eval_batch_size: out of memory with {size} rows in a batch of"
                 " which the loss is evaluated. Lower it."
             ) from error
+        if found[0] is not None and not bool(found[0].isfinite().all()):
+            said = f"the loss of a batch that is evaluated is {float(found[0].mean())}"
+            raise DeadRunError(self.state.global_step, said, [] if rows is None else [rows])
+        return found
 
     def evaluation_loop(self, *arguments: Any, **keywords: Any) -> Any:
         """Evaluate as ST's trainer does, which shares the encoding over the processes.

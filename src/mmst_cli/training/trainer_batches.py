@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from transformers.trainer_utils import has_length
 from mmst_cli import processes
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.cells import as_label
 from mmst_cli.rows.columns import RowSet
@@ -22,6 +24,7 @@ from mmst_cli.training.batch_shares import BatchShares
 from mmst_cli.training.collator import TypedCollator, label_columns, routed_tasks
 from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
 from mmst_cli.training.time_account import TimeAccount
+from mmst_cli.vectors.data_workers import BeginWorker, Cost, Workers, choose_workers
 
 _DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
 
@@ -35,6 +38,8 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         prompts: dataset to column to prompt.
         bad_rows: takes the rows that are left out of their batches because they can't be read.
         keys: dataset to what tells its rows apart, where another trainer computed it; what this one does is added.
+        costs: dataset to what preparing a row of it takes, by which it is chosen how many processes do that; None where
+            the arguments say.
         arguments: what SentenceTransformerTrainer takes.
     """
 
@@ -46,8 +51,10 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         prompts: Mapping[str, Mapping[str, str]],
         bad_rows: BadRows | None = None,
         keys: dict[str, Dataset] | None = None,
+        costs: dict[str, Cost] | None = None,
         **arguments: Any,
     ) -> None:
+        self.costs = costs
         self.bad_rows = bad_rows or BadRows({})
         self.row_sets = [*train, *evaluated]
         self.column_prompts, self.keys = prompts, {} if keys is None else keys
@@ -65,7 +72,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def get_data_collator(self, model: Any, args: Any, processing_class: Any = None) -> TypedCollator:
         """Return a collator that knows the declared columns, and so needs no mapping of columns to routes."""
         return TypedCollator(
-            preprocess_fn=model.preprocess, router_mapping=args.router_mapping, prompts=args.prompts
+            preprocess_fn=Preprocessor(model), router_mapping=args.router_mapping, prompts=args.prompts
         ).declare(self.row_sets, self.column_prompts, routed_tasks(model))
 
     def should_dataset_name_column_be_added(self, *_: Any) -> bool:
@@ -75,11 +82,30 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def _build_dataloader(self, dataset: Any, batch_size: int, dataset_kind: str) -> Any:
         """Draw batches for all processes together: each gets its share of every one."""
         self.mixes_sets = isinstance(dataset, DatasetDict)
+        before = self.args.dataloader_num_workers, self.args.dataloader_prefetch_factor
+        if self.costs is not None:
+            workers = self._workers_for(dataset, batch_size)
+            self.args.dataloader_num_workers = workers.count
+            self.args.dataloader_prefetch_factor = workers.prefetch if workers.count else None
         loader = super()._build_dataloader(dataset, batch_size * processes.count(), dataset_kind)
+        if dataset_kind != "train":
+            self.args.dataloader_num_workers, self.args.dataloader_prefetch_factor = before
         if loader.num_workers:
-            loader.worker_init_fn = outlive_first_sigterm
+            loader.worker_init_fn = BeginWorker(self.args.device, outlive_first_sigterm)
             end_workers_at_exit()
         return loader
+
+    def _workers_for(self, dataset: Any, batch_size: int) -> Workers:
+        """Return how many processes prepare the batches of a set, or of several; none for streams, which they cut."""
+        sets = list(dataset.values()) if isinstance(dataset, DatasetDict) else [dataset]
+        names = [rows.key for drawn, rows in self.drawn if any(drawn is one for one in sets)]
+        costs = [cost for name, cost in (self.costs or {}).items() if name in names]
+        if not costs or not all(map(has_length, sets)) or not runs_anywhere(self.model):
+            return Workers()
+        cost = max(costs, key=lambda one: one.seconds)
+        steps = self.args.max_steps
+        rows = sum(map(len, sets)) * self.args.num_train_epochs if steps <= 0 else steps * batch_size
+        return choose_workers(cost, batch_size, self.args.device, math.ceil(rows))
 
     def _run_epoch(self, *arguments: Any, epoch: int, train_dataloader: Any, **keywords: Any) -> Any:
         """Take the steps of an epoch, once what draws the batches knows which one it is.

@@ -14,9 +14,15 @@ from transformers.trainer_callback import TrainerState
 
 from mmst_cli import processes
 from mmst_cli.model.determinism import told_of_missing_algorithms
-from mmst_cli.runs import RunFolder, mark_whole
+from mmst_cli.runs import RunFolder, is_whole, mark_whole
 from mmst_cli.training.best_weights import best_so_far, load_best, load_weights
-from mmst_cli.training.resumed_state import AskedSettings, lacks_optimizer, load_loss_weights, save_loss_weights
+from mmst_cli.training.resumed_state import (
+    AskedSettings,
+    lacks_optimizer,
+    load_loss_weights,
+    save_loss_weights,
+    told_of_damage,
+)
 
 
 class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
@@ -25,11 +31,12 @@ class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     Args:
         write_card: writes a model card into a folder, in place of the generated one, which would decode
             rows and embed texts as media to describe them.
+        steps: how many the run takes in all, for taking up one that had taken them.
         arguments: what SentenceTransformerTrainer takes.
     """
 
-    def __init__(self, *, write_card: Callable[[Path], None], **arguments: Any) -> None:
-        self.write_card = write_card
+    def __init__(self, *, write_card: Callable[[Path], None], steps: int = 0, **arguments: Any) -> None:
+        self.write_card, self.steps = write_card, steps
         self.warn: Callable[[str], None] = logging.getLogger(__name__).warning
         super().__init__(**arguments)
 
@@ -39,19 +46,23 @@ class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def train(self, resume_from_checkpoint: str | None = None, **keywords: Any) -> Any:
         """Train, from a checkpoint if one is named; of a run that had taken all its steps take its last state.
 
-        The library would take one step more, since it looks at ``max_steps`` only after each.
+        The library would take one step more, since it looks at how many there are only after each.
 
         Raises:
+            RunError: the checkpoint is damaged.
             WorkError: full determinism is asked for, and an operation has no deterministic algorithm.
         """
-        state = Path(resume_from_checkpoint or "") / TRAINER_STATE_NAME
-        if resume_from_checkpoint is None or not 0 < self.args.max_steps <= _step_in(state):
+        if resume_from_checkpoint is not None:
+            with told_of_damage(Path(resume_from_checkpoint)):
+                state = TrainerState.load_from_json(str(Path(resume_from_checkpoint, TRAINER_STATE_NAME)))
+        if resume_from_checkpoint is None or not 0 < self.steps <= state.global_step:
             with told_of_missing_algorithms():
                 return super().train(resume_from_checkpoint=resume_from_checkpoint, **keywords)
         self._load_from_checkpoint(resume_from_checkpoint)
-        self.state = TrainerState.load_from_json(str(state))
+        self.state = state
         if self.args.load_best_model_at_end:
-            self.state.best_model_checkpoint = best_so_far(RunFolder(Path(self.args.output_dir)), state.parent)
+            best = best_so_far(RunFolder(Path(self.args.output_dir)), Path(resume_from_checkpoint))
+            self.state.best_model_checkpoint = best
             if self.state.best_model_checkpoint is not None:
                 self._load_best_model()
         return None
@@ -71,6 +82,15 @@ class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             run.drop_old_checkpoints(limit, self.state.best_model_checkpoint)
         processes.wait()  # for others may look at once which checkpoints are whole
 
+    def keep_last_step(self) -> None:
+        """Save a checkpoint of the step that was taken last, unless there is one.
+
+        None is saved where the model has the weights of the best step by now, or where it would take other processes.
+        """
+        last = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        if processes.count() == 1 and not self.args.load_best_model_at_end and not is_whole(last):
+            self._save_checkpoint(self.model, None)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if not self.args.should_save:  # it is called in every process
             return
@@ -88,7 +108,16 @@ class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         load_best(self.model, self.state)
 
     def _load_from_checkpoint(self, checkpoint_path: str) -> None:
-        load_weights(self.model, Path(checkpoint_path))
+        with told_of_damage(Path(checkpoint_path)):
+            load_weights(self.model, Path(checkpoint_path))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with told_of_damage(Path(checkpoint or "")):
+            super()._load_rng_state(checkpoint)
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        with told_of_damage(Path(checkpoint or "")):
+            super()._load_scaler(checkpoint)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         """Take up the state of a checkpoint, with the settings that are asked for now.
@@ -99,10 +128,11 @@ class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         if checkpoint is None:
             return
         asked = AskedSettings(self.optimizer, self.lr_scheduler)
-        super()._load_optimizer_and_scheduler(checkpoint)
         folder = Path(checkpoint)
-        if said := load_loss_weights(folder, self.loss, self.model):
-            self.warn(said)
+        with told_of_damage(folder):
+            super()._load_optimizer_and_scheduler(checkpoint)
+            if said := load_loss_weights(folder, self.loss, self.model):
+                self.warn(said)
         alone = lacks_optimizer(folder)
         if alone:
             self.warn(
@@ -113,8 +143,3 @@ class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             asked.apply(self.optimizer, self.lr_scheduler, self.state.global_step if alone else None)
         # Those of the checkpoint's own state would be kept otherwise.
         self.state.compute_steps(self.args, self.state.max_steps)
-
-
-def _step_in(state: Path) -> int:
-    """Return the step of a saved state; -1 where it has none."""
-    return int(TrainerState.load_from_json(str(state)).global_step) if state.is_file() else -1

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from mmst_cli import processes
@@ -14,7 +15,7 @@ from mmst_cli.time_shares import add_up, in_shares
 from mmst_cli.training.best_weights import best_so_far, no_best, warn_of_unsaved
 from mmst_cli.training.endings import how_to_go_on, told_how_it_ended
 from mmst_cli.training.finishing import finish
-from mmst_cli.training.gated_saving import GateCallback
+from mmst_cli.training.gated_saving import GateCallback, refuse_if_failed
 from mmst_cli.training.loss import MatryoshkaMeter
 from mmst_cli.training.stop_signals import StopCallback, StopSignals
 from mmst_cli.training.time_account import advice
@@ -68,14 +69,16 @@ class TrainingCourse:
         warn_of_unsaved(trainer.args, self.terminal)
         training_seconds = self._train(trainer, reporter, checkpoint)
         self._say_where_time_went(trainer)
-        for sentence in job.bad_rows.summary():
-            self.terminal.say(sentence)
-        after = measurements.evaluate_after(trainer)
-        if not processes.is_first():
-            return TrainingResult(str(self.run.path), trainer.state.global_step, training_seconds, training_seconds)
-        # A run that was resumed at its end takes no step.
-        stays = not trainer.args.learning_rate if self.steps_taken.may_stay is None else self.steps_taken.may_stay
-        summary = finish(job, self.gate, after, may_stay=stays)
+        with _last_step_kept(trainer):
+            for sentence in job.bad_rows.summary():
+                self.terminal.say(sentence)
+            after = measurements.evaluate_after(trainer)
+            if not processes.is_first():
+                return TrainingResult(str(self.run.path), trainer.state.global_step, training_seconds, training_seconds)
+            # A run that was resumed at its end takes no step.
+            stays = not trainer.args.learning_rate if self.steps_taken.may_stay is None else self.steps_taken.may_stay
+            summary, saved = finish(job, self.gate, after, may_stay=stays)
+        refuse_if_failed(self.run, saved)
         result = TrainingResult(
             run=str(self.run.path),
             steps=trainer.state.global_step,
@@ -103,8 +106,9 @@ class TrainingCourse:
                 trainer.check_weights()
             if not trainer.state.global_step:
                 raise WorkError(no_batch(trainer))
-            if stop.asked and self.run.checkpoints():
-                raise Interrupted(stop.asked)
+            with _last_step_kept(trainer):
+                if stop.asked:
+                    raise Interrupted(stop.asked)
         except DataError as error:
             reporter.close()
             self.step = trainer.state.global_step
@@ -125,3 +129,14 @@ class TrainingCourse:
 
     def _say_interrupted(self) -> None:
         self.terminal.say(f"interrupted at step {self.step}. {how_to_go_on(self.run)}".strip())
+
+
+@contextmanager
+def _last_step_kept(trainer: RunTrainer) -> Iterator[None]:
+    """Save a checkpoint of the last step, unless there is one, where what is done once all steps are taken fails."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):  # a disk that is full is so for it as well
+            trainer.keep_last_step()
+        raise

@@ -32,6 +32,7 @@ from mmst_cli.training.rehearsal import rehearse
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.training_start import build_arguments
 from mmst_cli.training.training_summary import TrainingResult
+from mmst_cli.vectors.data_workers import Cost, workers_of
 from mmst_cli.vectors.shared_encoding import serve_in
 
 LOOKED_AT = 1_000  # rows of a dataset of which media are looked at, to notice that they changed
@@ -56,6 +57,9 @@ class TrainingJob:
         self.losses = build_losses(config, self.model, self.loss_rows)
         self.measurements = Measurements(self.model, self.suite, run, terminal)
         self.row_keys: dict[str, Dataset] = {}
+        self.costs: dict[str, Cost] | None = {} if workers_of(config.training) is None else None
+        self.steps = 0
+        """How many the run takes, once it was rehearsed."""
         serve_in(self.model, self.suite.precision)
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
@@ -68,7 +72,7 @@ class TrainingJob:
 
     def rehearse(self) -> None:
         """Try what the trainer would notice only once the run is begun."""
-        rehearse(self.config, self.precision, self.build_trainer)
+        self.steps = rehearse(self.config, self.precision, self.build_trainer)
 
     def name_rows(self) -> dict[str, str]:
         """Return what names the rows of each dataset by content and order; nothing of a stream."""
@@ -109,6 +113,8 @@ class TrainingJob:
             write_card=lambda target: write_card(target, self.card({}, "")),
             bad_rows=self.bad_rows,
             keys=self.row_keys,
+            costs=self.costs,
+            steps=self.steps,
         )
 
     def card(self, after: Mapping[str, Evaluation], summary: str, saved: str = "") -> str:

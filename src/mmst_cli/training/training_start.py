@@ -13,10 +13,10 @@ from mmst_cli.aside import FAILED
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.model.load_model import check_scalable
-from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision
+from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision, default_device
 from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.retrieval.data_card import Rows
-from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.runs import RunFolder, checkpoint_step, damaged_file
 from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.argument_faults import told_by_key
@@ -41,11 +41,13 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     """
     from mmst_cli.training.one_device import OneDeviceArguments
 
-    # A loss that is no number is shown as that, and ends the run; the library would show a mean of others.
+    # Losses are looked at a step at a time; the library would wait for the GPU at every batch.
     given = {**without_pushing(config.training), "logging_nan_inf_filter": False}
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
+    if default_device(config.training).type == "cuda":  # a batch is copied while the one before is computed
+        given["accelerator_config"] = {"non_blocking": True, **(given.get("accelerator_config") or {})}
     if processes.count() > 1:
         # Batches come in equal shares as they are, so that neither library has to pad or to drop any.
         given["accelerator_config"] = {**(given.get("accelerator_config") or {}), "even_batches": False}
@@ -120,6 +122,8 @@ def find_start(
     if not run.is_run():
         raise RunError(f"--resume: there is no run in {run.path}. Leave --resume out to start one.")
     whole = run.checkpoints()
+    while whole and (damaged := damaged_file(whole[-1])):
+        terminal.warn(f"{whole.pop() / damaged} is not what was saved: the checkpoint is damaged.")
     if not whole:
         raise RunError(f"--resume: no whole checkpoint in {run.path}. Start again by --overwrite.")
     if used := check_resumable(changed_keys(run.config, config), run.config, config, whole[-1]):
@@ -129,8 +133,8 @@ def find_start(
 
 def take_up(run: RunFolder, checkpoint: Path, terminal: Terminal) -> None:
     """Bring a run folder to the state of a checkpoint, dropping what a killed process left behind it."""
-    for path in run.drop_broken_checkpoints():
-        terminal.warn(f"{path.name} was only half written and was removed.")
+    for path in run.drop_broken_checkpoints(after=checkpoint_step(checkpoint)):
+        terminal.warn(f"{path.name} was damaged or only half written, and was removed.")
     run.forget_metrics_after(checkpoint_step(checkpoint))
     run.dead_batch.unlink(missing_ok=True)
     begun = run.recorded_processes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.table import Table
 
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.runs import RunFolder
+from mmst_cli.shell_words import quoted
 from mmst_cli.terminal import Terminal
 
 COLUMNS = ("before", "after", "95% interval", "of full", "bytes")
@@ -101,4 +101,4 @@ def next_command(run: RunFolder, after: dict[str, Evaluation]) -> str:
     """Return the command that encodes a collection as recommended, or at the full dimension."""
     advice = [evaluation.result.recommendation for evaluation in after.values() if evaluation.result.recommendation]
     command = advice[0].get("command") if advice else None
-    return command or f"mmst encode {shlex.quote(str(run.path))} INPUT --output vectors"
+    return command or f"mmst encode {quoted(run.path)} INPUT --output vectors"

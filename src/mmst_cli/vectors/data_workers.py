@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mmst_cli import processes
 from mmst_cli.errors import MmstError, WorkError
 from mmst_cli.vectors.batches import Batch
 from mmst_cli.vectors.prepared_batches import Preparation, Prepared, feature_bytes
@@ -64,11 +65,6 @@ class Cost:
     """Of its features."""
 
 
-def processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def measure(prepare: Preparation, batch: Batch) -> Cost | None:
     """Return what preparing an input of a batch costs by itself; None where none of the first ones can be prepared.
 
@@ -89,7 +85,8 @@ def measure(prepare: Preparation, batch: Batch) -> Cost | None:
 def cost_of(prepared: Prepared, seconds: float) -> Cost | None:
     """Return what each of the prepared inputs took; None where there is none."""
     count = sum(len(group.places) for group in prepared.groups)
-    return Cost(seconds / count, feature_bytes(prepared) // count) if count else None
+    size = sum(feature_bytes(group.features) for group in prepared.groups)
+    return Cost(seconds / count, size // count) if count else None
 
 
 @contextmanager
@@ -117,7 +114,7 @@ def choose_workers(cost: Cost, batch_size: int, device: torch.device, left: int 
     """
     if cost.seconds < CHEAP or (left is not None and cost.seconds * left < WORTH):
         return Workers()
-    cores = processors()
+    cores = processes.processors()
     wanted = 2 + cores // 4 if device.type == "cpu" else cores - 1
     count = min(max(1, wanted), cores, MOST)
     if left is not None:
@@ -169,7 +166,7 @@ class WorkerPool:
             pin_memory=device.type == "cuda",
             persistent_workers=True,
             multiprocessing_context=multiprocessing.get_context(method),
-            worker_init_fn=_Begin(device.type == "cpu"),
+            worker_init_fn=BeginWorker(device, _leave_interruptions),
             generator=torch.Generator(),  # or the random state of a training would change
         )
 
@@ -229,17 +226,27 @@ class _Prepared(Dataset[Any]):  # type: ignore[misc]
         return self.prepare(batch)
 
 
-class _Begin:
-    """Begins a process: Ctrl-C is the parent's to answer, and so are warnings, which the parent has said before."""
+class BeginWorker:
+    """Begins a process that prepares inputs. Warnings are the parent's to say, which has said them on its first inputs.
 
-    def __init__(self, polite: bool) -> None:
-        self.polite = polite
+    Args:
+        device: of the model; processes beside one on the CPU give way to it.
+        then: what else is done.
+    """
+
+    def __init__(self, device: torch.device, then: Callable[[], None]) -> None:
+        self._polite, self._then = device.type == "cpu", then
 
     def __call__(self, _worker: int) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Begin it."""
         logging.getLogger().handlers = [logging.NullHandler()]
-        if self.polite and hasattr(os, "nice"):
+        if self._polite and hasattr(os, "nice"):
             os.nice(POLITE)
+        self._then()
+
+
+def _leave_interruptions() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
 
 
 def _as_it_is(prepared: Prepared) -> Prepared:

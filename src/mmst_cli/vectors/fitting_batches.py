@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-import torch
-from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+from accelerate.utils.memory import clear_device_cache
 from torch import nn
 
-from mmst_cli.errors import WorkError
+from mmst_cli.errors import WorkError, is_memory_shortage
 
 Found = TypeVar("Found")
 
@@ -69,8 +68,3 @@ def encode_fitting(
         clear_device_cache()
         size //= 2
         _fitting[model] = size
-
-
-def is_memory_shortage(error: BaseException) -> bool:
-    """Say whether an error means that a device, or the host, has no room for a batch."""
-    return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))

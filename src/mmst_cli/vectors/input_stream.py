@@ -246,16 +246,6 @@ class _Window:
         )
 
 
-def how_to_encode(prompt_name: str | None) -> tuple[Task | None, str | None]:
-    """Return the task and the prompt of a job: a collection is encoded as the documents of an evaluation are.
-
-    The prompts `query` and `document` stand for sides, which a model may have routes for; others are only prompts.
-    """
-    if prompt_name == "query":
-        return "query", None
-    return ("document", None) if prompt_name in (None, "document") else (None, prompt_name)
-
-
 def encode_stream(
     model: SentenceTransformer,
     inputs: Iterable[Any],

@@ -107,9 +107,10 @@ def best_of_each(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tens
     Best first; equal ones stand in the order of their places, also where the ``k``-th is tied with the next.
     """
     k = min(k, scores.shape[1])
-    found, where = torch.topk(scores, k, dim=1)
+    found, where = torch.topk(scores, min(k + 1, scores.shape[1]), dim=1)
     # topk takes any of those that equal the last one; sorting such rows is slow and rarely needed.
-    tied = (scores >= found[:, -1:]).sum(dim=1) > k
+    tied = found[:, k - 1] == found[:, -1] if found.shape[1] > k else torch.zeros(len(found), dtype=torch.bool)
+    found, where = found[:, :k], where[:, :k]
     if tied.any():
         ordered, order = torch.sort(scores[tied], dim=1, descending=True, stable=True)
         found[tied], where[tied] = ordered[:, :k], order[:, :k]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -77,7 +77,10 @@ class Preparation:
             self._preprocess(piece, batch.options, prepared)
             piece.clear()  # or it would be held while the next one is read
             done = len(prepared.notes) + sum(not fault.refused for fault in prepared.faults.values())
-            if done < len(batch.places) and feature_bytes(prepared) > FEATURE_BYTES:
+            if (
+                done < len(batch.places)
+                and sum(feature_bytes(group.features) for group in prepared.groups) > FEATURE_BYTES
+            ):
                 places, references = batch.places[done:], batch.references[done:]
                 return prepared._replace(left=replace(batch, places=places, references=references))
         return prepared
@@ -142,7 +145,6 @@ def kind_of(value: Any) -> Any:
     return infer_modality(value)
 
 
-def feature_bytes(prepared: Prepared) -> int:
-    """Return what the features of a batch weigh."""
-    tensors = [value for group in prepared.groups for value in group.features.values()]
-    return sum(value.nbytes for value in tensors if isinstance(value, torch.Tensor))
+def feature_bytes(features: Mapping[str, Any]) -> int:
+    """Return what features weigh."""
+    return sum(value.nbytes for value in features.values() if isinstance(value, torch.Tensor))

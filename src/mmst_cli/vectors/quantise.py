@@ -21,6 +21,7 @@ Vectors: TypeAlias = "torch.Tensor | np.ndarray"
 
 PRECISIONS = ("float32", "float16", "int8", "binary")
 VALUE_TYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8, "binary": np.uint8}
+AT_A_TIME = 8192  # vectors
 STORED_AS = {"binary-rescored": "binary"}  # a way to search, not another way to store
 
 
@@ -84,11 +85,12 @@ def shorten(vectors: torch.Tensor, dim: int | None) -> torch.Tensor:
     return vectors if dim is None else torch.nn.functional.normalize(vectors[:, :dim].contiguous(), p=2, dim=1)
 
 
-def ranges_of(vectors: Vectors) -> np.ndarray:
-    """Return the least and the greatest value of every dimension.
+def ranges_of(vectors: Vectors, dim: int | None = None) -> np.ndarray:
+    """Return the least and the greatest value of every dimension of vectors as `mmst encode --dim` writes them.
 
     Args:
-        vectors: shape (n, dim), from at least two documents.
+        vectors: shape (n, dimension), from at least two documents; read a piece at a time.
+        dim: what :func:`shorten` is to make of them.
 
     Returns:
         float32 of shape (2, dim).
@@ -96,13 +98,24 @@ def ranges_of(vectors: Vectors) -> np.ndarray:
     Raises:
         DataError: fewer than two vectors, or one that isn't finite.
     """
-    values = _as_finite(vectors)
-    if len(values) < 2:
+    import torch
+
+    if len(vectors) < 2:
         raise DataError(
-            f"int8: the range of a dimension can't be told from {len(values)} vectors; "
+            f"int8: the range of a dimension can't be told from {len(vectors)} vectors; "
             "take the ranges of a larger collection of the same kind."
         )
-    return np.stack([values.min(axis=0), values.max(axis=0)])
+    low = high = None
+    for first in range(0, len(vectors), AT_A_TIME):
+        piece = shorten(torch.as_tensor(vectors[first : first + AT_A_TIME]).float(), dim)
+        least, greatest = piece.amin(dim=0), piece.amax(dim=0)
+        low = least if low is None else torch.minimum(low, least)
+        high = greatest if high is None else torch.maximum(high, greatest)
+    assert low is not None and high is not None
+    pair: np.ndarray = np.asarray(torch.stack([low, high]).cpu())
+    if not np.isfinite(pair).all():
+        _as_finite(vectors)
+    return np.asarray(pair)
 
 
 def quantise(vectors: Vectors, precision: str, ranges: np.ndarray | None = None) -> np.ndarray:
@@ -126,12 +139,29 @@ def quantise(vectors: Vectors, precision: str, ranges: np.ndarray | None = None)
         return values
     if stored == "float16":
         return _as_half(values)
-    from sentence_transformers.util import quantize_embeddings
-
     if stored == "binary":
-        return np.asarray(quantize_embeddings(values, precision="ubinary"))
-    ranges = ranges_of(values) if ranges is None else _checked_ranges(ranges, values.shape[1])
-    return np.asarray(quantize_embeddings(values, precision="int8", ranges=ranges))
+        return np.packbits(values > 0, axis=1)
+    import torch
+
+    codes = int8_codes(torch.from_numpy(values), ranges_of(values) if ranges is None else ranges)
+    return np.asarray(codes.to(torch.int8))
+
+
+def int8_codes(vectors: torch.Tensor, ranges: np.ndarray) -> torch.Tensor:
+    """Return the whole numbers that int8 keeps of vectors, as float32 of the same shape, on their device.
+
+    Args:
+        vectors: float32 of shape (n, dim).
+        ranges: of shape (2, dim), as :func:`ranges_of` gives them.
+
+    Raises:
+        DataError: the ranges have another size, or aren't ranges.
+    """
+    import torch
+
+    low, high = torch.from_numpy(_checked_ranges(ranges, vectors.shape[1])).to(vectors.device)
+    step = (high - low) / 255
+    return vectors.sub(low).div_(step.where(step != 0, 1)).floor_().clamp_(0, 255).sub_(128)
 
 
 def _as_finite(vectors: Vectors) -> np.ndarray:

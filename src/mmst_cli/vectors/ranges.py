@@ -7,7 +7,6 @@ truncated and normalised again has larger values than the first part of the whol
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,8 @@ import pyarrow.parquet as pq
 import torch
 
 from mmst_cli.errors import ConfigError, DataError
-from mmst_cli.storage import digest, write_text
+from mmst_cli.shell_words import quoted
+from mmst_cli.storage import digest, expand_home, write_text
 from mmst_cli.vectors.quantise import ranges_of, shorten
 
 SUFFIX = ".ranges.json"
@@ -60,7 +60,7 @@ def measure_ranges(vectors: torch.Tensor, dims: Iterable[int], model: str) -> Ra
         DataError: fewer than two vectors, or one that isn't finite.
     """
     full = vectors.shape[1]
-    by_dim = {dim: ranges_of(shorten(vectors, dim if dim < full else None)) for dim in dims}
+    by_dim = {dim: ranges_of(vectors, dim if dim < full else None) for dim in dims}
     return Ranges(model, full, len(vectors), _is_unit(vectors), by_dim)
 
 
@@ -134,7 +134,7 @@ def find_ranges(model: str, given: Path | None, dim: int | None) -> tuple[Path, 
         known = ", ".join(map(str, ranges.by_dim)) or "none"
         raise DataError(
             f"{path}: it has ranges for {known} dimensions, not {wanted}; "
-            f"`mmst eval {shlex.quote(str(model))} --dims {wanted} --precisions float32,int8` measures them."
+            f"`mmst eval {quoted(model)} --dims {wanted} --precisions float32,int8` measures them."
         )
     if dim == ranges.dimension and not ranges.normalised:
         raise DataError(f"--dim {dim}: {path} has ranges of whole vectors, not normalised ones; leave --dim out.")
@@ -164,7 +164,7 @@ def _check_width(path: Path, ranges: Ranges) -> None:
 
 
 def _saved_ranges(model: str) -> Path:
-    folder = Path(model).expanduser() / "eval"
+    folder = expand_home(model) / "eval"
     found = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.endswith(BEFORE))
     if len(found) == 1:
         return found[0]

@@ -2,24 +2,23 @@
 
 Every metric here depends only on where the relevant documents stand in the order (score descending, then
 document id ascending), which is the order of sentence-transformers' InformationRetrievalEvaluator. A rank is
-a count: how many documents score higher, and how many of equal score have a smaller id. Counting is one
-comparison per pair of query and document, so that measuring many cells costs little beside the one encoding
-pass.
+a count: how many documents score higher, and how many of equal score have a smaller id. They are counted where the
+best score of a few documents reaches that of the relevant one, and no further than the metrics look: so counting costs
+little beside the scores themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from mmst_cli.vectors.nearest import best_of_each
+from mmst_cli.vectors.scoring import Scoring
 
-Scorer = Callable[[torch.Tensor], torch.Tensor]
-"""From query indices of shape (n,) to scores of shape (n, documents)."""
-
-SCORES_AT_A_TIME = 2**26  # scores held in memory at once: 256 MiB in float32
+COMPARED = 2**22  # scores compared at once
+GROUP = 64  # documents
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,12 @@ class Relevance:
         """How many documents answer each query, shape (queries,)."""
         return torch.bincount(self.query, minlength=self.queries)
 
+    def pairs(self, part: slice, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the pairs of some queries, by their places among these, their documents, and ``order``."""
+        first, end = torch.searchsorted(self.query, torch.tensor([part.start, part.stop])).tolist()
+        row = (self.query[first:end] - part.start).to(device)
+        return row, self.document[first:end].to(device), self.order.to(device)
+
 
 def relevance(
     query_ids: Sequence[str], corpus_ids: Sequence[str], relevant: Mapping[str, Mapping[str, int]]
@@ -53,41 +58,83 @@ def relevance(
     ascending = sorted(range(len(corpus_ids)), key=corpus_ids.__getitem__)
     order = torch.empty(len(corpus_ids), dtype=torch.long)
     order[torch.tensor(ascending)] = torch.arange(len(corpus_ids))
-    query, document, grade = torch.tensor(pairs).T
+    query, document, grade = torch.tensor(pairs).T.contiguous()
     return Relevance(query, document, grade.double(), order, len(query_ids))
 
 
-def relevant_ranks(score: Scorer, wanted: Relevance, device: torch.device) -> torch.Tensor:
-    """Return the rank, from 0, of each relevant document for its query, shape (pairs,), on the CPU."""
-    order = wanted.order.to(device)
+def relevant_ranks(scoring: Scoring, wanted: Relevance, deepest: int | None = None) -> torch.Tensor:
+    """Return the rank, from 0, of each relevant document for its query, shape (pairs,), on the CPU.
+
+    Of ranks of ``deepest`` and more nothing else is said: they may come out smaller than they are, but not below it.
+    """
     ranks = []
-    step = max(1, SCORES_AT_A_TIME // len(order))
-    for first in range(0, len(wanted.query), step):
-        query = wanted.query[first : first + step].to(device)
-        document = wanted.document[first : first + step].to(device)
-        distinct, row = torch.unique_consecutive(query, return_inverse=True)
-        scores = score(distinct)[row]
-        own = scores.gather(1, document[:, None])
-        # Written as "not at most", so that a NaN counts as ahead and broken vectors never score well.
-        ahead = ~(scores <= own)
-        tied_ahead = (scores == own) & (order[None, :] < order[document][:, None])
-        ranks.append((ahead | tied_ahead).sum(dim=1).cpu())
+    for part in scoring.parts():
+        row, document, order = wanted.pairs(part, scoring.device)
+        own = scoring.of_pairs(part, row, document)
+        ranks.append(count_ahead(scoring.tiles(part), own, row, document, order, deepest or len(order)).cpu())
     return torch.cat(ranks)
 
 
-def best_hits(score: Scorer, wanted: Relevance, k: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def count_ahead(
+    tiles: Iterable[tuple[int, torch.Tensor]],
+    own: torch.Tensor,
+    row: torch.Tensor,
+    document: torch.Tensor,
+    order: torch.Tensor,
+    deepest: int,
+    groups: list[torch.Tensor] | None = None,
+) -> torch.Tensor:
+    """Return how many documents stand ahead of that of each pair, shape (pairs,), counted until ``deepest``.
+
+    Args:
+        tiles: first document and scores of each tile.
+        own: the score of each pair.
+        row: of each pair, the row of its query in the tiles.
+        document: of each pair, its document.
+        order: the place of every document among the ids.
+        deepest: what need not be surpassed.
+        groups: is given the best scores of each tile's groups of documents, shape (queries, groups).
+    """
+    document, by_document = torch.sort(document)
+    own, row, place = own[by_document], row[by_document], order[document]
+    ahead, documents, mine = torch.zeros_like(document), document.tolist(), 0
+    for first, tile in tiles:
+        passed, mine = mine, bisect_left(documents, first + tile.shape[1], lo=mine)
+        here = slice(passed, mine)
+        tile[row[here], document[here] - first] = own[here]  # however a product was rounded
+        grouped = in_groups(tile)
+        best = grouped.amax(dim=2)
+        if groups is not None:
+            groups.append(best)
+        # Written as "not less" and "not at most", so that NaN counts as ahead and broken vectors never score well.
+        reached = ~(best[row] < own[:, None]) & (ahead < deepest)[:, None]
+        for some in reached.nonzero().split(max(1, COMPARED // grouped.shape[2])):
+            pair, group = some.T
+            scores, score = grouped[row[pair], group], own[pair, None]
+            ahead.index_add_(0, pair, (~(scores <= score)).sum(dim=1))
+            tied, column = (scores == score).nonzero().T
+            earlier = order[first + group[tied] * grouped.shape[2] + column] < place[pair[tied]]
+            ahead.index_add_(0, pair[tied], earlier.long())
+    return torch.empty_like(ahead).scatter_(0, by_document, ahead)
+
+
+def in_groups(scores: torch.Tensor) -> torch.Tensor:
+    """Return scores of shape (rows, documents) as (rows, groups, documents), in one group if they can't be divided."""
+    return scores.unflatten(1, (-1, GROUP if scores.shape[1] % GROUP == 0 else scores.shape[1]))
+
+
+def best_hits(scoring: Scoring, wanted: Relevance, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the ``k`` best documents of each query and their scores, both (queries, k), on the CPU.
 
     Equal scores stand in ascending order of ids, also where the ``k``-th is tied with the next.
     """
-    by_id = torch.argsort(wanted.order).to(device)
+    by_id = torch.argsort(wanted.order).to(scoring.device)
+    by_id_scoring = scoring.among(by_id)
     documents, values = [], []
-    step = max(1, SCORES_AT_A_TIME // len(by_id))
-    for first in range(0, wanted.queries, step):
-        scores = score(torch.arange(first, min(first + step, wanted.queries), device=device))[:, by_id]
-        top, place = best_of_each(scores, k)
-        documents.append(by_id[place].cpu())
-        values.append(top.cpu())
+    for part in scoring.parts():
+        scores, places = by_id_scoring.best(part, k)
+        documents.append(by_id[places].cpu())
+        values.append(scores.cpu())
     return torch.cat(documents), torch.cat(values)
 
 

@@ -28,7 +28,8 @@ class Piece(NamedTuple):
 
     first: int
     """Place of the first one in the collection."""
-    ids: pa.Array
+    ids: np.ndarray
+    """Strings."""
     values: np.ndarray
     """As they are stored, shape (ids, values of one vector)."""
 
@@ -65,8 +66,13 @@ class VectorFolder:
                     ids, values = batch.column("id"), batch.column("embedding").flatten()
                     if ids.null_count or values.null_count or len(values) != len(ids) * self.form.values:
                         raise DataError(damaged(path, "an id or a vector in it is empty"))
-                    yield Piece(first, ids, values.to_numpy().reshape(len(ids), self.form.values))
+                    yield Piece(first, np.array(ids.to_pylist(), dtype=object), self._as_array(values))
                     first += len(ids)
+
+    def _as_array(self, values: pa.Array) -> np.ndarray:
+        # Not by `to_numpy`, which imports pandas at its first use: a Ctrl-C is lost in there.
+        flat = np.frombuffer(values.buffers()[1], dtype=self.form.value_type)
+        return flat[values.offset : values.offset + len(values)].reshape(-1, self.form.values)
 
     def ids_at(self, places: np.ndarray) -> dict[int, str]:
         """Return the ids of the vectors at some places in the collection; no vector is read.
@@ -81,8 +87,8 @@ class VectorFolder:
                     rows = file.metadata.row_group(group).num_rows
                     here = wanted[(wanted >= first) & (wanted < first + rows)]
                     if len(here):
-                        ids = file.read_row_group(group, columns=["id"]).column("id").take(here - first)
-                        found |= dict(zip(here.tolist(), ids.to_pylist(), strict=True))
+                        ids = file.read_row_group(group, columns=["id"]).column("id").to_pylist()
+                        found |= {place: ids[place - first] for place in here.tolist()}
                     first += rows
         return found
 
