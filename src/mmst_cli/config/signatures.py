@@ -18,7 +18,8 @@ from mmst_cli.config.library_source import body, exported_names, find_class, ini
 from mmst_cli.config.user_classes import is_dotted, user_evaluator_signature, user_loss_signature
 
 OWN_EVALUATOR = "MatryoshkaRetrievalEvaluator"
-_OWN_FILLED = ("retrieval", "dims", "precisions", "deduplicate", "ranges", "name", "precision")  # not from `args`
+# What doesn't come from `args`.
+_OWN_FILLED = ("retrieval", "dims", "precisions", "deduplicate", "ranges", "name", "precision", "workers")
 
 _NOT_EVALUATORS = {"BaseEvaluator", "SentenceEvaluator", "SequentialEvaluator"}
 # The dataclass and its bases, the outermost base first.
