@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from mmst_cli.errors import DataError
+from mmst_cli.errors import DataError, is_memory_shortage
 from mmst_cli.model.precision import Precision
 from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
 from mmst_cli.vectors.batches import Batch, Decoded, Reference, in_batches, in_pieces, mixes_sizes
@@ -148,8 +148,8 @@ class InputPipeline:
         if ready is not None:
             yield ready
 
-    def _prepared(self, batches: Iterator[Batch], left: int | None) -> Iterator[tuple[Batch, Prepared]]:
-        """Yield batches with what they became, prepared here until other processes are worth it."""
+    def _prepared(self, batches: Iterator[Batch], left: int | None) -> Iterator[tuple[Batch, Prepared | None]]:
+        """Yield batches with what they became, prepared here until other processes are worth it; None without room."""
         cost: Cost | None = None
         for batch in batches:
             unread = batch.references[0].size is None
@@ -160,11 +160,19 @@ class InputPipeline:
                 return
             begun = time.perf_counter()
             with one_thread() if unread else nullcontext():
-                prepared = self._prepare(batch)
-            cost = cost_of(prepared, time.perf_counter() - begun) if unread else None
+                prepared = self._prepared_here(batch)
+            cost = cost_of(prepared, time.perf_counter() - begun) if unread and prepared is not None else None
             yield batch, prepared
             del prepared  # or it would be held while the next one is prepared
             left = None if left is None else left - len(batch.places)
+
+    def _prepared_here(self, batch: Batch) -> Prepared | None:
+        try:
+            return self._prepare(batch)
+        except Exception as error:
+            if not is_memory_shortage(error):
+                raise
+            return None  # smaller batches are tried when it is its turn
 
     def _choose(self, batch: Batch, cost: Cost | None, left: int | None) -> Workers | None:
         """Return how many processes shall prepare inputs from here on, by the cost of those before or of the first."""
@@ -181,14 +189,14 @@ class InputPipeline:
         if workers.count:
             self._pool = WorkerPool(self._prepare, workers, self.model.device, self.setting)
 
-    def _run(self, batch: Batch, prepared: Prepared, window: _Window) -> None:
+    def _run(self, batch: Batch, prepared: Prepared | None, window: _Window) -> None:
         """Run a batch through the model, in smaller ones where it doesn't fit, and add it to its window."""
         window.references.update(zip(batch.places, batch.references, strict=True))
         size = len(batch.places)
 
         def in_batches_of(fitting: int) -> list[_Piece]:
             if fitting >= size:
-                return self._forward(prepared)
+                return self._forward(prepared or self._prepare(batch))
             # What was prepared is for a larger batch, and is prepared again.
             return [piece for part in batch.cut(fitting) for piece in self._forward(self._prepare(part))]
 
