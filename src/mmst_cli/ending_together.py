@@ -158,10 +158,13 @@ def _place() -> list[str]:
 
 
 def _runs(number: int) -> bool:
+    """Whether a process of this machine is at work: one that ended may stay in the table until its parent looks."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
+    with suppress(OSError):
+        return Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
     return True
