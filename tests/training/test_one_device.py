@@ -4,6 +4,7 @@ import pytest
 import torch
 from small_job import job, write_job
 
+from mmst_cli import processes
 from mmst_cli.config.load import load_config
 from mmst_cli.training.one_device import idle_devices
 from mmst_cli.training.train import run_training
@@ -42,8 +43,9 @@ def test_a_run_beside_a_second_device(tmp_path, two_devices, quiet, monkeypatch)
 def test_idle_devices_are_told_of(two_devices, monkeypatch):
     assert "`mmst train CONFIG --num-processes 2`" in idle_devices(GPU)
     assert idle_devices(CPU) is None
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert idle_devices(GPU) is None
-    monkeypatch.delenv("WORLD_SIZE")
+    with monkeypatch.context() as launched:
+        for name, value in zip(processes.VARIABLES, ("0", "0", "2", "localhost", "1"), strict=True):
+            launched.setenv(name, value)
+        assert idle_devices(GPU) is None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert idle_devices(GPU) is None
