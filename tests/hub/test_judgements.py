@@ -47,7 +47,6 @@ def hub(tmp_path):
         yield hub
 
 
-@pytest.mark.xfail(reason="the names of splits are not found again offline, from the cache alone", strict=False)
 def test_configurations_and_qrels_beside_them(hub, tmp_path):
     environment = loopback_environment(hub.address, tmp_path)
     command = [sys.executable, "-c", CODE, "mteb/tiny", "BeIR/tiny"]

@@ -84,9 +84,12 @@ def make_builder(name: str, arguments: dict[str, Any], declared: DeclaredColumns
             reader, settings = Csv, {**settings, "sep": separator, "converters": texts | (config.converters or {})}
         else:
             settings = {}
+    # Of a hub dataset its commit names the files, and offline the library looks into the cache by its own id.
+    of_hub = builder.repo_id is not None
     ours = reader(
         dataset_name=builder.dataset_name,
-        hash=f"{VERSION}-{digest(attributes)}",
+        hash=f"{VERSION}-{digest(attributes, builder.hash if of_hub else None)}",
+        config_id=builder.config_id if of_hub else None,
         config_name=config.name,
         data_files=config.data_files,
         base_path=builder.base_path,
