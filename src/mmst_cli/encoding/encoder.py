@@ -14,10 +14,11 @@ from mmst_cli.config.schema import Modality, ModelConfig
 from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
 from mmst_cli.encoding.taken_inputs import TakenInputs
-from mmst_cli.errors import ModelError, WorkError, did_you_mean
+from mmst_cli.errors import ModelError, WorkError
 from mmst_cli.inputs.items import Item, Source
 from mmst_cli.inputs.media_options import in_options
 from mmst_cli.model.precision import Precision, Runtime
+from mmst_cli.model.prompts import check_prompt_name
 from mmst_cli.preparing.model_probe import check_embeds
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
@@ -62,12 +63,7 @@ def load_encoder(
             found = " and ".join(" with ".join(kind) for kind in source.kinds)
             raise ModelError(f"{source.name}: {found}, but {job.model} takes {encoder.inputs.taken}.")
     _check_embeds(encoder, sources)
-    if job.prompt_name is not None and job.prompt_name not in model.prompts:
-        known = ", ".join(model.prompts) or "none"
-        raise ModelError(
-            f"--prompt-name {job.prompt_name}: no such prompt; {job.model} has {known}."
-            + did_you_mean(job.prompt_name, model.prompts)
-        )
+    check_prompt_name(model, job.prompt_name, job.model)
     if not encoder.model_dimension:
         raise ModelError(f"{job.model}: it doesn't say how many dimensions its vectors have.")
     if encoder.dimension > encoder.model_dimension:

@@ -8,7 +8,7 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.encoding.shards import content_bytes
 from mmst_cli.errors import DataError
 from mmst_cli.inputs.items import Item, Modalities
-from mmst_cli.model.model_parts import takes
+from mmst_cli.model.model_parts import taken_by, takes
 from mmst_cli.model.preprocessor import Preprocessor
 from mmst_cli.vectors.prepared_batches import kind_of
 
@@ -29,8 +29,7 @@ class TakenInputs:
     @property
     def taken(self) -> str:
         """What the model takes, for messages."""
-        modalities = self._of.model.modalities
-        return ", ".join(modality if isinstance(modality, str) else "+".join(modality) for modality in modalities)
+        return taken_by(self._of.model)
 
     def takes(self, kind: Modalities) -> bool:
         """Say whether the model takes inputs of a kind; of those in mixed columns only reading tells."""

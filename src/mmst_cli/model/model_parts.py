@@ -144,6 +144,11 @@ def takes(model: SentenceTransformer, modality: Modality) -> bool:
     return _takes(list(model.modalities), tuple(sorted(modality)) if isinstance(modality, tuple) else modality)
 
 
+def taken_by(model: SentenceTransformer) -> str:
+    """Return what a model takes, for messages."""
+    return ", ".join(one if isinstance(one, str) else "+".join(one) for one in model.modalities)
+
+
 def _takes(modalities: list[Any], wanted: Modality) -> bool:
     # As SentenceTransformer.supports, of one encoder.
     if wanted in modalities:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Config, Role
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, ModelError, did_you_mean
 from mmst_cli.rows.columns import RowSet
 
 if TYPE_CHECKING:
@@ -14,6 +14,25 @@ if TYPE_CHECKING:
 
 NAMES = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
 """Role to the name of its prompt in sentence-transformers."""
+
+
+def check_prompt_name(model: SentenceTransformer, prompt_name: str | None, called: str) -> None:
+    """Check that a model has the prompt that the command line names; None asks for none.
+
+    Args:
+        model: the model.
+        prompt_name: what ``--prompt-name`` says.
+        called: the model, for messages.
+
+    Raises:
+        ModelError: it has no such prompt.
+    """
+    if prompt_name is not None and prompt_name not in model.prompts:
+        known = ", ".join(model.prompts) or "none"
+        raise ModelError(
+            f"--prompt-name {prompt_name}: no such prompt; {called} has {known}."
+            + did_you_mean(prompt_name, model.prompts)
+        )
 
 
 def set_prompts(model: SentenceTransformer, prompts: Mapping[str, str]) -> None:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from mmst_cli.config.schema import Dtype, ModelConfig
-from mmst_cli.errors import DataError, ModelError, WorkError, did_you_mean, visible
+from mmst_cli.errors import DataError, ModelError, WorkError, visible
 from mmst_cli.inputs.media_options import in_options
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import weights_identity
-from mmst_cli.model.model_parts import takes
+from mmst_cli.model.model_parts import taken_by, takes
 from mmst_cli.model.precision import Runtime
 from mmst_cli.model.precision_of_run import encoding_runtime
+from mmst_cli.model.prompts import check_prompt_name
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.searching.queries import Query, read_query
 from mmst_cli.terminal import Terminal
@@ -108,18 +109,13 @@ def embed_queries(
         ModelError: the model doesn't take a query, or has no such prompt.
         WorkError: there is no room for a query, or the model gives no finite vector for it.
     """
-    if prompt_name is not None and prompt_name not in model.prompts:
-        known = ", ".join(model.prompts) or "none"
-        raise ModelError(
-            f"--prompt-name {prompt_name}: no such prompt; the model has {known}."
-            + did_you_mean(prompt_name, model.prompts)
-        )
+    check_prompt_name(model, prompt_name, "the model")
     items = [query.item for query in queries if query.item is not None]
     for item in items:
         kind = tuple(map(str, item.modalities))
         if not takes(model, kind if len(kind) > 1 else kind[0]):
-            taken = ", ".join(one if isinstance(one, str) else "+".join(one) for one in model.modalities)
-            raise ModelError(f"QUERY: {visible(item.id)}: {' with '.join(kind)}, but the model takes {taken}.")
+            found = f"{' with '.join(kind)}, but the model takes {taken_by(model)}"
+            raise ModelError(f"QUERY: {visible(item.id)}: {found}.")
     task, named = how_to_encode(prompt_name or "query")
     options: dict[str, Any] = {"task": task, "prompt_name": named, "precision": runtime.precision}
     stream = encode_stream(model, map(read_query, items), batch_size=folder.job.get("batch_size", 32), **options)
