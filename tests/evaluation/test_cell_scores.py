@@ -5,7 +5,8 @@ from sentence_transformers.util import cos_sim, quantize_embeddings
 
 from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.errors import DataError
-from mmst_cli.evaluation.cell_scores import OVERSAMPLING, RetrievalVectors, cell_scoring
+from mmst_cli.evaluation.cell_scores import RetrievalVectors, cell_scoring
+from mmst_cli.vectors.quantise import OVERSAMPLING
 from mmst_cli.vectors.rescoring import Rescoring
 
 

@@ -14,11 +14,9 @@ import numpy as np
 import torch
 from sentence_transformers.util import cos_sim, dot_score, normalize_embeddings
 
-from mmst_cli.vectors.quantise import int8_codes, ranges_of, shorten
+from mmst_cli.vectors.quantise import OVERSAMPLING, int8_codes, ranges_of, shorten
 from mmst_cli.vectors.rescoring import Rescoring
 from mmst_cli.vectors.scoring import Scoring
-
-OVERSAMPLING = 4  # binary-rescored rescores this many times the k that the primary metric looks at
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 Similarity = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

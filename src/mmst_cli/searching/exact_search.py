@@ -9,8 +9,8 @@ import torch
 
 from mmst_cli.searching.searched_vectors import RESCORED, SearchedVectors
 from mmst_cli.terminal import Progress
+from mmst_cli.vectors.quantise import OVERSAMPLING
 
-OVERSAMPLING = 4  # as in evaluation: bits are rescored for so many times as are wanted
 SCORES = 2**22  # scores held at a time
 
 Score = Callable[[slice, torch.Tensor], torch.Tensor]

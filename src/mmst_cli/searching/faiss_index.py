@@ -11,11 +11,12 @@ import torch
 
 from mmst_cli.errors import ConfigError, WorkError, first_line
 from mmst_cli.output_claim import claimed
-from mmst_cli.searching.exact_search import OVERSAMPLING, Hit
+from mmst_cli.searching.exact_search import Hit
 from mmst_cli.searching.searched_vectors import RESCORED, SearchedVectors
 from mmst_cli.storage import digest, whole_file, write_json
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.nearest import check_index
+from mmst_cli.vectors.quantise import OVERSAMPLING
 from mmst_cli.work import read_job
 
 FLAT = 50_000  # vectors up to which an index compares all of them, and finds what an exact search does

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -89,16 +89,29 @@ def _array(vectors: Any) -> npt.NDArray[np.float32]:
 def _exact(corpus: Vectors, k: int) -> Search:
     def search(queries: Any) -> Found:
         wanted = _tensor(queries)
-        scores = wanted.new_empty((len(wanted), 0))
-        places = torch.empty((len(wanted), 0), dtype=torch.long, device=wanted.device)
-        for start, piece in _pieces(corpus):
-            some, where = best_of_each(wanted @ _tensor(piece).to(wanted.device).T, k)
-            # Those found before come first, so that equal scores stay in the order of their places.
-            scores, chosen = best_of_each(torch.cat([scores, some], dim=1), k)
-            places = torch.cat([places, where + start], dim=1).gather(1, chosen)
+        tiles = ((start, wanted @ _tensor(piece).to(wanted.device).T) for start, piece in _pieces(corpus))
+        scores, places = best_of_tiles(tiles, k)
         return scores.cpu().numpy(), places.cpu().numpy()
 
     return search
+
+
+def best_of_tiles(tiles: Iterable[tuple[int, torch.Tensor]], k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ``k`` largest scores of each row of tiles and their places, as :func:`best_of_each` does of one tile.
+
+    Args:
+        tiles: the place of the first column of each, ascending, and scores of shape (rows, columns).
+        k: how many.
+    """
+    scores, places = torch.empty(0), torch.empty(0)
+    for first, tile in tiles:
+        some, where = best_of_each(tile, k)
+        if first:
+            # Those found before come first, so that equal scores stay in the order of their places.
+            some, chosen = best_of_each(torch.cat([scores, some], dim=1), k)
+            where = torch.cat([places, where + first], dim=1).gather(1, chosen)
+        scores, places = some, where
+    return scores, places
 
 
 def best_of_each(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -23,6 +23,7 @@ PRECISIONS = ("float32", "float16", "int8", "binary")
 VALUE_TYPES = {"float32": np.float32, "float16": np.float16, "int8": np.int8, "binary": np.uint8}
 AT_A_TIME = 8192  # vectors
 STORED_AS = {"binary-rescored": "binary"}  # a way to search, not another way to store
+OVERSAMPLING = 4  # binary-rescored rescores so many times as many candidates as are looked for
 
 
 def check_precision(precision: str, key: str = "--precision") -> str:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from mmst_cli.vectors.nearest import best_of_each
+from mmst_cli.vectors.nearest import best_of_tiles
 
 Places: TypeAlias = slice | torch.Tensor
 """Which queries or documents: consecutive ones, or by their indices, shape (n,), on the device of the vectors."""
@@ -93,12 +93,4 @@ class Scoring:
 
         Best first, equal ones in the order of the documents; fewer if there are fewer documents.
         """
-        scores, places = torch.empty(0), torch.empty(0)
-        for first, tile in self.tiles(queries, DOCUMENTS):
-            some, where = best_of_each(tile, k)
-            if first:
-                # Those found before come first, so that equal scores stay in the order of their documents.
-                some, chosen = best_of_each(torch.cat([scores, some], dim=1), k)
-                where = torch.cat([places, where + first], dim=1).gather(1, chosen)
-            scores, places = some, where
-        return scores, places
+        return best_of_tiles(self.tiles(queries, DOCUMENTS), k)
