@@ -15,7 +15,7 @@ from typing import Any
 
 from mmst_cli.errors import ConfigError, RunError
 from mmst_cli.output_claim import LOCK
-from mmst_cli.storage import write_json
+from mmst_cli.storage import read_json, write_json
 
 JOB = "job.json"
 
@@ -73,10 +73,7 @@ def begin_job(
 
 def read_job(folder: Path, name: str = JOB) -> dict[str, Any] | None:
     """Return the record of the work in a folder; None where there is none that can be read."""
-    try:
-        return dict(json.loads((folder / name).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
+    return read_json(folder / name) or None
 
 
 def check_same_job(where: Path, before: dict[str, Any] | None, job: dict[str, Any]) -> None:

@@ -80,8 +80,8 @@ def no_best(state: TrainerState, run: RunFolder) -> str:
     """Return the sentence about a run whose best step was not saved, so that only others could be taken for it."""
     if state.best_global_step is None:
         return (
-            f"training.metric_for_best_model: it was a number in no evaluation, so that no"
-            f" checkpoint is the best. No model was saved. The last one is kept by `mmst train {run.config} --resume"
+            "training.metric_for_best_model: it was a number in no evaluation, so that no checkpoint is the best. No"
+            f" model was saved. The last one is kept by `mmst train {quoted(run.config)} --resume"
             " training.load_best_model_at_end=false`."
         )
     return (
