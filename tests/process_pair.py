@@ -12,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from forked_command import run_forked
 
 GRACE = 30  # seconds that torchrun gives the others to end when one has failed
 
@@ -90,26 +91,10 @@ def _run(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_here(request: dict[str, Any], environment: dict[str, str], out: Path, err: Path) -> int:
-    """Run the command and return its exit code, without the interpreter's long goodbye."""
-    from mmst_cli.cli import main
-
-    for descriptor, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     os.chdir(request["folder"])
     os.environ |= environment
     sys.path.insert(0, request["folder"])
-    sys.argv = ["mmst", *request["arguments"]]
-    try:
-        main()
-        code = 0
-    except SystemExit as leave:
-        code = int(leave.code or 0)
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
+    return run_forked(request["arguments"], out, err)
 
 
 def _wait(children: dict[int, int], send: tuple[str, int] | None, said: Path) -> tuple[list[int], float]:

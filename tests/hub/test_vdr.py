@@ -249,7 +249,7 @@ def mistaken(python, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mistaken")
     runs = {override: folder / str(number) for number, override in enumerate(MISTAKES)}
     commands = [["train", "configs/vdr.yaml", f"output_dir={run}", *OVERRIDES, o] for o, run in runs.items()]
-    done = python(HERE / "each_in_a_fork.py", json.dumps(commands))
+    done = python(HERE.parent / "each_in_a_fork.py", json.dumps(commands))
     assert done.returncode == 0, done.stderr
     return dict(zip(MISTAKES, zip(json.loads(done.stdout), runs.values(), strict=True), strict=True))
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 import yaml
-from process_pair import GRACE, ProcessPair
+from process_pair import GRACE
 from small_job import job
 from text_job import evaluated, text_job
 
@@ -59,13 +59,6 @@ ENDINGS = {
     "a share of an evaluation": ("share", 1, SHARE, [1, 1]),
 }
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def pair():
-    pair = ProcessPair()
-    yield pair
-    pair.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import yaml
-from process_pair import ProcessPair
 from safetensors.numpy import load_file
 from small_job import write_pages
 
@@ -55,13 +54,6 @@ def write_rows(path, count, first):
         return {"query": f"where is the {a} {b} {i}", "doc": document, "other": f"the {a} lies by the {c} {i}"}
 
     path.write_text("".join(json.dumps(line(i)) + "\n" for i in range(first, first + count)))
-
-
-@pytest.fixture(scope="module")
-def pair():
-    pair = ProcessPair()
-    yield pair
-    pair.close()
 
 
 @pytest.fixture
