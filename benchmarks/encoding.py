@@ -21,7 +21,7 @@ from threading import Event, Thread
 
 import numpy as np
 import psutil
-from memory import BATCH, build_model, build_pages, first_rows
+from memory import BATCH, build_model, build_pages, first_rows, timed_encode
 from reporting import report, row
 
 MIB = 2**20
@@ -42,22 +42,7 @@ def encode_by_script(model: str, inputs: list[str], vectors: Path) -> float:
 
 def encode(model: str, inputs: list[str], vectors: Path) -> float:
     """Encode with mmst; return seconds, without loading the model."""
-    from mmst_cli.encoding import encoder
-    from mmst_cli.encoding.encode import run_encode
-    from mmst_cli.terminal import Terminal
-
-    spent: list[float] = []
-    write_parts = encoder.Encoder.write_parts
-
-    def timed(*arguments, **options):
-        begun = time.perf_counter()
-        records = write_parts(*arguments, **options)
-        spent.append(time.perf_counter() - begun)
-        return records
-
-    encoder.Encoder.write_parts = timed
-    run_encode(model, inputs, vectors, batch_size=BATCH, terminal=Terminal(json_results=True))
-    return sum(spent)
+    return timed_encode(model, inputs, vectors)
 
 
 def evaluate_by_script(model: str, rows: Path) -> float:
@@ -146,13 +131,18 @@ def measure_commands(count: int, rounds: int, work: Path, model: Path, drawn: Pa
     ]
 
 
+def once_loaded(rounds: int, model: Path, inputs: Path, work: Path) -> tuple[float, float, float]:
+    """Encode by both, in turns; return what :func:`in_turns` does, of the seconds once the model is loaded."""
+    return in_turns(
+        rounds,
+        lambda: run("encode", model, inputs, Path(tempfile.mkdtemp(dir=work)) / "vectors"),
+        lambda: run("encode_by_script", model, inputs, work / "loaded.npy"),
+    )
+
+
 def measure_loaded(count: int, rounds: int, work: Path, model: Path, drawn: Path) -> list[dict]:
     pages = folder_of(count, work, drawn)
-    ours, theirs, ratio = in_turns(
-        rounds,
-        lambda: run("encode", model, pages, Path(tempfile.mkdtemp(dir=work)) / "vectors"),
-        lambda: run("encode_by_script", model, pages, work / "loaded.npy"),
-    )
+    ours, theirs, ratio = once_loaded(rounds, model, pages, work)
     measured = f"{ratio:.2f}x ({count / ours:.1f} and {count / theirs:.1f} pages a second)"
     return [row(f"{count:,} pages once the model is loaded: throughput", "1.6x", measured, ratio >= 1.6)]
 
@@ -162,11 +152,7 @@ def measure_texts(count: int, rounds: int, work: Path, _model: Path, _drawn: Pat
 
     texts, model = work / "texts.txt", build_tiny_text()
     texts.write_text("".join(f"page {number} has a red header, a bar chart and a stamp\n" for number in range(count)))
-    ours, theirs, ratio = in_turns(
-        rounds,
-        lambda: run("encode", model, texts, Path(tempfile.mkdtemp(dir=work)) / "vectors"),
-        lambda: run("encode_by_script", model, texts, work / "texts.npy"),
-    )
+    ours, theirs, ratio = once_loaded(rounds, model, texts, work)
     measured = f"{ratio:.2f}x ({count / ours:,.0f} and {count / theirs:,.0f} a second)"
     return [row(f"{count:,} short texts once the model is loaded: throughput", "1x", measured, ratio >= 1)]
 

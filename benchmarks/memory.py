@@ -106,6 +106,12 @@ def evaluate(model: Path, rows: Path) -> float:
 
 def encode(model: Path, rows: Path) -> float:
     """Encode with mmst; return seconds, without loading the model."""
+    with tempfile.TemporaryDirectory() as folder:
+        return timed_encode(str(model), [str(rows)], Path(folder) / "vectors", columns=["image:image"])
+
+
+def timed_encode(model: str, inputs: list[str], vectors: Path, **options) -> float:
+    """Encode with mmst, given options of `run_encode`; return the seconds of writing parts, once the model is there."""
     from mmst_cli.encoding import encoder
     from mmst_cli.encoding.encode import run_encode
     from mmst_cli.terminal import Terminal
@@ -120,13 +126,7 @@ def encode(model: Path, rows: Path) -> float:
         return records
 
     encoder.Encoder.write_parts = timed
-    with tempfile.TemporaryDirectory() as folder:
-        run_encode(
-            *(str(model), [str(rows)], Path(folder) / "vectors"),
-            columns=["image:image"],
-            batch_size=BATCH,
-            terminal=Terminal(json_results=True),
-        )
+    run_encode(model, inputs, vectors, batch_size=BATCH, terminal=Terminal(json_results=True), **options)
     return sum(spent)
 
 
