@@ -56,10 +56,11 @@ def test_cheap_rows_start_no_process(tmp_path, quiet, chosen):
     assert set(chosen) == {0}
 
 
-def test_another_process_gets_no_weights_with_the_collator(tiny_model):
+def test_another_process_gets_neither_weights_nor_the_examples_of_the_card_with_the_collator(tiny_model, monkeypatch):
     from mmst_cli.model.preprocessor import Preprocessor
     from mmst_cli.training.collator import TypedCollator
 
+    monkeypatch.setattr(tiny_model.model_card_data, "widget", [bytes(10_000_000)])
     collator = TypedCollator(preprocess_fn=Preprocessor(tiny_model))
     weights = sum(parameter.nbytes for parameter in tiny_model.parameters())
     stored = pickle.dumps(collator)

@@ -36,9 +36,14 @@ class Preprocessor:
 
 
 def without_weights(model: SentenceTransformer) -> SentenceTransformer:
-    """Return a copy of a model in memory whose parameters and buffers have a shape and no values."""
-    tensors = [*model.parameters(), *model.buffers()]
-    memo: dict[int, Any] = {}
+    """Return a copy of a model in memory whose parameters and buffers have a shape and no values.
+
+    So do tensors that a forward pass leaves in a module, as Qwen3-VL's does. The data of its card are left out: a
+    trainer puts examples there, images among them.
+    """
+    left = [value for module in model.modules() for value in vars(module).values() if torch.is_tensor(value)]
+    tensors = [*model.parameters(), *model.buffers(), *left]
+    memo: dict[int, Any] = {id(model.model_card_data): None}
     for tensor in tensors:
         empty = torch.empty_like(tensor, device="meta", requires_grad=False)
         is_parameter = isinstance(tensor, torch.nn.Parameter)
