@@ -25,7 +25,7 @@ from mmst_cli.config.rules_training import (
     check_training_fields,
     warn_of_steps,
 )
-from mmst_cli.config.rules_training_values import check_training_values
+from mmst_cli.config.rules_training_values import check_training_values, warn_of_idle_fields
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError
 
@@ -89,4 +89,10 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
         raise ConfigError(*faults)
     if not for_training:
         return []
-    return [*warn_of_id_columns(config), *warn_of_losses(config), *warn_of_weights(config), *warn_of_steps(config)]
+    return [
+        *warn_of_id_columns(config),
+        *warn_of_losses(config),
+        *warn_of_weights(config),
+        *warn_of_steps(config),
+        *warn_of_idle_fields(config),
+    ]

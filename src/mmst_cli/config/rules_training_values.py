@@ -1,10 +1,13 @@
-"""Rules for the numbers in `training`: within which bounds each makes sense to the trainer."""
+"""Rules for values in `training`: bounds of numbers, texts that are taken, fields that would do nothing here."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from typing import Any
+
+from mmst_cli.config.schema import Config
+from mmst_cli.errors import did_you_mean
 
 _LARGEST_SEED = 2**32 - 1  # numpy's
 
@@ -18,6 +21,27 @@ _BOUNDS: dict[str, tuple[float | None, float | None]] = {
     **dict.fromkeys(("adam_beta1", "adam_beta2", "warmup_ratio", "label_smoothing_factor"), (0, 1)),
     **dict.fromkeys(("seed", "data_seed"), (0, _LARGEST_SEED)),
 }
+_LEVELS = ("debug", "info", "warning", "error", "critical", "passive")
+# Field to the texts it takes, where its annotation takes any.
+_TEXTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("log_level", "log_level_replica"), _LEVELS),
+    "train_sampling_strategy": ("random", "sequential", "group_by_length"),
+}
+# Field to why it can't do what it says.
+_POWERLESS = {
+    "debug": "a run ends at the first loss, gradient or weight that is not finite, and says in which batch",
+    "label_smoothing_factor": "the losses of embeddings don't predict classes whose probabilities could be smoothed",
+    "include_num_input_tokens_seen": "tokens of texts alone would be counted, and metrics.jsonl has tokens a second",
+}
+# Field to the value that says nothing: any other changes nothing either.
+_IDLE: dict[str, Any] = {
+    **dict.fromkeys(("remove_unused_columns", "eval_do_concat_batches"), True),
+    **dict.fromkeys(("log_on_each_node", "prediction_loss_only"), True),
+    **dict.fromkeys(("batch_eval_metrics", "eval_use_gather_object"), False),
+    "disable_tqdm": None,
+    "include_for_metrics": [],
+    "local_rank": -1,
+}
 _BELOW_ONE = ("adam_beta1", "adam_beta2")
 _ABOVE_ZERO = ("num_train_epochs",)
 
@@ -30,7 +54,22 @@ def check_training_values(training: Mapping[str, Any]) -> list[str]:
     for name, value in given.items():
         if fits := _wanted(name, value, above_zero):
             faults.append(f"training.{name}: found {value}, but it is {fits}.")
+    for name, texts in _TEXTS.items():
+        if isinstance(value := training.get(name), str) and value not in texts:
+            faults.append(
+                f"training.{name}: found {value}, but it is one of {', '.join(texts)}.{did_you_mean(value, texts)}"
+            )
+    for name, why in _POWERLESS.items():
+        if training.get(name) not in (None, 0, False, "no", "", []):
+            faults.append(f"training.{name}: found {training[name]}, but it can do nothing here: {why}. Leave it out.")
     return faults
+
+
+def warn_of_idle_fields(config: Config) -> list[str]:
+    """Return a warning of fields that change nothing, because mmst reads, measures and shows in its own way."""
+    idle = [f"training.{name}" for name, none in _IDLE.items() if config.training.get(name, none) != none]
+    said = "columns, metrics and progress are mmst's own, so that nothing changes by it. Leave it out."
+    return [f"{', '.join(idle)}: {said}"] if idle else []
 
 
 def _wanted(name: str, value: float, above_zero: list[str]) -> str | None:
