@@ -100,7 +100,8 @@ def _wanted(value: Any, node: ast.expr) -> str | None:
     answers = [_wanted_by_one(value, alternative) for alternative in alternatives]
     if None in answers:
         return None
-    words = [answer for answer in answers if answer and answer != "nothing"] or ["nothing"]
+    untold = {"nothing", *(["text"] if any(enum_values(_name(one)) for one in alternatives) else [])}
+    words = [answer for answer in answers if answer and answer not in untold] or ["nothing"]
     return " or ".join(dict.fromkeys(words))
 
 

@@ -17,7 +17,7 @@ _BOUNDS: dict[str, tuple[float | None, float | None]] = {
     **dict.fromkeys(("gradient_accumulation_steps", "eval_accumulation_steps", "torch_empty_cache_steps"), (1, None)),
     **dict.fromkeys(("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps"), (0, None)),
     **dict.fromkeys(("eval_steps", "eval_delay", "dataloader_num_workers"), (0, None)),
-    **dict.fromkeys(("dataloader_prefetch_factor", "save_total_limit", "ddp_timeout"), (1, None)),
+    **dict.fromkeys(("dataloader_prefetch_factor", "save_total_limit", "ddp_timeout", "ddp_bucket_cap_mb"), (1, None)),
     **dict.fromkeys(("adam_beta1", "adam_beta2", "warmup_ratio", "label_smoothing_factor"), (0, 1)),
     **dict.fromkeys(("seed", "data_seed"), (0, _LARGEST_SEED)),
 }
@@ -25,12 +25,16 @@ _LEVELS = ("debug", "info", "warning", "error", "critical", "passive")
 # Field to the texts it takes, where its annotation takes any.
 _TEXTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("log_level", "log_level_replica"), _LEVELS),
+    "dataloader_multiprocessing_context": ("fork", "spawn", "forkserver"),
+    "ddp_backend": ("nccl", "gloo", "mpi", "xccl", "hccl", "cncl", "mccl"),
     "train_sampling_strategy": ("random", "sequential", "group_by_length"),
 }
 # Field to why it can't do what it says.
 _POWERLESS = {
     "debug": "a run ends at the first loss, gradient or weight that is not finite, and says in which batch",
     "label_smoothing_factor": "the losses of embeddings don't predict classes whose probabilities could be smoothed",
+    "label_names": "the role of a column says whether it is the label",
+    "include_for_metrics": "evaluators get the inputs that they need by themselves",
     "include_num_input_tokens_seen": "tokens of texts alone would be counted, and metrics.jsonl has tokens a second",
 }
 # Field to the value that says nothing: any other changes nothing either.
@@ -39,7 +43,6 @@ _IDLE: dict[str, Any] = {
     **dict.fromkeys(("log_on_each_node", "prediction_loss_only"), True),
     **dict.fromkeys(("batch_eval_metrics", "eval_use_gather_object"), False),
     "disable_tqdm": None,
-    "include_for_metrics": [],
     "local_rank": -1,
 }
 _BELOW_ONE = ("adam_beta1", "adam_beta2")
@@ -55,9 +58,10 @@ def check_training_values(training: Mapping[str, Any]) -> list[str]:
         if fits := _wanted(name, value, above_zero):
             faults.append(f"training.{name}: found {value}, but it is {fits}.")
     for name, texts in _TEXTS.items():
-        if isinstance(value := training.get(name), str) and value not in texts:
+        found = training.get(name)
+        if isinstance(found, str) and found not in texts:
             faults.append(
-                f"training.{name}: found {value}, but it is one of {', '.join(texts)}.{did_you_mean(value, texts)}"
+                f"training.{name}: found {found}, but it is one of {', '.join(texts)}.{did_you_mean(found, texts)}"
             )
     for name, why in _POWERLESS.items():
         if training.get(name) not in (None, 0, False, "no", "", []):
