@@ -14,6 +14,7 @@ from mmst_cli.config.rules import check_config
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.training.rehearsal import _randomness_kept, _state_kept
 from mmst_cli.training.train import run_training
+from mmst_cli.training.training_start import build_arguments
 
 PAIR = {"query": {"role": "anchor"}, "doc": {"role": "positive"}}
 TRIPLET = {**PAIR, "other": {"role": "negative"}}
@@ -191,6 +192,15 @@ def test_a_rehearsal_leaves_buffers_modes_and_random_states_as_they_were():
     assert (random.getstate(), np.random.get_state()[1].tolist()) == drawn[:2]
     assert torch.equal(torch.get_rng_state(), drawn[2])
     assert not model[1].training and model[0].weight.grad is None
+
+
+def test_what_a_library_changes_in_arguments_changes_no_config(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps({"model": {"name_or_path": "x"}, "datasets": {}, "training": {"use_cpu": True}}))
+    config = load_config(path)
+    config.training["accelerator_config"] = {"gradient_accumulation_kwargs": {"num_steps": 2}}
+    build_arguments(config, tmp_path).accelerator_config.gradient_accumulation_kwargs["num_steps"] = 1  # as accelerate
+    assert config.training["accelerator_config"] == {"gradient_accumulation_kwargs": {"num_steps": 2}}
 
 
 def test_a_config_whose_start_has_nothing_to_evaluate_is_refused(train):

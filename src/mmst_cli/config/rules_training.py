@@ -18,8 +18,6 @@ _OURS = {
     "do_train": "leave it out; `mmst train` trains",
     "do_eval": "leave it out; eval_strategy says whether and when",
     "do_predict": "leave it out; nothing is predicted",
-    "enable_jit_checkpoint": "leave it out; Ctrl-C and SIGTERM save a checkpoint, and --resume goes on from it",
-    "save_on_each_node": "leave it out; the first process alone writes, into a folder that all machines see",
 }
 UNSCALABLE = (
     "and fp16 scales losses so that gradients keep their small values, which it can't do with gradients in float16."

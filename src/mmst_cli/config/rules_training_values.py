@@ -27,12 +27,14 @@ _TEXTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("log_level", "log_level_replica"), _LEVELS),
     "dataloader_multiprocessing_context": ("fork", "spawn", "forkserver"),
     "ddp_backend": ("nccl", "gloo", "mpi", "xccl", "hccl", "cncl", "mccl"),
-    "train_sampling_strategy": ("random", "sequential", "group_by_length"),
 }
 # Field to why it can't do what it says.
 _POWERLESS = {
     "debug": "a run ends at the first loss, gradient or weight that is not finite, and says in which batch",
     "label_smoothing_factor": "the losses of embeddings don't predict classes whose probabilities could be smoothed",
+    "enable_jit_checkpoint": "Ctrl-C and SIGTERM save a checkpoint in any case, and --resume goes on from it",
+    "save_on_each_node": "the first process alone writes, into a folder that all machines see",
+    "train_sampling_strategy": "training.batch_sampler says how rows are drawn",
     "label_names": "the role of a column says whether it is the label",
     "include_for_metrics": "evaluators get the inputs that they need by themselves",
     "include_num_input_tokens_seen": "tokens of texts alone would be counted, and metrics.jsonl has tokens a second",
@@ -40,10 +42,10 @@ _POWERLESS = {
 # Field to the value that says nothing: any other changes nothing either.
 _IDLE: dict[str, Any] = {
     **dict.fromkeys(("remove_unused_columns", "eval_do_concat_batches"), True),
-    **dict.fromkeys(("log_on_each_node", "prediction_loss_only"), True),
+    **dict.fromkeys(("log_on_each_node", "prediction_loss_only", "skip_memory_metrics"), True),
     **dict.fromkeys(("batch_eval_metrics", "eval_use_gather_object"), False),
-    "disable_tqdm": None,
     "local_rank": -1,
+    "length_column_name": "length",
 }
 _BELOW_ONE = ("adam_beta1", "adam_beta2")
 _ABOVE_ZERO = ("num_train_epochs",)
@@ -57,22 +59,33 @@ def check_training_values(training: Mapping[str, Any]) -> list[str]:
     for name, value in given.items():
         if fits := _wanted(name, value, above_zero):
             faults.append(f"training.{name}: found {value}, but it is {fits}.")
+    rates = training.get("learning_rate_mapping")
+    for name, rate in rates.items() if isinstance(rates, Mapping) else ():
+        if isinstance(rate, int | float) and not 0 <= rate < math.inf:
+            faults.append(f"training.learning_rate_mapping.{name}: found {rate}, but it is a finite number, 0 or more.")
     for name, texts in _TEXTS.items():
         found = training.get(name)
         if isinstance(found, str) and found not in texts:
             faults.append(
                 f"training.{name}: found {found}, but it is one of {', '.join(texts)}.{did_you_mean(found, texts)}"
             )
-    for name, why in _POWERLESS.items():
-        if training.get(name) not in (None, 0, False, "no", "", []):
-            faults.append(f"training.{name}: found {training[name]}, but it can do nothing here: {why}. Leave it out.")
     return faults
+
+
+def check_powerless_fields(config: Config) -> list[str]:
+    """Return the faults of fields that ask for what no run does; a run of before may have them, and is evaluated."""
+    nothing: tuple[Any, ...] = (None, 0, False, "no", "random", "", [])
+    given = {name: value for name in _POWERLESS if (value := config.training.get(name)) not in nothing}
+    return [
+        f"training.{name}: found {value}, but it can do nothing here: {_POWERLESS[name]}. Leave it out."
+        for name, value in given.items()
+    ]
 
 
 def warn_of_idle_fields(config: Config) -> list[str]:
     """Return a warning of fields that change nothing, because mmst reads, measures and shows in its own way."""
     idle = [f"training.{name}" for name, none in _IDLE.items() if config.training.get(name, none) != none]
-    said = "columns, metrics and progress are mmst's own, so that nothing changes by it. Leave it out."
+    said = "mmst reads, measures and logs in its own way, so that nothing changes by it. Leave it out."
     return [f"{', '.join(idle)}: {said}"] if idle else []
 
 

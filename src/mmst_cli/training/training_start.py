@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     from mmst_cli.training.one_device import OneDeviceArguments
 
     # Losses are looked at a step at a time; the library would wait for the GPU at every batch.
-    given = {**without_pushing(config.training), "logging_nan_inf_filter": False}
+    # The libraries change mappings inside of it, and several trainers are built of one config.
+    given = {**deepcopy(without_pushing(config.training)), "logging_nan_inf_filter": False}
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
