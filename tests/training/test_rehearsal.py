@@ -30,6 +30,7 @@ def row(index):
         "kind": index % 3,
         "same": index % 2 == 0,
         "pair": [index / 32, 0.1],
+        "one": [index / 32],
         "ragged": [0.5] * (1 + index % 2),
         "vector": [((index + k) % 13) / 13 for k in range(128)],
         "several": [[0.5] * 128, [0.1] * 128],
@@ -136,6 +137,7 @@ def test_numbers_that_the_trainer_takes_are_not_refused(train):
         (["MarginMSELoss"], {**TRIPLET, "vector": LABEL}, "loss"),
         (["DistillKLDivLoss"], {**TRIPLET, "kind": LABEL}, "datasets.train.columns.kind"),
         (["CoSENTLoss"], {**PAIR, "pair": LABEL}, "datasets.train.columns.pair"),
+        (["MSELoss"], {**PAIR, "one": LABEL}, "loss"),
     ],
 )
 def test_losses_that_cannot_be_computed_are_refused_by_their_key(train, tmp_path, loss, columns, key):

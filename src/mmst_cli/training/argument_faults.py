@@ -35,7 +35,7 @@ def told_by_key(training: Mapping[str, Any], *beginnings: str, note: str = "") -
 def in_words(error: BaseException) -> str:
     """Return what an error says, in a sentence."""
     text = " ".join(str(error).split()).rstrip(" .:") or type(error).__name__
-    kind = "" if isinstance(error, ValueError | ImportError | RuntimeError) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, ValueError | ImportError | RuntimeError | Warning) else f"{type(error).__name__}: "
     return f"{kind}{text if len(text) < 400 else text[:400] + ' ...'}."
 
 

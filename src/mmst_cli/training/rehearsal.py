@@ -6,6 +6,7 @@ import cmath
 import random
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import islice
@@ -134,7 +135,8 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
             return
         _note_cost(trainer, chosen, rows)
         # As the trainer has it: forward passes in half precision, and the loss of what they give in float32.
-        with precision.forward_of(trainer.model) if precision.autocast else nullcontext():
+        with precision.forward_of(trainer.model) if precision.autocast else nullcontext(), warnings.catch_warnings():
+            warnings.filterwarnings("error", "Using a target size")  # a label of one number would be each of a vector's
             loss = trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
             loss.backward()  # cached losses run the forward passes again
     except MmstError:
