@@ -62,7 +62,7 @@ class Shrinker:
         if smaller is None or smaller.width * smaller.height >= image.width * image.height:
             return image
         if self._is_exact is None:
-            found = [self._is_exact_for(_noise(*size)) for size in TRIED]
+            found = [self._is_exact_for(noise(*size)) for size in TRIED]
             self._is_exact = True in found and False not in found
         if self._is_exact and not self._was_seen_exact:
             self._is_exact = self._was_seen_exact = self._see(image) == self._see(smaller)
@@ -159,7 +159,8 @@ def _comparable(value: Any) -> Any:
     return [_comparable(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _noise(width: int, height: int) -> Image.Image:
+def noise(width: int, height: int) -> Image.Image:
+    """Return an RGB image of noise, always the same."""
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
