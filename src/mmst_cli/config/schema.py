@@ -266,6 +266,8 @@ class DatasetConfig(Section):
     """With `on_bad_row: skip`: more broken rows than this are an error; 100 if left out."""
     mine: MineConfig | None = None
     """Mine hard negatives before training, kept in the cache until data, model or settings change; `{}` as it comes."""
+    prepare: bool = False
+    """Read each image once and keep it in the cache, losslessly, at the size that the model's processor gives it."""
     columns: dict[str, ColumnConfig]
     """Column name to role and modality; others are dropped. beir: `queries/text` and `corpus/text` where names meet."""
 

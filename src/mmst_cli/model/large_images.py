@@ -44,11 +44,13 @@ class Shrinker:
     Args:
         encoder: what takes them.
         alone: whether it takes an image without a text.
+        least: pixels, from which on an image is scaled.
     """
 
-    def __init__(self, encoder: Any, alone: bool) -> None:
+    def __init__(self, encoder: Any, alone: bool, least: int | None = None) -> None:
         self._encoder = encoder
         self._alone = alone
+        self._least = LARGE if least is None else least
         self._is_exact: bool | None = None  # unknown until there is a large image
         self._was_seen_exact = False  # on one of them
         self._number = next(_numbers)
@@ -56,17 +58,21 @@ class Shrinker:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return an RGB image as it is, or a smaller one of which the model's processor makes the same features."""
-        if image.width * image.height <= LARGE or self._is_exact is False:
+        if image.width * image.height <= self._least or self._is_exact is False:
             return image
         smaller = self._scale(image)
         if smaller is None or smaller.width * smaller.height >= image.width * image.height:
             return image
+        if self.is_exact() and not self._was_seen_exact:
+            self._is_exact = self._was_seen_exact = self._see(image) == self._see(smaller)
+        return keep_digest(image, smaller) if self._is_exact else image
+
+    def is_exact(self) -> bool:
+        """Say whether the processor makes the same of a scaled image: tried on noise, and on the first large image."""
         if self._is_exact is None:
             found = [self._is_exact_for(noise(*size)) for size in TRIED]
             self._is_exact = True in found and False not in found
-        if self._is_exact and not self._was_seen_exact:
-            self._is_exact = self._was_seen_exact = self._see(image) == self._see(smaller)
-        return keep_digest(image, smaller) if self._is_exact else image
+        return self._is_exact
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what another process gets: a forked one this one, as it has it; others none, so that it takes no
@@ -173,9 +179,14 @@ def shrink_large_images(model: SentenceTransformer, readers: Iterable[Reader]) -
         model: the model.
         readers: of its inputs; changed in place.
     """
+    if (shrinker := shrinker_of(model)) is not None:
+        for reader in readers:
+            reader.shrink = shrinker
+
+
+def shrinker_of(model: SentenceTransformer, least: int | None = None) -> Shrinker | None:
+    """Return what scales images as a model's processor does; None as in :func:`shrink_large_images`."""
     encoders = encoders_of(model, "image")
     if len(encoders) != 1 or processor_part(encoders[0], "image") is None:
-        return
-    shrinker = Shrinker(encoders[0], takes(model, "image"))
-    for reader in readers:
-        reader.shrink = shrinker
+        return None
+    return Shrinker(encoders[0], takes(model, "image"), least)
