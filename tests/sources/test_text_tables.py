@@ -105,6 +105,16 @@ def test_whatever_a_text_is_written_in(tmp_path, load, encoding):
     assert load(tmp_path / "rows.jsonl")["query"] == encoded_texts(tmp_path / "rows.jsonl", "query") == texts
 
 
+def test_zero_bytes_alone_do_not_make_utf_16(tmp_path):
+    (tmp_path / "lines.txt").write_bytes(b"one\0x\ntwo\n")
+    (source,) = open_sources([str(tmp_path / "lines.txt")])
+    assert [item.read()["text"] for item in source.items()] == ["one\0x", "two"]
+    (tmp_path / "lines.txt").write_bytes(gzip.compress(b"one\ntwo\n"))  # made letters of some script, and a vector
+    (source,) = open_sources([str(tmp_path / "lines.txt")])
+    with pytest.raises(ValueError, match="codec can't decode"):
+        [item.read() for item in source.items()]
+
+
 @pytest.mark.parametrize("end", ["\r", "\r\n"])
 def test_whatever_ends_a_line(tmp_path, load, end):
     texts = ["a red header", "a blue one", "find the page"]
