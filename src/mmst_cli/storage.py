@@ -50,7 +50,7 @@ def disk_fault(error: BaseException, place: Path | None = None) -> str | None:
             reason = "the file could not be written to its end, as on a full disk"
         if reason is not None:
             named = getattr(seen, "filename", None)
-            where = os.fsdecode(named) if isinstance(named, str | bytes) else place
+            where = os.fsdecode(named) if isinstance(named, str | bytes) else getattr(seen, "written_to", place)
             return f"{where}: {reason}{_free(Path(where), number)}" if where is not None else reason
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return None
@@ -96,6 +96,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except Exception as error:
+        error.written_to = path  # type: ignore[attr-defined]  # most libraries don't say it
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
