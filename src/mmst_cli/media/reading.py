@@ -15,7 +15,7 @@ from mmst_cli.errors import DataError, did_you_mean
 from mmst_cli.media.audio import read_audio
 from mmst_cli.media.content import URL_SCHEMES, fetch, show
 from mmst_cli.media.frame_choice import show_on
-from mmst_cli.media.image import read_image
+from mmst_cli.media.image import Seen, read_image
 from mmst_cli.media.input_errors import as_data_error
 from mmst_cli.media.message import PARTS, read_message
 from mmst_cli.media.prepared_images import PreparedImages
@@ -46,6 +46,8 @@ class Reader:
         """Frames of a clip that the model takes at a time; of a shorter clip the last one is shown on."""
         self.shrink: Callable[[Image.Image], Image.Image] | None = None
         """Scales large images as the model's processor will, so that few bytes are held of them."""
+        self.seen: Seen | None = None
+        """At which size the model sees an image, for those that are decoded at a size not much larger."""
         self.prepared: PreparedImages | None = None
         """Images that were read and scaled before."""
 
@@ -84,7 +86,7 @@ class Reader:
                 return self._read_mixed(value)
 
     def _scaled(self, located: Any) -> Image.Image:
-        image = read_image(located, dpi=self.settings.dpi)
+        image = read_image(located, dpi=self.settings.dpi, seen=self.seen)
         return self.shrink(image) if self.shrink else image
 
     def read_part(self, modality: Modality, value: Any) -> Any:

@@ -8,8 +8,10 @@ original, images stay whole.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mmst_cli.errors import ConfigError
 from mmst_cli.media.input_digest import keep_digest
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.reading import Reader
@@ -73,6 +76,11 @@ class Shrinker:
             found = [self._is_exact_for(noise(*size)) for size in TRIED]
             self._is_exact = True in found and False not in found
         return self._is_exact
+
+    def seen_size(self, size: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the width and height at which an image of a size is seen; None where it isn't only scaled."""
+        scaled = self._scale(Image.new("RGB", size)) if self.is_exact() else None
+        return None if scaled is None else scaled.size
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what another process gets: a forked one this one, as it has it; others none, so that it takes no
@@ -179,9 +187,14 @@ def shrink_large_images(model: SentenceTransformer, readers: Iterable[Reader]) -
         model: the model.
         readers: of its inputs; changed in place.
     """
-    if (shrinker := shrinker_of(model)) is not None:
-        for reader in readers:
-            reader.shrink = shrinker
+    if (shrinker := shrinker_of(model)) is None:
+        return
+    for reader in readers:
+        reader.shrink = shrinker
+        if reader.settings.fast_jpeg:
+            if sys.platform != "linux":  # what other processes get there doesn't know how a model scales images
+                raise ConfigError("media.fast_jpeg: it is there on Linux only. Leave it out.")
+            reader.seen = lru_cache(maxsize=1024)(shrinker.seen_size)
 
 
 def shrinker_of(model: SentenceTransformer, least: int | None = None) -> Shrinker | None:

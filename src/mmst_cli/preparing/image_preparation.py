@@ -66,7 +66,7 @@ def prepare_images(config: Config, rows: Mapping[str, Rows], model: SentenceTran
         raise ConfigError(
             f"{key}: this model's processor makes something else of an image that was scaled before. Leave it out."
         )
-    store = PreparedImages(_settings(model), config.media.dpi)
+    store = PreparedImages(_settings(model, fast_jpeg=config.media.fast_jpeg), config.media.dpi)
     for one in sets:
         _tell(one.reader, store, shrinker)
     parts = [
@@ -96,13 +96,13 @@ def _with_images(rows: RowSet) -> list[Column]:
     return [column for column in rows.columns if column.role is not Role.label and kinds & {*column.modalities}]
 
 
-def _settings(model: SentenceTransformer) -> str:
+def _settings(model: SentenceTransformer, *, fast_jpeg: bool) -> str:
     """Return what names all that decides what is made of an image."""
     (encoder,) = encoders_of(model, "image")
     part = processor_part(encoder, "image")
     told = getattr(encoder, "processing_kwargs", {}).get("image", {})
     versions = {name: metadata.version(name) for name in _LIBRARIES}
-    return digest(json.loads(part.to_json_string()), told, versions, __version__)
+    return digest(json.loads(part.to_json_string()), told, versions, fast_jpeg, __version__)
 
 
 class _Parts(Dataset[Any]):  # type: ignore[misc]
