@@ -315,6 +315,13 @@ def test_any_type_of_strings_is_text(tmp_path, load, kind):
         assert load(path)["query"] == encoded_texts(path, "query") == ["a", "b"]
 
 
+def test_a_text_in_a_column_of_json_is_what_the_quotation_marks_hold(tmp_path, load):
+    column = pa.ExtensionArray.from_storage(pa.json_(), pa.array(['"a"', '"007"']))
+    pq.write_table(pa.table({"query": column, "doc": ["c", "d"]}), tmp_path / "rows.parquet")
+    path = tmp_path / "rows.parquet"
+    assert list(load(path)["query"]) == encoded_texts(path, "query") == ["a", "007"]
+
+
 def test_a_row_that_is_longer_than_the_header_is_named(tmp_path, load):
     (tmp_path / "rows.csv").write_text("query,doc\na,b\nc,d,e\n")
     with pytest.raises(DataError, match="line 3 has 3 values, and the header 2"):
