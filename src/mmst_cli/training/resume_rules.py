@@ -35,7 +35,7 @@ FIXED = (
 )
 FIXED_OF_TRAINING_SETS = r"(use|layout|name|split|revision|max_rows|streaming|sql|weight|loss|prompts|mine|columns)"
 # Changes how a loss is computed, not what it is.
-FREE = r"(loss|datasets\.[^.]+\.loss)\.\d+\.args\.mini_batch_size"
+FREE = r"(loss|datasets\.[^.]+\.loss)\.\d+\.args\.mini_batch_(size|num_tokens)"
 SCHEDULE = r"training\.(learning_rate|lr_scheduler_type|lr_scheduler_kwargs|warmup_steps|warmup_ratio)"
 MEASURED = {"reduce_lr_on_plateau", "greedy"}
 """Schedules whose rate comes of what was measured so far; that of all others is a function of the step."""
