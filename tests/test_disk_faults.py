@@ -66,7 +66,23 @@ def write_image(path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900, 3), dtype=np.uint8)).save(path, "PNG")
 
 
-WRITERS = [write_text, write_tensors_with_torch, write_tensors, write_array, write_rows, write_arrow, write_image]
+def write_index(path):
+    faiss = pytest.importorskip("faiss")
+    index = faiss.IndexFlatIP(64)
+    index.add(np.zeros((2**14, 64), dtype=np.float32))
+    faiss.write_index(index, str(path))
+
+
+WRITERS = [
+    write_index,
+    write_text,
+    write_tensors_with_torch,
+    write_tensors,
+    write_array,
+    write_rows,
+    write_arrow,
+    write_image,
+]
 
 
 @pytest.mark.parametrize("write", WRITERS)

@@ -29,7 +29,9 @@ _FAULTS = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the disk gives an input/output error",
 }
-_CUT_OFF = ("inline_container", "PytorchStreamWriter", r"requested and \d+ written")  # torch twice, and NumPy
+_CUT_OFF = (  # torch twice, NumPy and FAISS
+    *("inline_container", "PytorchStreamWriter", r"requested and \d+ written", r"faiss::write_index.*write error"),
+)
 
 
 def disk_fault(error: BaseException, place: Path | None = None) -> str | None:
@@ -86,6 +88,16 @@ def told_of_disk(place: Path, then: str = "") -> Iterator[None]:
 
 
 @contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Note in an error where was being written, which most libraries don't say; :func:`disk_fault` reads it."""
+    try:
+        yield
+    except Exception as error:
+        error.written_to = path  # type: ignore[attr-defined]
+        raise
+
+
+@contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give another name beside ``path`` to write under; the file takes its own once it is whole.
 
@@ -94,11 +106,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        yield partial
-        partial.replace(path)
-    except Exception as error:
-        error.written_to = path  # type: ignore[attr-defined]  # most libraries don't say it
-        raise
+        with _naming(path):
+            yield partial
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -154,7 +164,8 @@ def build_folder(target: Path, build: Callable[[Path], None]) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         whole = Path(temporary) / "whole"
         whole.mkdir()
-        build(whole)
+        with _naming(target):
+            build(whole)
         try:
             whole.rename(target)
         except OSError:  # another process finished the same content first

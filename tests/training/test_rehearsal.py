@@ -31,6 +31,7 @@ def row(index):
         "same": index % 2 == 0,
         "pair": [index / 32, 0.1],
         "one": [index / 32],
+        "share": index / 32,
         "ragged": [0.5] * (1 + index % 2),
         "vector": [((index + k) % 13) / 13 for k in range(128)],
         "several": [[0.5] * 128, [0.1] * 128],
@@ -138,6 +139,10 @@ def test_numbers_that_the_trainer_takes_are_not_refused(train):
         (["DistillKLDivLoss"], {**TRIPLET, "kind": LABEL}, "datasets.train.columns.kind"),
         (["CoSENTLoss"], {**PAIR, "pair": LABEL}, "datasets.train.columns.pair"),
         (["MSELoss"], {**PAIR, "one": LABEL}, "loss"),
+        (["ContrastiveLoss"], {**PAIR, "kind": LABEL}, "datasets.train.columns.kind"),
+        (["OnlineContrastiveLoss", MATRYOSHKA], {**PAIR, "share": LABEL}, "datasets.train.columns.share"),
+        (["CosineSimilarityLoss"], {**PAIR, "kind": LABEL}, "datasets.train.columns.kind"),
+        (["ContrastiveTensionLoss"], {**PAIR, "kind": LABEL}, "datasets.train.columns.kind"),
     ],
 )
 def test_losses_that_cannot_be_computed_are_refused_by_their_key(train, tmp_path, loss, columns, key):
@@ -156,6 +161,8 @@ def test_losses_that_cannot_be_computed_are_refused_by_their_key(train, tmp_path
         (["MarginMSELoss"], {**TRIPLET, "pair": LABEL}),
         (["MarginMSELoss"], {**TRIPLET, "kind": LABEL}),
         (["CoSENTLoss"], {**PAIR, "same": LABEL}),
+        (["OnlineContrastiveLoss"], {**PAIR, "same": LABEL}),
+        (["CosineSimilarityLoss"], {**PAIR, "share": LABEL}),
     ],
 )
 def test_a_teachers_lists_and_true_and_false_are_labels(train, loss, columns):
