@@ -12,12 +12,7 @@ from mmst_cli.config.user_classes import is_dotted
 from mmst_cli.errors import ConfigError, did_you_mean
 
 # What these learn from are the other rows of a batch; a row that is there twice is its own negative.
-_CONTRASTIVE = (
-    "MultipleNegativesRanking",
-    "MultipleNegativesSymmetric",
-    "GISTEmbed",
-    "MegaBatchMargin",
-)
+_CONTRASTIVE = ("MultipleNegativesRanking", "MultipleNegativesSymmetric", "GISTEmbed", "MegaBatchMargin")
 DUPLICATE_FREE = ("no_duplicates", "no_duplicates_hashed")
 
 
