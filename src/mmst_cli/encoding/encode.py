@@ -14,14 +14,7 @@ from mmst_cli.config.schema import Dtype, ModelConfig
 from mmst_cli.encoding.encoder import Encoder, load_encoder
 from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.manifest import write_manifest
-from mmst_cli.encoding.shards import (
-    PartRecord,
-    begin_output,
-    bring_back,
-    check_output,
-    holds_same_inputs,
-    whole_parts,
-)
+from mmst_cli.encoding.shards import PartRecord, begin_output, bring_back, check_output, holds_same_inputs, whole_parts
 from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.inputs.collection import open_sources
@@ -39,6 +32,7 @@ from mmst_cli.vectors.data_workers import Workers
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
 from mmst_cli.vectors.vector_folder import RANGES, vectors_path
+from mmst_cli.work import check_choice
 
 
 def run_encode(
@@ -90,7 +84,8 @@ def run_encode(
         MmstError: arguments, inputs, output folder or model don't fit; nothing was written.
     """
     started = time.monotonic()
-    _check_arguments(dim, batch_size, rows_per_part, resume, overwrite)
+    _check_arguments(dim, batch_size, rows_per_part)
+    check_choice(resume=resume, overwrite=overwrite)
     _check_precision(precision, ranges)
     found = find_ranges(model, ranges, dim) if precision == "int8" else None
     reader = Reader(media_settings(model, media or {}), Path())
@@ -190,15 +185,13 @@ def _write(
     return records
 
 
-def _check_arguments(dim: int | None, batch_size: int, rows_per_part: int, resume: bool, overwrite: bool) -> None:
+def _check_arguments(dim: int | None, batch_size: int, rows_per_part: int) -> None:
     numbers = {"--dim": dim, "--batch-size": batch_size, "rows_per_part": rows_per_part}
     faults = [
         f"{name}: {value}; write a whole number above 0."
         for name, value in numbers.items()
         if value is not None and value < 1
     ]
-    if resume and overwrite:
-        faults.append("--resume keeps what is there and --overwrite replaces it. Choose one.")
     if faults:
         raise ConfigError(*faults)
 
