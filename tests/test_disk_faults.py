@@ -5,6 +5,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,13 @@ def test_a_claim_on_a_full_disk_leaves_no_lock(small_disk):
         pass
     assert sorted(small_disk.iterdir()) == before
     (small_disk / "filler").unlink()
+
+
+def test_a_place_with_room_is_not_called_full(tmp_path):
+    said = disk_fault(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), tmp_path)
+    assert (
+        said == f"a disk is full; {tmp_path} has room: look at {tempfile.gettempdir()} (TMPDIR), and at inodes (df -i)"
+    )
 
 
 def test_an_error_about_something_else_passes(tmp_path):
