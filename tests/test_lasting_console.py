@@ -40,6 +40,14 @@ def test_a_table_that_fits_stays_a_table_and_a_row_that_does_not_says_what_its_f
     assert "before 0.9123; after 0.9456" in " ".join(printed(scores(), 40).split())
 
 
+def test_a_figure_that_is_cut_is_not_found_inside_another():
+    table = Table(box=None, padding=0)
+    for heading, width in (("query", None), ("rank", 3)):
+        table.add_column(heading, no_wrap=True, width=width)
+    table.add_row("q41234x", "1234")
+    assert "rank 1234" in printed(table, 40)
+
+
 def test_a_console_that_nobody_reads_falls_silent(monkeypatch, tmp_path):
     reading, writing = os.pipe()
     os.close(reading)

@@ -54,8 +54,8 @@ def _keeps_figures(table: Table, width: int) -> bool:
     """Say whether every figure of a table stands in it unbroken."""
     shown = StringIO()
     Console(file=shown, width=width).print(table, markup=False, highlight=False)
-    text = shown.getvalue()
-    return all(figure in text for cells in _rows(table) for cell in cells for figure in _FIGURE.findall(cell))
+    words = set(shown.getvalue().split())
+    return all(words.issuperset(_FIGURE.findall(cell)) for cells in _rows(table) for cell in cells)
 
 
 def _plain(cell: object) -> str:

@@ -58,6 +58,13 @@ def encode(
     max_pixels: Annotated[
         int | None, typer.Option(help="Scale the frames of a clip down to so many pixels, in width x height.")
     ] = None,
+    fast_jpeg: Annotated[
+        bool | None,
+        typer.Option(
+            "--fast-jpeg/--no-fast-jpeg",
+            help="Decode a JPEG at 1/2, 1/4 or 1/8 of its size where the model sees it smaller still.",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Inputs per forward pass.")] = 32,
     workers: Annotated[
         int | None,
@@ -107,6 +114,7 @@ def encode(
                 "fps": fps,
                 "max_frames": max_frames,
                 "max_pixels": max_pixels,
+                "fast_jpeg": fast_jpeg,
             },
             pages=pages,
             workers=workers,

@@ -103,7 +103,7 @@ def run_encode(
         rows_per_part=rows_per_part,
         precision=precision,
         ranges=ranges_digest(found[1]) if found else None,
-        media=reader.settings.model_dump(),
+        media=reader.settings.record(),
         pages=parse_pages(pages),
         mixed_precision=None if runtime.precision.autocast is None else name_of(runtime.precision),
     )

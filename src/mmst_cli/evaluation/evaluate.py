@@ -27,6 +27,7 @@ from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import all_claimed
+from mmst_cli.preparing.image_preparation import prepare_images
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.runs import RunFolder, run_of_model
 from mmst_cli.storage import told_of_disk
@@ -104,6 +105,7 @@ def _evaluate(config: Config, options: EvaluationOptions, terminal: Terminal) ->
 def _prepare(config: Config, options: EvaluationOptions, terminal: Terminal) -> PreparedEvaluation:
     needed = list(dict.fromkeys(evaluator.dataset for evaluator in config.evaluators.values()))
     prepared = prepare_evaluation(config, terminal, needed)
+    prepare_images(config, prepared.rows, prepared.model, terminal)
     if options.calibration is None:
         return prepared
     full = prepared.model.get_embedding_dimension()

@@ -14,8 +14,20 @@ _WHOLE = "digest of the whole image"  # in the info of an image that was scaled 
 
 def keep_digest(image: Image.Image, smaller: Image.Image) -> Image.Image:
     """Return a smaller version of an image, which has the name of the whole one."""
-    smaller.info[_WHOLE] = digest_of_input("image", image)
-    return smaller
+    return name_as_whole(smaller, digest_of_input("image", image))
+
+
+def name_as_whole(image: Image.Image, digest: bytes | None) -> Image.Image:
+    """Return an image under the name of the one that it was scaled down from; None if it wasn't."""
+    if digest is not None:
+        image.info[_WHOLE] = digest
+    return image
+
+
+def digest_of_whole(image: Image.Image) -> bytes | None:
+    """Return the name of the image that one was scaled down from; None if it wasn't."""
+    digest: bytes | None = image.info.get(_WHOLE)
+    return digest
 
 
 def digest_of_input(modality: str, value: Any) -> bytes:

@@ -8,8 +8,10 @@ original, images stay whole.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from mmst_cli.errors import ConfigError
 from mmst_cli.media.input_digest import keep_digest
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.reading import Reader
@@ -44,11 +47,13 @@ class Shrinker:
     Args:
         encoder: what takes them.
         alone: whether it takes an image without a text.
+        least: pixels, from which on an image is scaled.
     """
 
-    def __init__(self, encoder: Any, alone: bool) -> None:
+    def __init__(self, encoder: Any, alone: bool, least: int | None = None) -> None:
         self._encoder = encoder
         self._alone = alone
+        self._least = LARGE if least is None else least
         self._is_exact: bool | None = None  # unknown until there is a large image
         self._was_seen_exact = False  # on one of them
         self._number = next(_numbers)
@@ -56,17 +61,26 @@ class Shrinker:
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return an RGB image as it is, or a smaller one of which the model's processor makes the same features."""
-        if image.width * image.height <= LARGE or self._is_exact is False:
+        if image.width * image.height <= self._least or self._is_exact is False:
             return image
         smaller = self._scale(image)
         if smaller is None or smaller.width * smaller.height >= image.width * image.height:
             return image
+        if self.is_exact() and not self._was_seen_exact:
+            self._is_exact = self._was_seen_exact = self._see(image) == self._see(smaller)
+        return keep_digest(image, smaller) if self._is_exact else image
+
+    def is_exact(self) -> bool:
+        """Say whether the processor makes the same of a scaled image: tried on noise, and on the first large image."""
         if self._is_exact is None:
             found = [self._is_exact_for(noise(*size)) for size in TRIED]
             self._is_exact = True in found and False not in found
-        if self._is_exact and not self._was_seen_exact:
-            self._is_exact = self._was_seen_exact = self._see(image) == self._see(smaller)
-        return keep_digest(image, smaller) if self._is_exact else image
+        return self._is_exact
+
+    def seen_size(self, size: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the width and height at which an image of a size is seen; None where it isn't only scaled."""
+        scaled = self._scale(Image.new("RGB", size)) if self.is_exact() else None
+        return None if scaled is None else scaled.size
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what another process gets: a forked one this one, as it has it; others none, so that it takes no
@@ -173,9 +187,19 @@ def shrink_large_images(model: SentenceTransformer, readers: Iterable[Reader]) -
         model: the model.
         readers: of its inputs; changed in place.
     """
-    encoders = encoders_of(model, "image")
-    if len(encoders) != 1 or processor_part(encoders[0], "image") is None:
+    if (shrinker := shrinker_of(model)) is None:
         return
-    shrinker = Shrinker(encoders[0], takes(model, "image"))
     for reader in readers:
         reader.shrink = shrinker
+        if reader.settings.fast_jpeg:
+            if sys.platform != "linux":  # what other processes get there doesn't know how a model scales images
+                raise ConfigError("media.fast_jpeg: it is there on Linux only. Leave it out.")
+            reader.seen = lru_cache(maxsize=1024)(shrinker.seen_size)
+
+
+def shrinker_of(model: SentenceTransformer, least: int | None = None) -> Shrinker | None:
+    """Return what scales images as a model's processor does; None as in :func:`shrink_large_images`."""
+    encoders = encoders_of(model, "image")
+    if len(encoders) != 1 or processor_part(encoders[0], "image") is None:
+        return None
+    return Shrinker(encoders[0], takes(model, "image"), least)

@@ -29,7 +29,7 @@ FIXED = (
     r"training\.(per_device_train_batch_size|gradient_accumulation_steps|auto_find_batch_size)",
     # Another optimizer, or other groups of parameters in it: its state is of no use.
     r"training\.(optim|optim_args|optim_target_modules|learning_rate_mapping|router_mapping|prompts)",
-    r"training\.(fsdp|fsdp_config|deepspeed|parallelism_config)",
+    r"training\.(fsdp|fsdp_config|deepspeed|parallelism_config|accelerator_config)",
     # The best score so far is of another measure.
     r"training\.(metric_for_best_model|greater_is_better)",
 )
