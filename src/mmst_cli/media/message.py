@@ -105,7 +105,7 @@ def parts_of(chat: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[s
     for message in chat:
         content = message["content"]
         for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
-            yield message["role"], part
+            yield message.get("role", ""), part
 
 
 def clip_options(inputs: Iterable[Any]) -> dict[str, Any]:
