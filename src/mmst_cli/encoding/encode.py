@@ -92,6 +92,7 @@ def run_encode(
     _check_precision(precision, ranges)
     found = find_ranges(model, ranges, dim) if precision == "int8" else None
     reader = Reader(media_settings(model, media or {}), Path())
+    reader.names_whole = False
     table = table or TableOptions()
     runtime, dtype = encoding_runtime(find_model(model), dtype, terminal)
     runtime = join(runtime)

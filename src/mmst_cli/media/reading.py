@@ -16,6 +16,7 @@ from mmst_cli.media.audio import read_audio
 from mmst_cli.media.content import URL_SCHEMES, fetch, show
 from mmst_cli.media.frame_choice import show_on
 from mmst_cli.media.image import Seen, read_image
+from mmst_cli.media.input_digest import keep_digest
 from mmst_cli.media.input_errors import as_data_error
 from mmst_cli.media.message import PARTS, read_message
 from mmst_cli.media.prepared_images import PreparedImages
@@ -46,6 +47,8 @@ class Reader:
         """Frames of a clip that the model takes at a time; of a shorter clip the last one is shown on."""
         self.shrink: Callable[[Image.Image], Image.Image] | None = None
         """Scales large images as the model's processor will, so that few bytes are held of them."""
+        self.names_whole = True
+        """Whether a scaled image has the name of the whole one, for who compares inputs by their content."""
         self.seen: Seen | None = None
         """At which size the model sees an image, for those that are decoded at a size not much larger."""
         self.prepared: PreparedImages | None = None
@@ -87,7 +90,8 @@ class Reader:
 
     def _scaled(self, located: Any) -> Image.Image:
         image = read_image(located, dpi=self.settings.dpi, seen=self.seen)
-        return self.shrink(image) if self.shrink else image
+        smaller = self.shrink(image) if self.shrink else image
+        return smaller if smaller is image or not self.names_whole else keep_digest(image, smaller)
 
     def read_part(self, modality: Modality, value: Any) -> Any:
         """Return one part of an input of several: as :meth:`read`, but text is a plain string."""

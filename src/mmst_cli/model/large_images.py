@@ -20,10 +20,10 @@ import torch
 from PIL import Image
 
 from mmst_cli.errors import ConfigError
-from mmst_cli.media.input_digest import keep_digest
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.model_parts import PARTS, encoders_of, processor_part, takes
+from mmst_cli.model.quick_scaling import Call, QuickScaling, without_image
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 LARGE = 4_000_000  # pixels, from which on an image is scaled as it is read
 TRIED = ((1600, 1200), (900, 2200), (2600, 500))  # width and height of what a processor is tried on
 
+Named = tuple[str, tuple[Any, ...], dict[str, Any]]
+"""The name of a method, and what it was given."""
 
 _numbers = count()
 _made: WeakValueDictionary[int, Shrinker] = WeakValueDictionary()
@@ -56,19 +58,22 @@ class Shrinker:
         self._is_exact: bool | None = None  # unknown until there is a large image
         self._was_seen_exact = False  # on one of them
         self._seen_sizes: dict[tuple[int, int], tuple[int, int] | None] = {}
+        self._quickly = QuickScaling(self._find_call, self._scale)
         self._number = next(_numbers)
         _made[self._number] = self
 
     def __call__(self, image: Image.Image) -> Image.Image:
         """Return an RGB image as it is, or a smaller one of which the model's processor makes the same features."""
-        if image.width * image.height <= self._least or self._is_exact is False:
+        if self._is_exact is False:
             return image
-        smaller = self._scale(image)
+        smaller = self._quickly(image)
+        if smaller is None and image.width * image.height > self._least:
+            smaller = self._scale(image)
         if smaller is None or smaller.width * smaller.height >= image.width * image.height:
             return image
         if self.is_exact() and not self._was_seen_exact:
             self._is_exact = self._was_seen_exact = self._see(image) == self._see(smaller)
-        return keep_digest(image, smaller) if self._is_exact else image
+        return smaller if self._is_exact else image
 
     def is_exact(self) -> bool:
         """Say whether the processor makes the same of a scaled image: tried on noise, and on the first large image."""
@@ -102,24 +107,42 @@ class Shrinker:
             return None
         return scaled
 
-    def _scale_once(self, image: Image.Image) -> Image.Image | None:
+    def _scale_once(self, image: Image.Image, called: list[Named] | None = None) -> Image.Image | None:
         part = processor_part(self._encoder, "image")
         names = [name for name in dir(part) if "resize" in name and not name.startswith("_")]
-        return _as_image(self._stop_at(names, image, lambda result: _as_image(result) is not None))
+        return _as_image(self._stop_at(names, image, lambda result: _as_image(result) is not None, called))
+
+    def _find_call(self, size: tuple[int, int]) -> Call | None:
+        """Return how the processor scales images of a size that are only scaled."""
+        if self.seen_size(size) is None:
+            return None
+        called: list[Named] = []
+        self._scale_once(Image.new("RGB", size), called)
+        if not called:
+            return None
+        name, arguments, options = called[0]
+        return without_image((getattr(processor_part(self._encoder, "image"), name), arguments, options))
 
     def _see(self, image: Image.Image) -> Any:
         """Return what the image processor makes of an image, in a form that can be compared."""
         return _comparable(self._stop_at(["preprocess"], image, lambda _: True))
 
-    def _stop_at(self, names: list[str], image: Image.Image, wanted: Callable[[Any], bool]) -> Any:
+    def _stop_at(
+        self,
+        names: list[str],
+        image: Image.Image,
+        wanted: Callable[[Any], bool],
+        called: list[Named] | None = None,
+    ) -> Any:
         """Give an image to the encoder, and return what a method of its image processor returns first, or None.
 
+        The call goes into a list, if one is given.
         All is done on copies: other threads may be using the model.
         """
         encoder, part = copy(self._encoder), copy(processor_part(self._encoder, "image"))
         for name in names:
             if callable(getattr(part, name)):
-                setattr(part, name, _stopping(getattr(part, name), wanted))
+                setattr(part, name, _stopping(name, getattr(part, name), wanted, [] if called is None else called))
         if encoder.processor is processor_part(self._encoder, "image"):
             encoder.processor = part
         else:
@@ -141,10 +164,13 @@ class _Stop(BaseException):  # none that a processor catches and explains
         self.result = result
 
 
-def _stopping(method: Callable[..., Any], wanted: Callable[[Any], bool]) -> Callable[..., Any]:
+def _stopping(
+    name: str, method: Callable[..., Any], wanted: Callable[[Any], bool], called: list[Named]
+) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
         result = method(*args, **options)
         if wanted(result):
+            called.append((name, args, options))
             raise _Stop(result)
         return result
 

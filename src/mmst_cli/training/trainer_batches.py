@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -59,7 +61,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     ) -> None:
         self.costs = costs
         self.bad_rows = bad_rows or BadRows({})
-        self.row_sets = [*train, *evaluated]
+        self.row_sets = [_drawn_only(rows) for rows in (*train, *evaluated)]
         self.column_prompts, self.keys = prompts, {} if keys is None else keys
         self.mixes_sets = False
         self.account = TimeAccount(arguments["args"].device)
@@ -192,6 +194,13 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         except DataError as error:
             # From a worker it comes with the worker's traceback for a message, which ends in the sentence.
             raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].strip()) from error
+
+
+def _drawn_only(rows: RowSet) -> RowSet:
+    """Return rows of which nobody asks what they are called by content."""
+    reader = copy(rows.reader)
+    reader.names_whole = False
+    return replace(rows, reader=reader)
 
 
 def _shared_out(batches: Any) -> Any:
