@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from mmst_cli.lasting_console import fitted
@@ -33,6 +33,8 @@ def printed(result, width):
 def test_figures_of_a_table_stay_whole_in_any_window(width):
     text = printed(scores(), width)
     assert all(figure in text for figure in FIGURES) and "…" not in text
+    text = printed(Group(scores(), scores()), width)
+    assert all(text.count(figure) >= 2 for figure in FIGURES) and "…" not in text
 
 
 def test_a_table_that_fits_stays_a_table_and_a_row_that_does_not_says_what_its_figures_are():
