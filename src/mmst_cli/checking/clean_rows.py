@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.checking.findings import Checked, Finding
-from mmst_cli.config.schema import Config, Layout, Modality
+from mmst_cli.config.chat_templates import MEDIA
+from mmst_cli.config.schema import Config, Layout
 from mmst_cli.errors import ConfigError
 from mmst_cli.media.content import URL_SCHEMES
 from mmst_cli.media.reading import Reader
@@ -122,13 +123,10 @@ def _media_columns(checked: Checked, number: int) -> set[str]:
     names: set[str] = set()
     for column in checked.sets[number].rows.columns:
         parts = column.parts or tuple((column.modality, source) for source in column.sources[:1])
-        names |= {source for modality, source in parts if modality in _MEDIA}
+        names |= {source for modality, source in parts if modality in MEDIA}
         for message in column.message:
             names |= {source for kind, source in message.content if kind != "text"}
     return names
-
-
-_MEDIA = (Modality.image, Modality.audio, Modality.video)
 
 
 def _moved(cell: Any, reader: Reader, folder: Path) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mmst_cli import processes
 from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
 
 
@@ -74,6 +76,9 @@ def encode(
             "Left out, as many as pay.",
         ),
     ] = None,
+    num_processes: Annotated[
+        int | None, typer.Option(help="Encode in so many processes on this machine, one a GPU.")
+    ] = None,
     rows_per_part: Annotated[int, typer.Option(min=1, help="Rows of one output file.")] = 50_000,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the parts that are there, and go on.")] = False,
@@ -87,6 +92,11 @@ def encode(
     Example: mmst encode runs/quickstart pages/ --output vectors --dim 64
     """
     with told_in_one_line():
+        if num_processes is not None and processes.count() == 1:
+            from mmst_cli.launcher import launch, no_gpu
+
+            launch(num_processes, sys.argv[1:], on_cpu=no_gpu())
+            return
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
@@ -120,7 +130,7 @@ def encode(
             workers=workers,
             terminal=terminal,
         )
-        if json_output:
+        if json_output and processes.is_first():
             print_json(result.to_dict())
     if result.failed:
         raise typer.Exit(1)

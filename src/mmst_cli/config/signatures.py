@@ -26,11 +26,7 @@ _NOT_EVALUATORS = {"BaseEvaluator", "SentenceEvaluator", "SequentialEvaluator"}
 _ARGUMENT_CLASSES = (
     ("transformers", "training_args.py", "TrainingArguments"),
     ("sentence_transformers", "base/training_args.py", "BaseTrainingArguments"),
-    (
-        "sentence_transformers",
-        "sentence_transformer/training_args.py",
-        "SentenceTransformerTrainingArguments",
-    ),
+    ("sentence_transformers", "sentence_transformer/training_args.py", "SentenceTransformerTrainingArguments"),
 )
 
 

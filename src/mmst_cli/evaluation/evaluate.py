@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,7 @@ class EvaluationOutcome:
         """Return plain values for JSON."""
         found: dict[str, Any] = {name: evaluation.result.to_dict() for name, evaluation in self.evaluations.items()}
         for name, comparison in self.comparisons.items():
-            found[name]["comparison"] = comparison.to_dict()
+            found[name]["comparison"] = asdict(comparison)
         return found
 
 

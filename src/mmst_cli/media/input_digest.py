@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,11 +41,16 @@ def digest_of_input(modality: str, value: Any) -> bytes:
     """
     if modality == "image" and isinstance(value, Image.Image) and _WHOLE in value.info:
         return bytes(value.info[_WHOLE])
-    hasher = xxhash.xxh3_128(modality.encode())
-    for part in _parts(value):
+    return hash_parts(_parts(value), modality.encode()).digest()
+
+
+def hash_parts(parts: Iterable[bytes], beginning: bytes = b"") -> xxhash.xxh3_128:
+    """Return the hash, of 16 bytes, of what comes in parts."""
+    hasher = xxhash.xxh3_128(beginning)
+    for part in parts:
         hasher.update(len(part).to_bytes(8, "little"))  # else "ab", "c" would be "a", "bc"
         hasher.update(part)
-    return hasher.digest()
+    return hasher
 
 
 def _parts(value: Any) -> Iterator[bytes]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -56,6 +55,7 @@ class Shrinker:
         self._least = LARGE if least is None else least
         self._is_exact: bool | None = None  # unknown until there is a large image
         self._was_seen_exact = False  # on one of them
+        self._seen_sizes: dict[tuple[int, int], tuple[int, int] | None] = {}
         self._number = next(_numbers)
         _made[self._number] = self
 
@@ -79,8 +79,10 @@ class Shrinker:
 
     def seen_size(self, size: tuple[int, int]) -> tuple[int, int] | None:
         """Return the width and height at which an image of a size is seen; None where it isn't only scaled."""
-        scaled = self._scale(Image.new("RGB", size)) if self.is_exact() else None
-        return None if scaled is None else scaled.size
+        if size not in self._seen_sizes:
+            scaled = self._scale(Image.new("RGB", size)) if self.is_exact() else None
+            self._seen_sizes[size] = None if scaled is None else scaled.size
+        return self._seen_sizes[size]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return what another process gets: a forked one this one, as it has it; others none, so that it takes no
@@ -194,7 +196,7 @@ def shrink_large_images(model: SentenceTransformer, readers: Iterable[Reader]) -
         if reader.settings.fast_jpeg:
             if sys.platform != "linux":  # what other processes get there doesn't know how a model scales images
                 raise ConfigError("media.fast_jpeg: it is there on Linux only. Leave it out.")
-            reader.seen = lru_cache(maxsize=1024)(shrinker.seen_size)
+            reader.seen = shrinker.seen_size
 
 
 def shrinker_of(model: SentenceTransformer, least: int | None = None) -> Shrinker | None:

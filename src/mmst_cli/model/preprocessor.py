@@ -59,7 +59,10 @@ def without_weights(model: SentenceTransformer) -> SentenceTransformer:
         empty = torch.empty_like(tensor, device="meta", requires_grad=False)
         is_parameter = isinstance(tensor, torch.nn.Parameter)
         memo[id(tensor)] = torch.nn.Parameter(empty, requires_grad=False) if is_parameter else empty
-    return copy.deepcopy(model, memo)
+    copied = copy.deepcopy(model, memo)
+    for shared in ("_inference", "_distributed_inference"):  # with the other processes of a run
+        copied.__dict__.pop(shared, None)
+    return copied
 
 
 def runs_anywhere(model: SentenceTransformer) -> bool:

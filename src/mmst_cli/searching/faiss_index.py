@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -149,9 +148,5 @@ def _build(searched: SearchedVectors, terminal: Terminal) -> Any:
 def _sample(searched: SearchedVectors, count: int) -> np.ndarray:
     """Return about ``count`` vectors from everywhere in a collection."""
     step = max(1, searched.folder.count // count)
-
-    def chosen() -> Iterator[np.ndarray]:
-        for places, _, vectors in searched.pieces():
-            yield vectors[torch.from_numpy(places % step == 0)].float().numpy()
-
-    return np.concatenate(list(chosen()))
+    chosen = (vectors[torch.from_numpy(places % step == 0)] for places, _, vectors in searched.pieces())
+    return np.concatenate([vectors.float().numpy() for vectors in chosen])
