@@ -1,8 +1,11 @@
 """What a run would fail at after it was begun is said before anything is written."""
 
+import gc
 import json
 import random
 import re
+import sys
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -117,7 +120,18 @@ def test_numbers_out_of_bounds_are_refused_by_their_key(train, name, value):
 
 
 def test_numbers_that_the_trainer_takes_are_not_refused(train):
-    train(learning_rate=0, max_grad_norm=0, save_steps=0, seed=0, warmup_steps=0.1, num_train_epochs=0.5, dry_run=True)
+    training = {"learning_rate": 0, "max_grad_norm": 0, "save_steps": 0, "seed": 0, "num_train_epochs": 0.5}
+    train(**training, warmup_steps=0.1, ddp_backend="gloo", dry_run=True)
+
+
+@pytest.mark.skipif(find_spec("mlflow") is not None, reason="MLflow is installed")
+def test_a_tracker_without_its_package_fails_once(train, monkeypatch):
+    failed_while_going = []
+    monkeypatch.setattr(sys, "unraisablehook", failed_while_going.append)
+    with pytest.raises(ConfigError, match=r"^training\.report_to: .*mlflow to be installed"):
+        train(report_to="mlflow")
+    gc.collect()
+    assert failed_while_going == []
 
 
 @pytest.mark.parametrize(
