@@ -79,14 +79,9 @@ def _texts(checked: Checked, number: int, place: int) -> dict[str, Any]:
     return {"most_common": common or None, "languages": languages}
 
 
-def can_tell_languages() -> bool:
-    """Whether the detector is installed."""
-    return find_spec("py3langid") is not None
-
-
 def _languages(texts: list[str]) -> dict[str, float] | None:
     """Return language code to its share, by the n-grams of py3langid; None without it or without words."""
-    if not can_tell_languages():
+    if find_spec("py3langid") is None:
         return None
     import py3langid
 

@@ -111,7 +111,11 @@ def _is_table(name: str, table: TableOptions) -> bool:
         return True
     path = local_path(name)
     if path.is_dir():
-        return is_saved(path) or (bool(table.given) and not any(_media_of(path)) and any(_tables_of(path)))
+        return is_saved(path) or (
+            bool(table.given)
+            and all(file.suffix.lower() not in MODALITY_OF for file in walk(path))
+            and any(row_ending(file.name) in READERS for file in walk(path))
+        )
     if row_ending(name) in READERS:
         return True
     if is_remote(name) or path.is_file():
@@ -213,14 +217,6 @@ def _as_given(name: str, path: Path) -> str:
     """Return what a file is called in ids: below the folder as it was given, or as the pattern matched it."""
     folder = local_path(name)
     return (Path(name) / path.relative_to(folder)).as_posix() if folder.is_dir() else path.as_posix()
-
-
-def _media_of(folder: Path) -> Iterator[Path]:
-    return (path for path in walk(folder) if path.suffix.lower() in MODALITY_OF)
-
-
-def _tables_of(folder: Path) -> Iterator[Path]:
-    return (path for path in walk(folder) if row_ending(path.name) in READERS)
 
 
 def _file_items(name: str, path: Path, reader: Reader, pages: Any) -> Iterator[Item]:

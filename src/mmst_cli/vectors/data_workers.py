@@ -166,7 +166,7 @@ class WorkerPool:
             pin_memory=device.type == "cuda",
             persistent_workers=True,
             multiprocessing_context=multiprocessing.get_context(method),
-            worker_init_fn=BeginWorker(device, _leave_interruptions),
+            worker_init_fn=BeginWorker(device, leave_interruptions),
             generator=torch.Generator(),  # or the random state of a training would change
         )
 
@@ -245,8 +245,9 @@ class BeginWorker:
         self._then()
 
 
-def _leave_interruptions() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+def leave_interruptions() -> None:
+    """Leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(prepared: Prepared) -> Prepared:
