@@ -203,6 +203,7 @@ def test_overrides(write, override, read):
         ("run_name.x=1", "run_name.x", ["Set run_name itself"]),
         ("evaluators.hard.dims.0=1", "evaluators.hard.dims.0", ["Set evaluators.hard.dims itself"]),
         ("training.seed=[1", "training.seed", ["can't be read as a YAML value"]),
+        ("run_name=r\udcfcn", "run_name", ["bytes that are no text"]),  # as Python gives bytes of an argument
     ],
 )
 def test_one_mistake_is_one_sentence_by_its_key(write, override, key, words):

@@ -106,6 +106,8 @@ def _apply_override(tree: dict[str, Any], override: str) -> list[str]:
     key, equals, text = override.partition("=")
     if not equals or not key:
         return [f"{override}: an override is KEY=VALUE, such as training.learning_rate=1e-5."]
+    if override != override.encode("utf-8", "replace").decode():
+        return [f"{visible(key)}: its value or its name holds bytes that are no text. Write it in UTF-8."]
     try:
         named = keys_as_names(text) or text
         parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={named}"]), resolve=False)
