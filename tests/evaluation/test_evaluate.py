@@ -132,7 +132,7 @@ def test_a_comparison_with_a_run_a_model_or_a_saved_result(other, folder, config
         assert any(moved["text"] for moved in told["gained"] + told["lost"])
 
 
-@pytest.mark.parametrize("other", ["gone.json", "./gone"])
+@pytest.mark.parametrize("other", ["gone.json", "./gone", "gone/such-model"])
 def test_a_comparison_with_nothing_is_told_before_anything_is_measured(other, config, quiet):
     with pytest.raises(MmstError, match="gone"):
         run_evaluation(config, EvaluationOptions(compare=other), quiet)
@@ -247,3 +247,9 @@ def test_the_library_evaluators_run_at_several_dimensions_on_one_pass(folder, qu
             for name, value in alone(model).items():
                 assert metrics[f"e_dim_{dim}_{name.removeprefix('e_')}"] == pytest.approx(value, abs=1e-6), (kind, name)
         assert sum(calls) == 2 * once, kind
+
+
+def test_a_run_that_is_being_started_is_no_model(tmp_path):
+    (tmp_path / ".mmst.lock").touch()
+    with pytest.raises(RunError, match=r"no run is there yet\. A command is starting one"):
+        find_config(str(tmp_path), None, [])

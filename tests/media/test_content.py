@@ -1,4 +1,5 @@
 import io
+import os
 
 import numpy
 import pytest
@@ -6,7 +7,10 @@ import scipy.io.wavfile
 from PIL import Image
 
 from mmst_cli.config.schema import Modality
+from mmst_cli.errors import DataError
 from mmst_cli.media.content import HEAD, TAIL, ending_of, ends_of, looks_broken
+from mmst_cli.media.file_stamps import stamp_of_file
+from mmst_cli.media.image import read_image
 
 IMAGES = ["PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF"]
 SOUNDS = [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("AIFF", "PCM_16")]
@@ -108,3 +112,10 @@ def test_the_ends_of_a_file(size, tmp_path):
     content = bytes(n % 251 for n in range(size))
     (tmp_path / "a").write_bytes(content)
     assert ends_of(tmp_path / "a") == (content[:HEAD], content[-TAIL:])
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    assert stamp_of_file(tmp_path / "pipe.png") == b""
+    with pytest.raises(DataError, match="no such file"):
+        read_image(tmp_path / "pipe.png")

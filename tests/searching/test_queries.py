@@ -59,6 +59,7 @@ def test_lines_of_stdin_stand_in_their_order(find, monkeypatch):
         ("./gone", "QUERY: ./gone: no such file"),
         ("~/gone", "QUERY: ~/gone: no such file"),
         ("https://host/page.png", "QUERY: https://host/page.png: no such file"),
+        ("a folder/my scan.png", "QUERY: a folder/my scan.png: no such file"),
         ("gone.pdf#3", "QUERY: gone.pdf#3: no such file"),
         ("gone.jsonl.gz", "no such file"),
         ("nothing/*.png", "matches no file"),

@@ -96,7 +96,7 @@ def _unreadable(of: _Column, modality: Modality) -> Iterator[Finding]:
     yield from of.find(
         "wrong-content",
         names,
-        "{count} declared text look like the path or address of a medium; they are embedded as these words.",
+        "{count} declared text that may be meant as the path or address of a medium: embedded as these words.",
         "If the medium is meant, declare its modality; if columns are swapped in these rows, mend them.",
         lambda i: "a text that looks like the path or address of a medium",
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
+from mmst_cli.errors import ModelError
 from mmst_cli.evaluation.comparison import Comparison, compare_evaluations, load_comparable, verdict
 from mmst_cli.evaluation.evaluation_output import (
     cells_table,
@@ -24,6 +25,7 @@ from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
 from mmst_cli.evaluation.recommendation import advised
 from mmst_cli.evaluation.report_page import write_page
+from mmst_cli.model.checkpoint import checkpoint_commit
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import all_claimed
@@ -167,7 +169,9 @@ def _find_compared(config: Config, options: EvaluationOptions) -> dict[str, Eval
     found = {name: evaluation for name, evaluation in saved.items() if evaluation}
     if len(found) == len(saved):
         return found
-    find_model(options.compare)
+    model = find_model(options.compare)
+    if not Path(model).exists() and checkpoint_commit(model, None) is None:
+        raise ModelError(f"--compare {options.compare}: no such run, results or folder, and no hub that knows it.")
     return None
 
 

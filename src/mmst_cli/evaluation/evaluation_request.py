@@ -12,6 +12,7 @@ from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.config.schema import Config
 from mmst_cli.config.signatures import OWN_EVALUATOR
 from mmst_cli.errors import ConfigError, RunError, did_you_mean, visible
+from mmst_cli.output_claim import LOCK
 from mmst_cli.runs import RunFolder, newest_run, run_of_model
 from mmst_cli.storage import expand_home
 
@@ -63,6 +64,8 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
                 f"{visible(target)}: no such run.{did_you_mean(target, known)} If it is a model of the hub, add"
                 " --config CONFIG to say what to evaluate it on."
             )
+        if config_path is None and (run.path / LOCK).is_file():
+            raise RunError(f"{run.path}: no run is there yet. A command is starting one, or was killed at that.")
         if config_path is None:
             raise ConfigError(
                 f"--config: missing. {target} is a model, not a run: add --config CONFIG to say what to evaluate it on."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def stamp_of_file(path: Path, *, timed: bool = True) -> bytes:
     """
     try:
         found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for who writes into it
+            return b""
         stamp = _stamp(os.fspath(path), found.st_size, found.st_mtime_ns, found.st_ino)
     except OSError:
         return b""

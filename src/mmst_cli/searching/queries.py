@@ -81,7 +81,7 @@ def _find(text: str, reader: Reader, terminal: Terminal) -> Iterator[Query]:
         raise DataError("QUERY: an empty text. Write what to look for.")
     if is_one_word and is_media and is_pattern(text):
         return _media(text, reader)
-    if is_spelt_as_path or (is_one_word and (is_media or is_table)):
+    if is_spelt_as_path or ((is_one_word or "/" in text) and (is_media or is_table)):
         raise DataError(
             f"QUERY: {visible(text)}: no such file. If it is meant as a text, give it as a line of stdin:"
             " echo TEXT | mmst search VECTORS -"

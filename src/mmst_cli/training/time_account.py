@@ -76,6 +76,6 @@ def advice(seconds: Mapping[str, float], args: Any) -> str:
     if workers < cores:
         return f"{found}Set training.dataloader_num_workers={cores} (it is {workers}; there are {cores} cores)."
     return (
-        f"{found}All {cores} cores prepare it (training.dataloader_num_workers is {workers}): lower"
-        " model.processor.max_pixels, store smaller files, or take a machine with more cores."
+        f"{found}All {cores} cores prepare it (training.dataloader_num_workers is {workers}): set"
+        " datasets.X.prepare=true where they are images, store smaller files, or take a machine with more cores."
     )
