@@ -240,3 +240,23 @@ def test_negatives_are_mined_once(train, tmp_path, job):
     _, ended = train(job, "dry", "--dry-run")
     assert ended.out[0].count("Dry run: everything fits together") == 1 and "negatives: train: from" in ended.err[0]
     assert not (tmp_path / "dry").exists()
+
+
+@pytest.mark.slow
+def test_towers_of_which_each_takes_one_column(train, tmp_path, job):
+    """As CLIP's, with a loss that isn't cached: each call uses other weights, and some use none of a process."""
+    write_pages(tmp_path / "pages.parquet", "train", 40)
+    columns = {"query": {"role": "anchor"}, "image": {"role": "positive", "modality": "image"}}
+    job["model"]["name_or_path"] = "builtin:tiny-clip"
+    job["datasets"] = {"train": {"use": "train", "path": "pages.parquet", "columns": columns}}
+    job["loss"] = [{"type": "MultipleNegativesRankingLoss", "args": {"gather_across_devices": True}}]
+    job["evaluators"] = {}
+    job["training"] |= {"max_steps": 6, "gradient_accumulation_steps": 2, "eval_strategy": "no", "save_strategy": "no"}
+    one, _ = train(job, "one", count=1)
+    two, _ = train(job, "two")
+    assert np.abs(series(one, "loss") / series(two, "loss") - 1).max() < 1e-5
+    assert np.abs(series(one, "grad_norm") / series(two, "grad_norm") - 1).max() < 2e-5
+    ours, theirs = weights(one / "model"), weights(two / "model")
+    assert (
+        max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours) < 5e-4
+    )  # AdamW's first steps go by the sign of a gradient

@@ -24,9 +24,17 @@ state to keep, and the model that they have to be copied."""
 
 def takes_mini_batches(loss: nn.Module) -> bool:
     """Say whether a loss hands the model nothing but mini-batches: the library's cached ones, in Matryoshka too."""
-    if type(loss) is MatryoshkaLoss:
-        loss = loss.loss
-    return uses_gradient_cache(loss) and type(loss).__module__.startswith("sentence_transformers.")
+    inner = _inner(loss)
+    return is_cached(inner) and type(inner).__module__.startswith("sentence_transformers.")
+
+
+def is_cached(loss: nn.Module) -> bool:
+    """Say whether a loss, or the one in Matryoshka, goes through the model again when it goes backward."""
+    return bool(uses_gradient_cache(_inner(loss)))
+
+
+def _inner(loss: nn.Module) -> nn.Module:
+    return loss.loss if type(loss) is MatryoshkaLoss else loss
 
 
 class DueInputs:

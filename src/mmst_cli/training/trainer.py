@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from torch import nn
@@ -12,8 +13,9 @@ from mmst_cli import processes
 from mmst_cli.errors import WorkError, is_memory_shortage
 from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, ROWS, TOKENS
 from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
-from mmst_cli.training.host_batches import DueInputs
+from mmst_cli.training.host_batches import DueInputs, is_cached
 from mmst_cli.training.model_flops import FlopMeter, peak_flops
+from mmst_cli.training.shared_gradients import averaged_after
 from mmst_cli.training.trainer_batches import BatchTrainer
 from mmst_cli.training.trainer_checkpoints import CheckpointTrainer
 from mmst_cli.vectors.shared_encoding import told_of_shares
@@ -60,7 +62,9 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         """Compute the loss of a batch and its gradients, and remember both the loss and the rows."""
         rows = inputs.pop(DRAWN_ROWS, None)
-        with self.account.spent("backward", waits=True):  # what is neither copying nor forward
+        alone = processes.count() > 1 and not is_cached(self.loss_of(inputs))
+        together = averaged_after(model, last=self.accelerator.sync_gradients) if alone else nullcontext()
+        with self.account.spent("backward", waits=True), together:  # what is neither copying nor forward
             loss = super().training_step(model, inputs, num_items_in_batch)
         self.watch.add(rows, loss)
         return loss

@@ -121,6 +121,10 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         """The losses, each once."""
         return list(dict.fromkeys(self.loss.values() if isinstance(self.loss, Mapping) else [self.loss]))
 
+    def loss_of(self, inputs: Mapping[str, Any]) -> Any:
+        """Return the loss of a batch."""
+        return self.loss[inputs[NAME]] if isinstance(self.loss, Mapping) else self.loss
+
     def stays_on_host(self, loss: nn.Module) -> bool:
         """Say whether the batches of a loss do, its mini-batches going to the device when they are due."""
         return takes_mini_batches(loss) and not self.args.torch_compile
@@ -129,7 +133,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         """Bring a batch to the device, but for what a loss takes in mini-batches."""
         rows = next(rows for rows in self.row_sets if rows.key == inputs[NAME])
         with self.account.spent("copy"):
-            if self.stays_on_host(self.loss[rows.key] if isinstance(self.loss, Mapping) else self.loss):
+            if self.stays_on_host(self.loss_of(inputs)):
                 return left_on_host(inputs, [column.name for column in rows.columns], self.args.device)
             prepared = super()._prepare_inputs(inputs)
         if self.raw is not None:
