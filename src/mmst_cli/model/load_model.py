@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,10 @@ def find_model(name_or_path: str) -> str:
     folder = expand_home(name_or_path)
     if folder.is_dir():
         for candidate in (folder, folder / "model"):
-            if candidate.is_dir() and (closed := closed_to_us(candidate)):
-                raise ModelError(f"{visible(name_or_path)}: {visible(closed)} can't be read: permission denied.")
-            if (candidate / "modules.json").is_file() or (candidate / "config.json").is_file():
+            open_to_us = not candidate.is_dir() or os.access(candidate, os.R_OK | os.X_OK)
+            if not open_to_us or (candidate / "modules.json").is_file() or (candidate / "config.json").is_file():
+                if closed := closed_to_us(candidate):
+                    raise ModelError(f"{visible(name_or_path)}: {visible(closed)} can't be read: permission denied.")
                 return str(candidate)
         run = RunFolder(folder)
         hint = f" {run.way_to_model()}" if run.is_run() else ""
