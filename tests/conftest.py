@@ -190,3 +190,13 @@ def no_way_out(monkeypatch):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(Image, "open", refuse)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Starts commands in two processes that share their work."""
+    from process_pair import ProcessPair
+
+    pair = ProcessPair()
+    yield pair
+    pair.close()

@@ -5,6 +5,7 @@ As a module it gives tests :class:`ProcessPair`; run as a script it is the proce
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -56,7 +57,7 @@ class ProcessPair:
             arguments: the command line after ``mmst``.
             count: how many processes.
             send: how a line on the first one's stderr begins at which all get a signal, and its number.
-            environment: variables of all.
+            environment: variables of all; IMPORT_FIRST is a module that all import before the command runs.
         """
         request = {"folder": str(folder), "arguments": arguments, "count": count, "send": send}
         request["environment"] = environment or {}
@@ -94,6 +95,8 @@ def _run_here(request: dict[str, Any], environment: dict[str, str], out: Path, e
     os.chdir(request["folder"])
     os.environ |= environment
     sys.path.insert(0, request["folder"])
+    if first := environment.get("IMPORT_FIRST"):
+        importlib.import_module(first)
     return run_forked(request["arguments"], out, err)
 
 

@@ -1,9 +1,11 @@
 """A disk that is full and a folder that can't be written: one sentence, and what was whole stays whole."""
 
+import contextlib
 import errno
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from mmst_cli.cli import app
-from mmst_cli.errors import DataError, WorkError
+from mmst_cli.errors import DataError, RunError, WorkError
+from mmst_cli.output_claim import claimed
 from mmst_cli.storage import disk_fault, replace_folder, told_of_disk, whole_file
 
 
@@ -64,7 +67,23 @@ def write_image(path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 900, 3), dtype=np.uint8)).save(path, "PNG")
 
 
-WRITERS = [write_text, write_tensors_with_torch, write_tensors, write_array, write_rows, write_arrow, write_image]
+def write_index(path):
+    faiss = pytest.importorskip("faiss")
+    index = faiss.IndexFlatIP(64)
+    index.add(np.zeros((2**14, 64), dtype=np.float32))
+    faiss.write_index(index, str(path))
+
+
+WRITERS = [
+    write_index,
+    write_text,
+    write_tensors_with_torch,
+    write_tensors,
+    write_array,
+    write_rows,
+    write_arrow,
+    write_image,
+]
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -74,13 +93,30 @@ def test_a_full_disk_is_named_whatever_writes(write, small_disk):
     said = r"(is full|full disk).* MB free now\)\. Make room\.$"
     with (
         pytest.raises(WorkError, match=said) as caught,
-        told_of_disk(target, "Make room."),
+        told_of_disk(Path("another place"), "Make room."),
         whole_file(target) as partial,
     ):
         write(partial)
     assert str(caught.value).startswith(str(small_disk))
     assert [path.name for path in small_disk.iterdir()] == ["file"]
     assert target.read_text() == "whole"
+
+
+def test_a_claim_on_a_full_disk_leaves_no_lock(small_disk):
+    with contextlib.suppress(OSError):
+        (small_disk / "filler").write_bytes(bytes(2**20))
+    before = sorted(small_disk.iterdir())
+    with pytest.raises(RunError, match="no space left"), claimed(small_disk / "run", "output_dir"):
+        pass
+    assert sorted(small_disk.iterdir()) == before
+    (small_disk / "filler").unlink()
+
+
+def test_a_place_with_room_is_not_called_full(tmp_path):
+    said = disk_fault(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), tmp_path)
+    assert (
+        said == f"a disk is full; {tmp_path} has room: look at {tempfile.gettempdir()} (TMPDIR), and at inodes (df -i)"
+    )
 
 
 def test_an_error_about_something_else_passes(tmp_path):

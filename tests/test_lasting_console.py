@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from mmst_cli.lasting_console import fitted
@@ -33,11 +33,21 @@ def printed(result, width):
 def test_figures_of_a_table_stay_whole_in_any_window(width):
     text = printed(scores(), width)
     assert all(figure in text for figure in FIGURES) and "…" not in text
+    text = printed(Group(scores(), scores()), width)
+    assert all(text.count(figure) >= 2 for figure in FIGURES) and "…" not in text
 
 
 def test_a_table_that_fits_stays_a_table_and_a_row_that_does_not_says_what_its_figures_are():
     assert fitted(scores(), 80).columns
     assert "before 0.9123; after 0.9456" in " ".join(printed(scores(), 40).split())
+
+
+def test_a_figure_that_is_cut_is_not_found_inside_another():
+    table = Table(box=None, padding=0)
+    for heading, width in (("query", None), ("rank", 3)):
+        table.add_column(heading, no_wrap=True, width=width)
+    table.add_row("q41234x", "1234")
+    assert "rank 1234" in printed(table, 40)
 
 
 def test_a_console_that_nobody_reads_falls_silent(monkeypatch, tmp_path):

@@ -22,7 +22,7 @@ from mmst_cli import processes
 
 LOST = (
     "another process of the run is gone without a word, perhaps for want of memory."
-    " `mmst train CONFIG --resume` goes on from the last whole checkpoint, if there is one."
+    " The same command with --resume goes on from what is whole, if anything is."
 )
 _WATCH = 0.5  # seconds between two looks for a process that failed
 _POLL = 0.1  # seconds between two looks for those that heard of it

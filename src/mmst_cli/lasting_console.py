@@ -6,7 +6,7 @@ import re
 from io import StringIO
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -34,8 +34,10 @@ class LastingConsole(Console):
 def fitted(result: RenderableType, width: int) -> RenderableType:
     """Return a table as it is if all its figures fit into so many characters, else as a line a row that can wrap.
 
-    Whatever is no table comes back as it is.
+    Whatever is no table comes back as it is, and a group as what it holds.
     """
+    if isinstance(result, Group):
+        return Group(*(fitted(one, width) for one in result.renderables))
     if not isinstance(result, Table) or _keeps_figures(result, width):
         return result
     headings = [_plain(column.header) for column in result.columns]
@@ -54,8 +56,8 @@ def _keeps_figures(table: Table, width: int) -> bool:
     """Say whether every figure of a table stands in it unbroken."""
     shown = StringIO()
     Console(file=shown, width=width).print(table, markup=False, highlight=False)
-    text = shown.getvalue()
-    return all(figure in text for cells in _rows(table) for cell in cells for figure in _FIGURE.findall(cell))
+    words = set(shown.getvalue().split())
+    return all(words.issuperset(_FIGURE.findall(cell)) for cells in _rows(table) for cell in cells)
 
 
 def _plain(cell: object) -> str:

@@ -64,6 +64,13 @@ def launch(count: int, arguments: Sequence[str], *, on_cpu: bool) -> None:
         _tell(started, failed, told)
 
 
+def no_gpu() -> bool:
+    """Whether a command that takes GPUs where there are some computes on the CPU here."""
+    import torch
+
+    return not torch.cuda.is_available()
+
+
 def _wait(started: Started, told: Sequence[int]) -> int | None:
     """Wait until all have ended, and end the others where one fails; return which failed first, None if none did."""
     failed, until = None, 0.0
@@ -91,7 +98,7 @@ def _tell(started: Started, failed: int, told: Sequence[int]) -> None:
         raise WorkError(
             f"process {failed} of the run was ended from outside by signal {-code}, and the others with it."
             f"{' The system does that when memory runs out.' if code == -signal.SIGKILL else ''}"
-            " `mmst train CONFIG --resume` goes on from the last whole checkpoint, if there is one."
+            " The same command with --resume goes on from what is whole, if anything is."
         )
     raise SystemExit(code if code > 0 else spoke[0])
 
@@ -128,7 +135,7 @@ def _check(count: int, on_cpu: bool) -> None:
     if processes.count() > 1:
         raise ConfigError(
             f"--num-processes: a launcher has started {processes.count()} processes already. Leave it out, or start"
-            " `mmst train` without the launcher."
+            " the command without the launcher."
         )
     if count < 1:
         raise ConfigError(f"--num-processes: {count}; it takes 1 or more.")

@@ -173,7 +173,11 @@ def _take(path: Path, what: str) -> IO[str]:
             if not _stands_at(file, path):
                 file.close()  # whoever held it took the file away just now
                 continue
-            _note_holder(file)
+            try:
+                _note_holder(file)
+            except OSError:  # on a full disk
+                path.unlink(missing_ok=True)
+                raise
         except BaseException:
             file.close()
             raise

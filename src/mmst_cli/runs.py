@@ -172,6 +172,11 @@ class RunFolder:
         put_back(self.path, self._written())
         return True
 
+    def drop_written(self) -> None:
+        """Remove all that a run wrote, but for what was set aside."""
+        for path in self._written():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
     def drop_replaced(self) -> None:
         """Remove the run that was set aside: there is a checkpoint of the new one, or its model."""
         drop_aside(self.path)

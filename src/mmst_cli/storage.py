@@ -29,7 +29,10 @@ _FAULTS = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the disk gives an input/output error",
 }
-_CUT_OFF = ("inline_container", "PytorchStreamWriter", r"requested and \d+ written")  # torch twice, and NumPy
+_ROOM = 2**28  # bytes; where more is free, another disk is full
+_CUT_OFF = (  # torch twice, NumPy and FAISS
+    *("inline_container", "PytorchStreamWriter", r"requested and \d+ written", r"faiss::write_index.*write error"),
+)
 
 
 def disk_fault(error: BaseException, place: Path | None = None) -> str | None:
@@ -50,18 +53,26 @@ def disk_fault(error: BaseException, place: Path | None = None) -> str | None:
             reason = "the file could not be written to its end, as on a full disk"
         if reason is not None:
             named = getattr(seen, "filename", None)
-            where = os.fsdecode(named) if isinstance(named, str | bytes) else place
+            where = os.fsdecode(named) if isinstance(named, str | bytes) else getattr(seen, "written_to", None)
+            if where is None and place is not None and number == errno.ENOSPC and _room(place) > _ROOM:
+                return (
+                    f"a disk is full; {place} has room: look at {tempfile.gettempdir()} (TMPDIR), and at inodes (df -i)"
+                )
+            where = where or place
             return f"{where}: {reason}{_free(Path(where), number)}" if where is not None else reason
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return None
 
 
 def _free(place: Path, number: int | None) -> str:
-    if number in (errno.ENOSPC, None):
-        for folder in (place, *place.parents):
-            if folder.is_dir():
-                return f" ({shutil.disk_usage(folder).free / 1e6:,.1f} MB free now)"
-    return ""
+    return f" ({_room(place) / 1e6:,.1f} MB free now)" if number in (errno.ENOSPC, None) else ""
+
+
+def _room(place: Path) -> int:
+    """Return how many bytes are free where a file or folder is, or would be."""
+    return shutil.disk_usage(
+        next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.is_dir())
+    ).free
 
 
 @contextmanager
@@ -86,6 +97,16 @@ def told_of_disk(place: Path, then: str = "") -> Iterator[None]:
 
 
 @contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Note in an error where was being written, which most libraries don't say; :func:`disk_fault` reads it."""
+    try:
+        yield
+    except Exception as error:
+        error.written_to = path  # type: ignore[attr-defined]
+        raise
+
+
+@contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give another name beside ``path`` to write under; the file takes its own once it is whole.
 
@@ -94,8 +115,9 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        yield partial
-        partial.replace(path)
+        with _naming(path):
+            yield partial
+            partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -160,7 +182,8 @@ def build_folder(target: Path, build: Callable[[Path], None]) -> Path:
     with place as temporary:
         whole = Path(temporary) / "whole"
         whole.mkdir()
-        build(whole)
+        with _naming(target):
+            build(whole)
         try:
             whole.rename(target)
         except OSError:  # another process finished the same content first

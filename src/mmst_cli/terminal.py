@@ -94,9 +94,11 @@ class Terminal:
                 file.write(plain.getvalue())
 
     @processes.by_first
-    def log_to(self, path: Path) -> None:
-        """Append all that was said so far, and all that will be, to ``path``."""
+    def log_to(self, path: Path | None) -> None:
+        """Append all that was said so far, and all that will be, to ``path``; None ends a log."""
         self._log = path
+        if path is None:
+            return
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(self._kept.getvalue())
         self._kept = StringIO()

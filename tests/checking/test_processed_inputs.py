@@ -87,6 +87,13 @@ def test_languages_are_told_apart(job, check, picture):
     ] == {"en": 0.5, "de": 0.5}
 
 
+@pytest.mark.parametrize("text", ["Joe\u2019s pizza bar", "Pizza \u2013 Napoli", "1234 5678 9012 3456", "phố cổ Hà"])
+def test_the_language_of_few_words_or_of_digits_is_not_told(job, check, picture, text):
+    rows = [{"query": text, "image": picture(0)}]
+    columns = check(job({"query": "anchor:text", "image": "positive:image"}, train=rows)).columns
+    assert "languages" not in columns["train"]["query"]
+
+
 def test_quantiles_of_nothing_are_nothing():
     import numpy as np
 

@@ -363,6 +363,23 @@ def test_what_is_right_passes(load, overrides):
         ),
         (["model.attn_implementation=a b/c"], "model.attn_implementation", ["takes one of auto"]),
         (["training.bf16=true", "training.fp16=true"], "training.fp16", ["bf16 is on as well"]),
+        (["training.label_smoothing_factor=0.1"], "training.label_smoothing_factor", ["do nothing", "classes"]),
+        (["training.debug=underflow_overflow"], "training.debug", ["do nothing", "first loss, gradient or weight"]),
+        (["training.label_names=[score]"], "training.label_names", ["do nothing", "role of a column"]),
+        (["training.include_for_metrics=[inputs]"], "training.include_for_metrics", ["do nothing", "evaluators get"]),
+        (["training.include_num_input_tokens_seen=all"], "training.include_num_input_tokens_seen", ["metrics.jsonl"]),
+        (["training.enable_jit_checkpoint=true"], "training.enable_jit_checkpoint", ["SIGTERM save a checkpoint"]),
+        (["training.save_on_each_node=true"], "training.save_on_each_node", ["the first process alone writes"]),
+        (["training.log_level=loud"], "training.log_level", ["one of debug, info"]),
+        (["training.ddp_backend=glo"], "training.ddp_backend", ["Did you mean gloo?"]),
+        (["training.ddp_bucket_cap_mb=-1"], "training.ddp_bucket_cap_mb", ["1 or more"]),
+        (["training.train_sampling_strategy=sequential"], "training.train_sampling_strategy", ["batch_sampler says"]),
+        (["training.learning_rate_mapping={a: -1, b: .nan}"], "training.learning_rate_mapping.a", ["0 or more"]),
+        (["training.batch_sampler=3"], "training.batch_sampler", ["takes one of batch_sampler, no_duplicates"]),
+        (["training.multi_dataset_batch_sampler=3"], "training.multi_dataset_batch_sampler", ["one of round_robin"]),
+        (["training.prompts={query: 'q: ', imge: 'd: '}"], "training.prompts.imge", ["Did you mean image?"]),
+        (["training.prompts={train: {imge: 'd: '}}"], "training.prompts.train.imge", ["Did you mean image?"]),
+        (["training.eval_strategy=3"], "training.eval_strategy", ["takes one of no, steps, epoch."]),
         (["model.dtype=float16", "training.fp16=true"], "training.fp16", ["model.dtype is float16", "dtype=float32"]),
         # best model
         (BEST, "training.metric_for_best_model", ["missing", "eval_hard_cosine_ndcg@10"]),
@@ -508,3 +525,10 @@ def test_loading_and_checking_import_no_library():
     )
     command = [sys.executable, "-c", code, str(CONFIGS / "vdr.yaml")]
     assert subprocess.check_output(command, text=True).strip() == "[]"
+
+
+def test_fields_that_change_nothing_are_told_of_in_one_sentence(load):
+    given = ["training.skip_memory_metrics=false", "training.remove_unused_columns=false", "training.local_rank=-1"]
+    (warning,) = check_config(load(*given, "training.label_smoothing_factor=0", "training.debug=''"))
+    assert warning.startswith("training.remove_unused_columns, training.skip_memory_metrics: ")
+    assert check_config(load("training.label_smoothing_factor=0.1"), for_training=False) == []  # a run from before

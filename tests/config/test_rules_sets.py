@@ -131,6 +131,7 @@ def test_what_is_right_passes(load, overrides):
         # streams
         (["datasets.eval.streaming=true"], "datasets.eval.streaming", ["only a training set"]),
         (STREAM, "datasets.pairs.streaming", ["alone", "scored is there"]),
+        ([*STREAM, "datasets.pairs.prepare=true"], "datasets.pairs.prepare", ["read before"]),
         (["datasets.pairs.streaming=true", ALONE], "training.max_steps", ["missing", "no length"]),
         (["datasets.pairs.streaming=true", ALONE], "training.batch_sampler", ["no_duplicates", "Leave it out"]),
         ([*STREAM, ALONE, "datasets.pairs.max_rows=5"], "datasets.pairs.max_rows", ["a stream gives one after"]),

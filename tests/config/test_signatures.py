@@ -94,7 +94,7 @@ def test_without_the_packages_there_is_nothing_to_check(monkeypatch):
         ("CachedMultipleNegativesSymmetricRankingLoss", (LossInput(2, 2, False),)),
         ("AnglELoss", (LossInput(2, 2, True), LossInput(3, 3, False), LossInput(3, None, False))),
         ("BatchAllTripletLoss", (LossInput(1, 1, True),)),
-        ("ContrastiveLoss", (LossInput(2, 2, True),)),
+        ("ContrastiveLoss", (LossInput(2, 2, True, pairs=True),)),
         ("CoSENTLoss", (LossInput(2, 2, True),)),
         ("MatryoshkaLoss", (LossInput(None, None, None),)),
         ("GlobalOrthogonalRegularizationLoss", (LossInput(None, None, False),)),
@@ -106,7 +106,7 @@ def test_without_the_packages_there_is_nothing_to_check(monkeypatch):
         ("MSELoss", (LossInput(1, 1, True, True), LossInput(2, None, True, True), LossInput(2, None, True, True))),
         ("TripletLoss", (LossInput(3, 3, False),)),
         ("ContrastiveTensionLossInBatchNegatives", (LossInput(1, 1, False),)),
-        ("ContrastiveTensionLoss", (LossInput(2, 2, None),)),
+        ("ContrastiveTensionLoss", (LossInput(2, 2, None, pairs=True),)),
         ("DenoisingAutoEncoderLoss", None),  # "input fed through ..." is not understood
         ("NoLoss", None),
     ],

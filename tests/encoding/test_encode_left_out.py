@@ -9,6 +9,7 @@ from PIL import Image
 
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.inputs.collection import MODALITY_OF, open_sources
+from mmst_cli.sources.places import find_files
 
 
 def ids(*names, **options):
@@ -88,6 +89,35 @@ def test_what_only_looks_named_twice_is_read(folder):
     (folder / "pages2").mkdir()
     Image.new("RGB", (8, 8)).save(folder / "pages2" / "0.png")
     assert len(ids("pages", "pages2", "pages2/../pages/0.png")) == 8
+
+
+def test_a_link_that_leads_back_gives_no_file_twice(folder):
+    (folder / "pages" / "more").mkdir(exist_ok=True)
+    Image.new("RGB", (8, 8)).save(folder / "pages" / "more" / "9.png")
+    (folder / "elsewhere").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "elsewhere" / "y.png")
+    there = ids("pages/**/*.png")
+    for place, target in {"loop": "pages", "more/up": "pages", "more/away": "elsewhere", "twice": "elsewhere"}.items():
+        (folder / "pages" / place).symlink_to(folder / target)
+    assert ids("pages/**/*.png") == sorted([*there, "pages/twice/y.png"])
+    assert ids("pages/**/more/*.png") == [name for name in there if "more" in name]
+    assert ids("pages/*/more/9.png") == ["pages/loop/more/9.png"]
+
+
+def test_folders_of_a_pattern_that_cannot_be_entered_are_told(album, caplog):
+    for pattern in ("pages/**/*.png", "pages/*/*.png"):
+        (source,) = open_sources([pattern])
+        assert source.closed == ("pages/locked",)
+        first = next(iter(source.items()))
+        with pytest.raises(DataError, match="the folder can't be entered: Permission denied"):
+            first.read()
+        caplog.clear()
+        find_files("datasets.train", pattern)
+        assert "datasets.train.path" in caplog.text and "pages/locked can't be entered" in caplog.text
+    (source,) = open_sources(["pages/*.png"])  # no file of that folder is meant
+    assert source.closed == ()
+    with pytest.raises(DataError, match=r"matches no file. pages/locked can't be entered"):
+        find_files("datasets.train", "pages/locked/*.png")
 
 
 SOUNDS, CLIPS = (".aif", ".aiff", ".au", ".caf"), (".m4v", ".mpg", ".mpeg", ".flv", ".mts")

@@ -1,6 +1,6 @@
 import io
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -58,7 +58,7 @@ def test_says_which_is_better_and_how_sure_that_is(good, bad):
     swapped = compare_evaluations(b, a, "runs/b", "runs/a")
     assert "runs/b is worse than runs/a" in swapped.verdict
     assert swapped.cells[0].difference == pytest.approx(-first.difference)
-    assert json.loads(json.dumps(found.to_dict()))["queries"] == 200
+    assert json.loads(json.dumps(asdict(found)))["queries"] == 200
 
 
 def test_says_so_where_nothing_shows(good):

@@ -168,6 +168,8 @@ def test_a_target_that_is_not_there_is_no_model(target):
         ({"precisions": ("int4",)}, "--precisions: int4"),
         ({"precisions": ("int8", "int8")}, "--precisions: int8,int8"),
         ({"keep": 1.5}, "--keep: 1.5"),
+        ({"keep": 0.0}, "--keep: 0.0"),
+        ({"keep": float("nan")}, "--keep: nan"),
     ],
 )
 def test_options_that_make_no_sense(options, words, config):

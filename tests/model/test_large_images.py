@@ -8,6 +8,7 @@ import pytest
 import torch
 from all_families import FAMILIES, build
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from mmst_cli.config.schema import MediaConfig, Modality, ModelConfig
 from mmst_cli.media.input_digest import digest_of_input
@@ -137,3 +138,41 @@ def test_other_models_and_stored_copies_get_whole_images(tiny_model_path, tmp_pa
 def test_an_image_that_two_encoders_see_stays_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(large_images, "encoders_of", lambda model, kind: [Encoder(OddProcessor()), Encoder(None)])
     assert reader_for(SimpleNamespace(), tmp_path).shrink is None
+
+
+def jpeg(path, size=(1702, 2201)):
+    """Save a picture without hard edges, as photos are."""
+    Image.radial_gradient("L").resize(size).convert("RGB").save(path, quality=90)
+    return str(path)
+
+
+def test_jpegs_are_decoded_at_a_fraction_where_that_is_asked_for(tiny_model_path, tmp_path, monkeypatch):
+    model = load(tiny_model_path)
+    whole, fast = Reader(MediaConfig(), tmp_path), Reader(MediaConfig(fast_jpeg=True), tmp_path)
+    shrink_large_images(model, [whole, fast])
+    decoded = []
+    load_pixels = JpegImageFile.load
+    monkeypatch.setattr(JpegImageFile, "load", lambda image: (decoded.append(image.size), load_pixels(image))[1])
+    for name in ("upright.jpg", "turned.jpg"):
+        path = jpeg(tmp_path / name, (1702, 2201) if name == "upright.jpg" else (2201, 1702))
+        decoded.clear()
+        images = [fast.read(Modality.image, path)]
+        assert max(max(size) for size in decoded) == 276  # an eighth
+        images.append(whole.read(Modality.image, path))
+        one, other = (model.preprocess([image])["pixel_values"] for image in images)
+        assert one.shape == other.shape and 0 < (one - other).abs().mean() < 0.01
+    png = tmp_path / "page.png"
+    noise(640, 480).save(png)
+    assert fast.read(Modality.image, str(png)).tobytes() == whole.read(Modality.image, str(png)).tobytes()
+
+
+def test_no_smaller_than_a_jpeg_is_seen_and_in_full_where_tiles_are_cut(tiny_model_path, tmp_path, tmp_path_factory):
+    path = jpeg(tmp_path / "small.jpg", (170, 150))
+    for model in (load(tiny_model_path), load(build("InternVL", tmp_path_factory.getbasetemp()))):
+        whole, fast = Reader(MediaConfig(), tmp_path), Reader(MediaConfig(fast_jpeg=True), tmp_path)
+        shrink_large_images(model, [whole, fast])
+        assert fast.read(Modality.image, path).tobytes() == whole.read(Modality.image, path).tobytes()
+
+
+def test_records_of_before_know_nothing_of_it():
+    assert "fast_jpeg" not in MediaConfig().record() and MediaConfig(fast_jpeg=True).record()["fast_jpeg"] is True

@@ -184,10 +184,11 @@ def test_an_archive_without_members(tmp_path, fault):
 
 
 @pytest.mark.parametrize(
-    "members", [{"txt": b"\xff\xfe"}, {"json": b"{"}, {"cls": b"x"}], ids=["text", "json", "number"]
+    "members", [{"txt": b"\xff\xfd"}, {"json": b"{"}, {"cls": b"x"}], ids=["text", "json", "number"]
 )
 def test_a_broken_member(members, tmp_path, fault):
-    assert "a.tar can't be read: " in fault(write_tar(tmp_path / "a.tar", [("a", members)]))
+    said = fault(write_tar(tmp_path / "a.tar", [("a", members)]))
+    assert f"a.tar can't be read: member 'a.{next(iter(members))}': " in said
 
 
 def test_a_broken_archive(shards, fault):
@@ -196,5 +197,21 @@ def test_a_broken_archive(shards, fault):
     (shards / "half.tar").write_bytes(whole[: 12 * 1024])
     (shards / "prose.tar").write_bytes(b"no archive at all" * 100)
     (shards / "words.tar").write_bytes(b"no archive" + bytes(10240))
-    for name in ("cut.tar", "half.tar", "prose.tar", "words.tar"):
+    (shards / "twice.tar").write_bytes(whole * 2)  # of which a reader sees the first
+    place = whole.index(b"12.txt")
+    (shards / "damaged.tar").write_bytes(whole[:place] + b"?" + whole[place + 1 :])  # a header, where reading just ends
+    for name in ("cut.tar", "half.tar", "prose.tar", "words.tar", "twice.tar", "damaged.tar"):
         assert f"{name} can't be read: " in fault(shards / name)
+
+
+def test_texts_of_any_encoding(tmp_path, load):
+    encodings = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32")
+    path = write_tar(tmp_path / "a.tar", [(name, {"txt": "né à 東京".encode(name)}) for name in encodings])
+    assert load(path)["txt"] == ["né à 東京"] * len(encodings)
+
+
+def test_a_name_that_is_no_text(tmp_path, fault):
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("caf\udce9.txt"))
+    assert "its name is not UTF-8" in fault(path)

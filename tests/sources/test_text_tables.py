@@ -105,6 +105,16 @@ def test_whatever_a_text_is_written_in(tmp_path, load, encoding):
     assert load(tmp_path / "rows.jsonl")["query"] == encoded_texts(tmp_path / "rows.jsonl", "query") == texts
 
 
+def test_zero_bytes_alone_do_not_make_utf_16(tmp_path):
+    (tmp_path / "lines.txt").write_bytes(b"one\0x\ntwo\n")
+    (source,) = open_sources([str(tmp_path / "lines.txt")])
+    assert [item.read()["text"] for item in source.items()] == ["one\0x", "two"]
+    (tmp_path / "lines.txt").write_bytes(gzip.compress(b"one\ntwo\n"))  # made letters of some script, and a vector
+    (source,) = open_sources([str(tmp_path / "lines.txt")])
+    with pytest.raises(ValueError, match="codec can't decode"):
+        [item.read() for item in source.items()]
+
+
 @pytest.mark.parametrize("end", ["\r", "\r\n"])
 def test_whatever_ends_a_line(tmp_path, load, end):
     texts = ["a red header", "a blue one", "find the page"]
@@ -303,6 +313,13 @@ def test_files_whose_other_columns_differ(tmp_path, load, first, second, kind):
 def test_any_type_of_strings_is_text(tmp_path, load, kind):
     for path in write_kinds(tmp_path, pa.table({"query": pa.array(["a", "b"]).cast(kind), "doc": ["c", "d"]})):
         assert load(path)["query"] == encoded_texts(path, "query") == ["a", "b"]
+
+
+def test_a_text_in_a_column_of_json_is_what_the_quotation_marks_hold(tmp_path, load):
+    column = pa.ExtensionArray.from_storage(pa.json_(), pa.array(['"a"', '"007"']))
+    pq.write_table(pa.table({"query": column, "doc": ["c", "d"]}), tmp_path / "rows.parquet")
+    path = tmp_path / "rows.parquet"
+    assert list(load(path)["query"]) == encoded_texts(path, "query") == ["a", "007"]
 
 
 def test_a_row_that_is_longer_than_the_header_is_named(tmp_path, load):

@@ -49,7 +49,7 @@ def share(self, features, **options):
 SentenceTransformer.forward = share
 """
 GONE = "another process of the run is gone without a word"
-SHARE = "an evaluation's inputs couldn't be encoded in process 1: RuntimeError: planted"
+SHARE = "inputs couldn't be encoded in process 1: RuntimeError: planted"
 ENDINGS = {
     # what fails, in which process, what is said, exit codes
     "memory": ("memory", 1, "out of memory at step 3. Lower training.per_device_train_batch_size", [1, 1]),

@@ -2,9 +2,9 @@ import pytest
 import torch
 from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 
-from mmst_cli.config.schema import LossConfig
+from mmst_cli.config.schema import Config, LossConfig
 from mmst_cli.errors import ConfigError
-from mmst_cli.training.loss import MatryoshkaMeter, build_loss
+from mmst_cli.training.loss import MatryoshkaMeter, build_loss, build_losses
 
 DIMS = [128, 32, 8]
 MATRYOSHKA = LossConfig(type="MatryoshkaLoss", args={"matryoshka_dims": DIMS})
@@ -42,6 +42,18 @@ def test_layers_wrap_from_the_inside_out(tiny_model):
     loss = build_loss([LossConfig(type="MultipleNegativesRankingLoss", args={"scale": 5.0}), MATRYOSHKA], tiny_model)
     assert isinstance(loss, MatryoshkaLoss)
     assert loss.loss.scale == 5.0
+
+
+def test_weights_of_a_loss_come_of_the_seed_alone(tiny_model):
+    layers = [{"type": "SoftmaxLoss", "args": {"embedding_dimension": 128, "num_labels": 3}}]
+    datasets = {"a": {"use": "train", "path": "x", "columns": {"q": {"role": "anchor"}}}}
+    drawn = []
+    for seed in (1, 1, 2):
+        job = {"model": {"name_or_path": "x"}, "datasets": datasets, "loss": layers, "training": {"seed": seed}}
+        loss = build_losses(Config.model_validate(job), tiny_model, ["a"])
+        drawn.append((loss.classifier.weight, torch.rand(1)))  # what is drawn besides goes on as it would have
+    assert torch.equal(drawn[0][0], drawn[1][0]) and not torch.equal(drawn[0][0], drawn[2][0])
+    assert drawn[0][1] != drawn[1][1]
 
 
 def test_a_refused_value_names_its_key(tiny_model):

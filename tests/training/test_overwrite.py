@@ -12,10 +12,11 @@ import pytest
 from resumed_job import as_config, text_job, train
 
 from mmst_cli.aside import is_aside
-from mmst_cli.errors import MmstError, WorkError
+from mmst_cli.errors import DataError, MmstError, WorkError
 from mmst_cli.output_claim import claimed
 from mmst_cli.runs import RunFolder
 from mmst_cli.training.collator import TypedCollator
+from mmst_cli.training.measurements import Measurements
 from mmst_cli.training.train import run_training
 
 
@@ -62,6 +63,24 @@ def test_a_failure_in_the_first_step_leaves_the_finished_run(failure, tmp_path, 
     train(config, tmp_path, overwrite=True)
     assert not events.exists()
     assert not (tmp_path / "run/failed").exists()
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_what_is_refused_before_a_step_leaves_nothing_behind(replaces, tmp_path, monkeypatch):
+    config = text_job(tmp_path)
+    if replaces:
+        train(config, tmp_path)
+    before = everything(tmp_path / "run")
+
+    def refuse(measurements):
+        measurements.run.log_metrics({"step": 0})
+        raise DataError("row 7 of eval can't be read")
+
+    monkeypatch.setattr(Measurements, "evaluate_before", refuse)
+    with pytest.raises(DataError, match="row 7"):
+        train(config, tmp_path, overwrite=replaces)
+    assert everything(tmp_path / "run") == before
+    assert (tmp_path / "run").exists() == replaces and not (tmp_path / "run/failed").exists()
 
 
 def test_from_its_first_checkpoint_on_the_new_run_is_the_run(tmp_path, monkeypatch):

@@ -1,8 +1,11 @@
 """What a run would fail at after it was begun is said before anything is written."""
 
+import gc
 import json
 import random
 import re
+import sys
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +17,7 @@ from mmst_cli.config.rules import check_config
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.training.rehearsal import _randomness_kept, _state_kept
 from mmst_cli.training.train import run_training
+from mmst_cli.training.training_start import build_arguments
 
 PAIR = {"query": {"role": "anchor"}, "doc": {"role": "positive"}}
 TRIPLET = {**PAIR, "other": {"role": "negative"}}
@@ -29,6 +33,8 @@ def row(index):
         "kind": index % 3,
         "same": index % 2 == 0,
         "pair": [index / 32, 0.1],
+        "one": [index / 32],
+        "share": index / 32,
         "ragged": [0.5] * (1 + index % 2),
         "vector": [((index + k) % 13) / 13 for k in range(128)],
         "several": [[0.5] * 128, [0.1] * 128],
@@ -114,7 +120,18 @@ def test_numbers_out_of_bounds_are_refused_by_their_key(train, name, value):
 
 
 def test_numbers_that_the_trainer_takes_are_not_refused(train):
-    train(learning_rate=0, max_grad_norm=0, save_steps=0, seed=0, warmup_steps=0.1, num_train_epochs=0.5, dry_run=True)
+    training = {"learning_rate": 0, "max_grad_norm": 0, "save_steps": 0, "seed": 0, "num_train_epochs": 0.5}
+    train(**training, warmup_steps=0.1, ddp_backend="gloo", dry_run=True)
+
+
+@pytest.mark.skipif(find_spec("mlflow") is not None, reason="MLflow is installed")
+def test_a_tracker_without_its_package_fails_once(train, monkeypatch):
+    failed_while_going = []
+    monkeypatch.setattr(sys, "unraisablehook", failed_while_going.append)
+    with pytest.raises(ConfigError, match=r"^training\.report_to: .*mlflow to be installed"):
+        train(report_to="mlflow")
+    gc.collect()
+    assert failed_while_going == []
 
 
 @pytest.mark.parametrize(
@@ -135,6 +152,11 @@ def test_numbers_that_the_trainer_takes_are_not_refused(train):
         (["MarginMSELoss"], {**TRIPLET, "vector": LABEL}, "loss"),
         (["DistillKLDivLoss"], {**TRIPLET, "kind": LABEL}, "datasets.train.columns.kind"),
         (["CoSENTLoss"], {**PAIR, "pair": LABEL}, "datasets.train.columns.pair"),
+        (["MSELoss"], {**PAIR, "one": LABEL}, "loss"),
+        (["ContrastiveLoss"], {**PAIR, "kind": LABEL}, "datasets.train.columns.kind"),
+        (["OnlineContrastiveLoss", MATRYOSHKA], {**PAIR, "share": LABEL}, "datasets.train.columns.share"),
+        (["CosineSimilarityLoss"], {**PAIR, "kind": LABEL}, "datasets.train.columns.kind"),
+        (["ContrastiveTensionLoss"], {**PAIR, "kind": LABEL}, "datasets.train.columns.kind"),
     ],
 )
 def test_losses_that_cannot_be_computed_are_refused_by_their_key(train, tmp_path, loss, columns, key):
@@ -153,6 +175,8 @@ def test_losses_that_cannot_be_computed_are_refused_by_their_key(train, tmp_path
         (["MarginMSELoss"], {**TRIPLET, "pair": LABEL}),
         (["MarginMSELoss"], {**TRIPLET, "kind": LABEL}),
         (["CoSENTLoss"], {**PAIR, "same": LABEL}),
+        (["OnlineContrastiveLoss"], {**PAIR, "same": LABEL}),
+        (["CosineSimilarityLoss"], {**PAIR, "share": LABEL}),
     ],
 )
 def test_a_teachers_lists_and_true_and_false_are_labels(train, loss, columns):
@@ -169,26 +193,37 @@ def test_batches_by_label_take_true_and_false(train):
     train(["BatchAllTripletLoss"], columns, batch_sampler="group_by_label", dry_run=True)
 
 
-def test_the_first_step_is_the_same_with_a_rehearsal_and_without(train, monkeypatch):
-    """The tiny model drops out at random, so that its loss tells of other random states as well as of other weights."""
-    with_rehearsal = train(dry_run=True).verdict
+@pytest.mark.parametrize(
+    "loss", [["MultipleNegativesRankingLoss"], ["MultipleNegativesRankingLoss", "AdaptiveLayerLoss"]]
+)
+def test_the_first_step_is_the_same_with_a_rehearsal_and_without(train, monkeypatch, loss):
+    """Random states and weights are as they were, and so are the layers that a loss of layers finds."""
+    with_rehearsal = train(loss, dry_run=True).verdict
     monkeypatch.setattr("mmst_cli.training.training_job.rehearse", lambda *_: None)
-    assert with_rehearsal == train(dry_run=True).verdict
+    assert with_rehearsal == train(loss, dry_run=True).verdict
 
 
-def test_a_rehearsal_leaves_buffers_modes_hooks_and_random_states_as_they_were():
+def test_a_rehearsal_leaves_buffers_modes_and_random_states_as_they_were():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     drawn = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
     with _randomness_kept(), _state_kept(SimpleNamespace(model=model, loss=torch.nn.Identity())):
         model.train()(torch.rand(4, 2)).sum().backward()
-        model[0].register_forward_hook(lambda *_: None)
         random.random(), np.random.rand()
         assert not torch.equal(model[1].running_mean, before["1.running_mean"])
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert (random.getstate(), np.random.get_state()[1].tolist()) == drawn[:2]
     assert torch.equal(torch.get_rng_state(), drawn[2])
-    assert not model[1].training and not model[0]._forward_hooks and model[0].weight.grad is None
+    assert not model[1].training and model[0].weight.grad is None
+
+
+def test_what_a_library_changes_in_arguments_changes_no_config(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(json.dumps({"model": {"name_or_path": "x"}, "datasets": {}, "training": {"use_cpu": True}}))
+    config = load_config(path)
+    config.training["accelerator_config"] = {"gradient_accumulation_kwargs": {"num_steps": 2}}
+    build_arguments(config, tmp_path).accelerator_config.gradient_accumulation_kwargs["num_steps"] = 1  # as accelerate
+    assert config.training["accelerator_config"] == {"gradient_accumulation_kwargs": {"num_steps": 2}}
 
 
 def test_a_config_whose_start_has_nothing_to_evaluate_is_refused(train):

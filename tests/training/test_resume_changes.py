@@ -140,6 +140,11 @@ CHANGES = {
     "training.seed": ["training", "seed", 7],
     "training.per_device_train_batch_size": ["training", "per_device_train_batch_size", 4],
     "training.gradient_accumulation_steps": ["training", "gradient_accumulation_steps", 2],
+    "training.accelerator_config": [
+        "training",
+        "accelerator_config",
+        {"gradient_accumulation_kwargs": {"num_steps": 2}},
+    ],
     "prompts": ["prompts", {"anchor": "query: "}],
 }
 

@@ -166,7 +166,6 @@ def test_two_processes_train_as_one_with_the_same_whole_batch(train, tmp_path, j
     (tmp_path / "planted.py").write_text(PLANTED)
     job["loss"][0] = {**CACHED, "type": "planted.CountingLoss", "args": {"gather_across_devices": True}}
     one, _ = train(job, "one", count=1)
-    job["training"] |= {"dataloader_num_workers": 1}  # and the batches are the same
     encoded = [(tmp_path / "encoded-0").read_text().splitlines()]
     (tmp_path / "encoded-0").unlink()
     two, ended = train({**job, "training": {**job["training"], "push_to_hub": True}}, "two")
@@ -203,6 +202,7 @@ def test_several_sets_of_pages_and_texts(train, tmp_path, job, mixing):
     job["training"] |= {"gradient_checkpointing": mixing == "round_robin"}
     job["loss"][0] = {**CACHED, "args": {"mini_batch_num_tokens": 90, "gather_across_devices": True}}
     one, _ = train(job, "one", count=1)
+    job["training"] |= {"dataloader_num_workers": int(mixing == "proportional")}  # and the batches are the same
     two, _ = train(job, "two")
     check_losses(one, two)
 

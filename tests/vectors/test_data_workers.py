@@ -140,6 +140,7 @@ def test_the_random_state_of_a_training_stays(tiny_model, references):
         (Cost(0.05, 1 << 18), CPU, 1000, 2, Workers(2, 2)),
         (Cost(0.05, 1 << 18), GPU, None, 64, Workers(16, 2)),
         (PAGE, GPU, None, 16, Workers(15, 1)),
+        (PAGE, GPU, None, 2, Workers(2, 1)),
         (PAGE, GPU, None, 1, Workers(1, 2)),
         (Cost(0.05, 40 << 20), GPU, None, 16, Workers(3, 1)),
         (Cost(5.0, 1 << 30), GPU, None, 16, Workers(0, 2)),

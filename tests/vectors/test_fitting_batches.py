@@ -206,6 +206,14 @@ def test_the_size_of_a_set_with_a_loss_of_its_own_is_named_by_its_key(tmp_path, 
         )
 
 
+def test_the_size_in_tokens_is_named_where_that_is_what_is_declared(tmp_path, quiet):
+    config = text_job(tmp_path, loss="CachedMultipleNegativesRankingLoss", per_device_train_batch_size=16)
+    config["loss"][0]["args"] = {"mini_batch_num_tokens": 4000}
+    with room_for(8), pytest.raises(WorkError) as caught:
+        run(config, tmp_path, quiet)
+    assert str(caught.value).startswith("out of memory at step 1. Lower loss.0.args.mini_batch_num_tokens or ")
+
+
 def test_mining_before_training(tmp_path, quiet, monkeypatch):
     monkeypatch.setenv("MMST_CACHE", str(tmp_path / "cache"))
     config = text_job(tmp_path, max_steps=1)

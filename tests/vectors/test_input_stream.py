@@ -2,7 +2,9 @@ import numpy
 import pytest
 import torch
 
+from mmst_cli.model.raw_pixels import PIXELS, RawPixels, raw_pixels_of
 from mmst_cli.vectors import batches as batching
+from mmst_cli.vectors import input_stream
 from mmst_cli.vectors.batches import Decoded, decoded_bytes, in_batches
 from mmst_cli.vectors.input_stream import encode_stream
 
@@ -29,6 +31,21 @@ def test_vectors_of_mixed_batches_stand_in_the_order_of_the_inputs(batch_size, i
     vectors = torch.cat(list(encode_stream(tiny_model, inputs, batch_size=batch_size)))
     alone = torch.cat([tiny_model.encode([value], convert_to_tensor=True) for value in inputs])
     torch.testing.assert_close(vectors, alone, atol=1e-6, rtol=0)
+
+
+def test_vectors_are_bitwise_the_same_where_pixels_are_handed_over_as_bytes(inputs, tiny_model, monkeypatch):
+    """As to a model on an accelerator."""
+    seen = []
+    restore = RawPixels.restore
+    monkeypatch.setattr(
+        RawPixels, "restore", lambda raw, features: (seen.append(features.get(PIXELS)), restore(raw, features))
+    )
+    expected = torch.cat(list(encode_stream(tiny_model, inputs, batch_size=3)))
+    assert not any(one is not None for one in seen)
+    monkeypatch.setattr(input_stream, "raw_pixels_beside", raw_pixels_of)
+    found = torch.cat(list(encode_stream(tiny_model, inputs, batch_size=3)))
+    assert torch.equal(found, expected)
+    assert {one.dtype for one in seen if one is not None} == {torch.uint8}
 
 
 def test_a_text_embeds_the_same_whatever_stands_beside_it(tiny_model, pages, queries):

@@ -102,12 +102,7 @@ def run_check(
 
 
 def _check(
-    config: Config,
-    options: CheckOptions,
-    output: Path,
-    terminal: Terminal,
-    trainable: Trainable | None,
-    begun: float,
+    config: Config, options: CheckOptions, output: Path, terminal: Terminal, trainable: Trainable | None, begun: float
 ) -> CheckResult:
     check_output(output, resume=options.resume, overwrite=options.overwrite)
     quiet_libraries(terminal)

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.checking.findings import Checked, Finding
-from mmst_cli.config.schema import Config, Layout, Modality
+from mmst_cli.config.chat_templates import MEDIA
+from mmst_cli.config.schema import Config, Layout
 from mmst_cli.errors import ConfigError
 from mmst_cli.media.content import URL_SCHEMES
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.columns import ROW, named_file
 from mmst_cli.sources.tables import leave_undecoded, load_rows
-from mmst_cli.storage import write_text
+from mmst_cli.storage import whole_file, write_text
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -109,18 +110,12 @@ def _write(rows: Dataset, checked: Checked, number: int, target: Path) -> None:
     reader = checked.sets[number].rows.reader
     media = _media_columns(checked, number)
     rows = leave_undecoded(rows, [name for name in rows.column_names if name != ROW])
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
     schema = rows.features.arrow_schema
-    try:
-        with pq.ParquetWriter(partial, schema) as file:
-            for batch in rows.iter(batch_size=WRITTEN):
-                for name in media & batch.keys():
-                    batch[name] = [_moved(cell, reader, target.parent) for cell in batch[name]]
-                file.write_table(pa.Table.from_pydict(batch, schema=schema))
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(target) as partial, pq.ParquetWriter(partial, schema) as file:
+        for batch in rows.iter(batch_size=WRITTEN):
+            for name in media & batch.keys():
+                batch[name] = [_moved(cell, reader, target.parent) for cell in batch[name]]
+            file.write_table(pa.Table.from_pydict(batch, schema=schema))
 
 
 def _media_columns(checked: Checked, number: int) -> set[str]:
@@ -128,13 +123,10 @@ def _media_columns(checked: Checked, number: int) -> set[str]:
     names: set[str] = set()
     for column in checked.sets[number].rows.columns:
         parts = column.parts or tuple((column.modality, source) for source in column.sources[:1])
-        names |= {source for modality, source in parts if modality in _MEDIA}
+        names |= {source for modality, source in parts if modality in MEDIA}
         for message in column.message:
             names |= {source for kind, source in message.content if kind != "text"}
     return names
-
-
-_MEDIA = (Modality.image, Modality.audio, Modality.video)
 
 
 def _moved(cell: Any, reader: Reader, folder: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ from mmst_cli.sources.tables import choose_indices
 COMMON = 5  # most common texts shown
 DETECTED = 1000  # texts whose language is told at most
 DETECTABLE, WORDS = 12, 4  # characters and words that takes: two words of English are told for Latin or Pidgin
+# Thai to Burmese, Khmer, kana and Han; a curly quotation mark or a Vietnamese letter is in no such script.
+_WITHOUT_SPACES = re.compile(r"[\u0e00-\u109f\u1780-\u17ff\u3040-\u9fff\U00020000-\U0003ffff]")
 FEW_VALUES = 20  # different labels up to which each is counted
 SKEWED = 0.95  # share of one label from which a balance is worth a word
 
@@ -76,26 +79,21 @@ def _texts(checked: Checked, number: int, place: int) -> dict[str, Any]:
     return {"most_common": common or None, "languages": languages}
 
 
-def can_tell_languages() -> bool:
-    """Whether the detector is installed."""
-    return find_spec("py3langid") is not None
-
-
 def _languages(texts: list[str]) -> dict[str, float] | None:
     """Return language code to its share, by the n-grams of py3langid; None without it or without words."""
-    if not can_tell_languages():
+    if find_spec("py3langid") is None:
         return None
     import py3langid
 
     found = Counter(py3langid.classify(text)[0] for text in texts if _is_tellable(text))
+    found.pop("zxx", None)  # digits and the like, in no language
     total = sum(found.values())
     return {language: count / total for language, count in found.most_common()} if total else None
 
 
 def _is_tellable(text: str) -> bool:
     """Say whether a text is long enough for its language; scripts without spaces are told by few characters."""
-    without_spaces = any(character >= "\u0e00" for character in text)  # Thai and what stands behind it in Unicode
-    return len(text) >= DETECTABLE and (without_spaces or len(text.split()) >= WORDS)
+    return len(text) >= DETECTABLE and (_WITHOUT_SPACES.search(text) is not None or len(text.split()) >= WORDS)
 
 
 def _labels(values: Any) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mmst_cli.checking.examined_input import ExaminedInput, examine_input
 from mmst_cli.checking.parallel_parts import do_parts, read_parts
 from mmst_cli.similarity.candidate_pairs import signature_of
 from mmst_cli.similarity.sketch import Sketch
+from mmst_cli.storage import whole_file
 from mmst_cli.terminal import Progress
 
 PART = 64  # inputs a part
@@ -119,15 +120,13 @@ def _gather(paths: Sequence[Path], chosen: Numbers, target: Path) -> Examination
     """Read the parts one after another, putting the sketches into a file of their own."""
     columns: dict[str, list[Any]] = {name: [] for name in _SMALL}
     starts = [0]
-    partial = target.with_name(f".{target.name}.partial")
-    with partial.open("wb") as file:
+    with whole_file(target) as partial, partial.open("wb") as file:
         for table in read_parts(paths):
             for name in _SMALL:
                 columns[name] += table[name].to_pylist()
             for stored in table["sketch"].to_pylist():
                 file.write(stored)
                 starts.append(starts[-1] + len(stored))
-    partial.replace(target)
     signatures = [
         np.frombuffer(stored, dtype=np.uint64 if kind.endswith("text") else np.uint8)
         for stored, kind in zip(columns["signature"], columns["kind"], strict=True)

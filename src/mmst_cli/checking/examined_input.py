@@ -13,6 +13,7 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
 from mmst_cli.media.image import read_small_image
 from mmst_cli.media.input_errors import concerns_input
+from mmst_cli.media.message import parts_of
 from mmst_cli.rows.columns import ROW, Column, RowSet, named_file, place
 from mmst_cli.similarity.image_likeness import LUMA
 from mmst_cli.similarity.sketch import Sketch, sketch_of
@@ -104,10 +105,7 @@ def _examine_value(modality: Modality, value: Any) -> ExaminedInput:
 def _characters(modality: Modality, value: Any) -> float:
     if modality is Modality.mixed:
         return float(len(value.get("text") or ""))
-    contents = [message["content"] for message in value]
-    parts = [part for content in contents if not isinstance(content, str) for part in content]
-    said = [content for content in contents if isinstance(content, str)]
-    return float(sum(map(len, said)) + sum(len(part["text"]) for part in parts if part["type"] == "text"))
+    return float(sum(len(part["text"]) for _, part in parts_of(value) if part["type"] == "text"))
 
 
 def _names_medium(text: str) -> bool:

@@ -9,12 +9,11 @@ import numpy as np
 
 from mmst_cli.checking.checked_sets import Numbers
 from mmst_cli.checking.findings import EXAMPLES, Checked, Example, Finding, counted, row_groups
-from mmst_cli.config.rules_loss import loss_keys, loss_layers
+from mmst_cli.config.rules_loss import DUPLICATE_FREE, loss_keys, loss_layers
 from mmst_cli.config.schema import Config, Role
 
 BATCHES = 2000  # drawn to see how often one holds a false negative
 _IN_BATCH = ("NegativesRanking", "GIST", "InfoNCE")  # in the names of losses that take other rows for negatives
-_DUPLICATE_FREE = ("no_duplicates", "no_duplicates_hashed")
 
 
 def find_false_negatives(config: Config, checked: Checked) -> Iterator[Finding]:
@@ -38,7 +37,7 @@ def _false_negatives(config: Config, checked: Checked, number: int) -> Iterator[
         return
     size = int(config.training.get("per_device_train_batch_size", 8))
     # Such a sampler keeps what is identical apart, and nothing else.
-    keeps_apart = sampler in _DUPLICATE_FREE
+    keeps_apart = sampler in DUPLICATE_FREE
     kept_apart = [_exact_groups(checked, number, columns) for columns in sides.values()] if keeps_apart else None
     share = _share_of_batches(list(near.values()), kept_apart, size)
     if keeps_apart and not share:
@@ -78,9 +77,9 @@ def _clashing(*sides: Numbers) -> Numbers:
     return np.flatnonzero(marked)
 
 
-def _share_of_batches(near: list[Numbers], kept_apart: list[Numbers] | None, size: int, seed: int = 0) -> float:
+def _share_of_batches(near: list[Numbers], kept_apart: list[Numbers] | None, size: int) -> float:
     """Return the share of batches, drawn at random, in which two rows are of one group."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     count = len(near[0])
     met = 0
     for _ in range(BATCHES):

@@ -81,7 +81,6 @@ def _do(part: Any, path: Path) -> None:
         pq.write_table(_task(part), partial, compression="zstd")
 
 
-def read_parts(paths: Sequence[Path], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+def read_parts(paths: Sequence[Path]) -> Iterator[pa.Table]:
     """Yield the tables of parts, one at a time."""
-    for path in paths:
-        yield pq.read_table(path, columns=columns, memory_map=False)
+    return (pq.read_table(path, memory_map=False) for path in paths)

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from mmst_cli.cli.app import app
+from mmst_cli.cli.cache_command import cache
 from mmst_cli.cli.check_command import check
 from mmst_cli.cli.encode_command import encode
 from mmst_cli.cli.evaluate_command import evaluate
@@ -30,6 +31,7 @@ app.command()(encode)
 app.command()(search)
 app.command()(mine)
 app.command(name="inspect-modalities")(inspect_modalities)
+app.command()(cache)
 
 
 def main() -> None:

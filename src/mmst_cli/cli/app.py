@@ -30,7 +30,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Changes of the file, such as training.learning_rate=1e-5."),
 ]
-ALONE = "Start it without torchrun or accelerate; only `mmst train` takes several."
+ALONE = "Start it without torchrun or accelerate; only `mmst train` and `mmst encode` take several."
 LOADING = "loading torch and sentence-transformers"
 Json = Annotated[bool, typer.Option("--json", help="Put the result on stdout as JSON.")]
 
@@ -118,7 +118,7 @@ def _options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    if processes.count() > 1 and context.invoked_subcommand != "train":
+    if processes.count() > 1 and context.invoked_subcommand not in ("train", "encode"):
         if processes.is_first():
             typer.echo(f"error: mmst {context.invoked_subcommand}: it runs in one process. {ALONE}", err=True)
         raise typer.Exit(2)

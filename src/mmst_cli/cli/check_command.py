@@ -16,22 +16,15 @@ def check(
     all_rows: Annotated[bool, typer.Option("--all", help="Look at every row, not at a sample.")] = False,
     sample: Annotated[int, typer.Option(help="Rows of each dataset to look at without --all.")] = 1000,
     output: Annotated[
-        Path | None,
-        path_option("Folder for check.json and check.html; checks/RUN_NAME if left out."),
+        Path | None, path_option("Folder for check.json and check.html; checks/RUN_NAME if left out.")
     ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option(help="Kinds of findings to end with exit code 1 on, such as leakage,broken; none for none."),
     ] = None,
-    write_clean: Annotated[
-        Path | None,
-        path_option("Parquet file for the rows that remain; needs --all."),
-    ] = None,
+    write_clean: Annotated[Path | None, path_option("Parquet file for the rows that remain; needs --all.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Which dataset --write-clean writes.")] = None,
-    drop: Annotated[
-        str | None,
-        typer.Option(help="Kinds of findings whose rows --write-clean leaves out."),
-    ] = None,
+    drop: Annotated[str | None, typer.Option(help="Kinds of findings whose rows --write-clean leaves out.")] = None,
     no_model: Annotated[bool, typer.Option("--no-model", help="Leave out what the model makes of inputs.")] = False,
     workers: Annotated[int | None, typer.Option(help="Processes that look; one a processor if left out.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a check that was interrupted.")] = False,

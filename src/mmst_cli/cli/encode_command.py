@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mmst_cli import processes
 from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
 
 
@@ -58,6 +60,13 @@ def encode(
     max_pixels: Annotated[
         int | None, typer.Option(help="Scale the frames of a clip down to so many pixels, in width x height.")
     ] = None,
+    fast_jpeg: Annotated[
+        bool | None,
+        typer.Option(
+            "--fast-jpeg/--no-fast-jpeg",
+            help="Decode a JPEG at 1/2, 1/4 or 1/8 of its size where the model sees it smaller still.",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Inputs per forward pass.")] = 32,
     workers: Annotated[
         int | None,
@@ -66,6 +75,9 @@ def encode(
             help="Processes that read and preprocess inputs beside the model; 0 does it in the model's own. "
             "Left out, as many as pay.",
         ),
+    ] = None,
+    num_processes: Annotated[
+        int | None, typer.Option(help="Encode in so many processes on this machine, one a GPU.")
     ] = None,
     rows_per_part: Annotated[int, typer.Option(min=1, help="Rows of one output file.")] = 50_000,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
@@ -80,6 +92,11 @@ def encode(
     Example: mmst encode runs/quickstart pages/ --output vectors --dim 64
     """
     with told_in_one_line():
+        if num_processes is not None and processes.count() == 1:
+            from mmst_cli.launcher import launch, no_gpu
+
+            launch(num_processes, sys.argv[1:], on_cpu=no_gpu())
+            return
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
@@ -107,12 +124,13 @@ def encode(
                 "fps": fps,
                 "max_frames": max_frames,
                 "max_pixels": max_pixels,
+                "fast_jpeg": fast_jpeg,
             },
             pages=pages,
             workers=workers,
             terminal=terminal,
         )
-        if json_output:
+        if json_output and processes.is_first():
             print_json(result.to_dict())
     if result.failed:
         raise typer.Exit(1)

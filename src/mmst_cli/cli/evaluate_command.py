@@ -30,14 +30,10 @@ def evaluate(
         str | None, typer.Option(help="Compare with a run, a model or a saved result, query by query.")
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Write a page about it: report.html.")] = False,
-    output: Annotated[
-        Path | None,
-        path_option("Folder for the results as JSON, CSV and parquet."),
-    ] = None,
+    output: Annotated[Path | None, path_option("Folder for the results as JSON, CSV and parquet.")] = None,
     save_run: Annotated[Path | None, path_option("Folder for TREC run files and judgements.")] = None,
     calibration: Annotated[
-        Path | None,
-        path_option("Ranges or float32 vectors (parquet) for int8, instead of the corpus."),
+        Path | None, path_option("Ranges or float32 vectors (parquet) for int8, instead of the corpus.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     json_output: Json = False,

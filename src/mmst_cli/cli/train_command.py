@@ -49,12 +49,7 @@ def train(
         with terminal.waiting(LOADING):
             from mmst_cli.training.train import run_training
         result = run_training(
-            settings,
-            overrides=overrides or [],
-            resume=resume,
-            overwrite=overwrite,
-            dry_run=dry_run,
-            terminal=terminal,
+            settings, overrides=overrides or [], resume=resume, overwrite=overwrite, dry_run=dry_run, terminal=terminal
         )
         if json_output and processes.is_first():
             print_json(result.to_dict())

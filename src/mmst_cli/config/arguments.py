@@ -91,12 +91,10 @@ def is_literal(source: str) -> bool:
 
 def _wanted(value: Any, node: ast.expr) -> str | None:
     alternatives = _alternatives(node)
-    if isinstance(value, str):
-        for alternative in alternatives:
-            # `IntervalStrategy | str` takes any text by its annotation and only the enum's by its code.
-            values = enum_values(_name(alternative))
-            if values:
-                return None if value in values else f"one of {', '.join(values)}"
+    for alternative in alternatives:
+        # `IntervalStrategy | str` takes any text by its annotation and only the enum's by its code.
+        if (values := enum_values(_name(alternative))) and not (value is None and any(map(_is_none, alternatives))):
+            return None if value in values else f"one of {', '.join(values)}"
     answers = [_wanted_by_one(value, alternative) for alternative in alternatives]
     if None in answers:
         return None

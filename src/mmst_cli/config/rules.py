@@ -16,7 +16,7 @@ from mmst_cli.config.rules_datasets import (
 from mmst_cli.config.rules_evaluators import check_evaluators
 from mmst_cli.config.rules_loss import check_dimensions, check_losses, warn_of_losses
 from mmst_cli.config.rules_mining import check_mining
-from mmst_cli.config.rules_model import check_media, check_model, check_prompts
+from mmst_cli.config.rules_model import check_media, check_model, check_names_of_columns, check_prompts
 from mmst_cli.config.rules_processes import check_processes
 from mmst_cli.config.rules_training import (
     check_best_model,
@@ -25,7 +25,11 @@ from mmst_cli.config.rules_training import (
     check_training_fields,
     warn_of_steps,
 )
-from mmst_cli.config.rules_training_values import check_training_values
+from mmst_cli.config.rules_training_values import (
+    check_powerless_fields,
+    check_training_values,
+    warn_of_idle_fields,
+)
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError
 
@@ -80,6 +84,8 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
             *check_best_model(config),
             *check_scaling(config),
             *check_processes(config),
+            *check_powerless_fields(config),
+            *check_names_of_columns(config),
         ]
         if not config.output_dir.strip():
             faults.append("output_dir: it is empty. Name a folder for the run.")
@@ -89,4 +95,10 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
         raise ConfigError(*faults)
     if not for_training:
         return []
-    return [*warn_of_id_columns(config), *warn_of_losses(config), *warn_of_weights(config), *warn_of_steps(config)]
+    return [
+        *warn_of_id_columns(config),
+        *warn_of_losses(config),
+        *warn_of_weights(config),
+        *warn_of_steps(config),
+        *warn_of_idle_fields(config),
+    ]

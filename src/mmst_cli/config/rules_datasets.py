@@ -176,6 +176,8 @@ def _check_stream(config: Config, dataset: DatasetConfig, key: str) -> list[str]
     training, faults = config.training, []
     if dataset.use is not Use.train:
         return [f"{key}.streaming: only a training set is read as a stream. Leave it out."]
+    if dataset.prepare:
+        faults.append(f"{key}.prepare: a stream isn't read before it is trained on. Leave one of the two out.")
     others = [name for name in training_datasets(config) if config.datasets[name] is not dataset]
     if others:
         faults.append(f"{key}.streaming: a stream is trained on alone, and {', '.join(others)} is there as well.")

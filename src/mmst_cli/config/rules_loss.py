@@ -12,13 +12,8 @@ from mmst_cli.config.user_classes import is_dotted
 from mmst_cli.errors import ConfigError, did_you_mean
 
 # What these learn from are the other rows of a batch; a row that is there twice is its own negative.
-_CONTRASTIVE = (
-    "MultipleNegativesRanking",
-    "MultipleNegativesSymmetric",
-    "GISTEmbed",
-    "MegaBatchMargin",
-)
-_DUPLICATE_FREE = ("no_duplicates", "no_duplicates_hashed")
+_CONTRASTIVE = ("MultipleNegativesRanking", "MultipleNegativesSymmetric", "GISTEmbed", "MegaBatchMargin")
+DUPLICATE_FREE = ("no_duplicates", "no_duplicates_hashed")
 
 
 def training_datasets(config: Config) -> dict[str, DatasetConfig]:
@@ -95,7 +90,7 @@ def warn_of_losses(config: Config) -> list[str]:
     contrastive = [s[0].type for s in stacks if s and any(part in s[0].type for part in _CONTRASTIVE)]
     streams = any(dataset.streaming for dataset in config.datasets.values())
     sampler = config.training.get("batch_sampler", "batch_sampler")
-    if contrastive and not streams and sampler not in _DUPLICATE_FREE:
+    if contrastive and not streams and sampler not in DUPLICATE_FREE:
         warnings.append(
             f"training.batch_sampler: {contrastive[0]} takes the other rows of a batch for negatives, so a row"
             " that is there twice is its own negative. Set it to no_duplicates."

@@ -160,6 +160,25 @@ def check_prompts(config: Config) -> list[str]:
     return faults
 
 
+def check_names_of_columns(config: Config) -> list[str]:
+    """Return the faults of arguments of the trainer by column: names that no dataset has."""
+    datasets, fields = list(config.datasets.values()), ("prompts", "router_mapping")
+    given = {f"training.{field}": config.training.get(field) for field in fields}
+    return [fault for key, value in given.items() for fault in _check_columns(value, datasets, key, config)]
+
+
+def _check_columns(given: Any, datasets: list[DatasetConfig], key: str, config: Config) -> list[str]:
+    """Return the faults of a mapping by column, or by dataset and column: names that there are not."""
+    columns = [name for dataset in datasets for name in dataset.columns]
+    faults = []
+    for name, inner in given.items() if isinstance(given, Mapping) else ():
+        if isinstance(inner, Mapping) and name in config.datasets:
+            faults += _check_columns(inner, [config.datasets[name]], f"{key}.{name}", config)
+        elif name not in config.datasets and not str(name).startswith(tuple(columns)):  # a list becomes several columns
+            faults.append(f"{key}.{name}: there is no such column.{did_you_mean(str(name), columns)}")
+    return faults
+
+
 def _check_roles(prompts: Mapping[str, str], datasets: Iterable[DatasetConfig], key: str, nobody: str) -> list[str]:
     there = {column.role for dataset in datasets for column in dataset.columns.values()}
     if Role.positive in there or Role.negative in there:

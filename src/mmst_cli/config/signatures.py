@@ -26,11 +26,7 @@ _NOT_EVALUATORS = {"BaseEvaluator", "SentenceEvaluator", "SequentialEvaluator"}
 _ARGUMENT_CLASSES = (
     ("transformers", "training_args.py", "TrainingArguments"),
     ("sentence_transformers", "base/training_args.py", "BaseTrainingArguments"),
-    (
-        "sentence_transformers",
-        "sentence_transformer/training_args.py",
-        "SentenceTransformerTrainingArguments",
-    ),
+    ("sentence_transformers", "sentence_transformer/training_args.py", "SentenceTransformerTrainingArguments"),
 )
 
 
@@ -43,6 +39,8 @@ class LossInput:
     label: bool | None
     lists: bool = False
     """Whether a label is a list of numbers: a teacher's scores, or its vector."""
+    pairs: bool = False
+    """Whether a label is 1 where two inputs belong together, else 0."""
 
     def fits(self, columns: int, label: bool, *, or_more: bool = False) -> bool:
         """Say whether so many input columns, or perhaps more, with or without a label, are what this line describes."""
@@ -61,7 +59,7 @@ _USUAL = (
 )
 
 # The documentation says "no label"; the code takes one, and without it compares the token ids of the inputs.
-_UNDOCUMENTED_INPUTS = {"ContrastiveTensionLoss": (LossInput(2, 2, None),)}
+_UNDOCUMENTED_INPUTS = {"ContrastiveTensionLoss": (LossInput(2, 2, None, pairs=True),)}
 
 
 @cache
@@ -207,6 +205,7 @@ def _parameters(arguments: ast.arguments) -> Iterator[tuple[str, Parameter]]:
 
 def _parse_input(inputs: str, labels: str) -> LossInput | None:
     inputs, label = inputs.strip(), {"none": False, "any": None}.get(labels.strip().lower(), True)
+    pairs = labels.strip().startswith("1 if positive")
     lists = labels.strip().startswith("[") or any(word in labels for word in ("(batch_size,", "probabilities"))
     if inputs == "any":
         return LossInput(None, None, label, lists)
@@ -218,4 +217,4 @@ def _parse_input(inputs: str, labels: str) -> LossInput | None:
     columns = [name.strip() for name in (names[1] or names[2]).split(",")]
     if "..." in columns:
         return LossInput(columns.index("..."), None, label, lists)
-    return LossInput(len(columns), len(columns), label, lists)
+    return LossInput(len(columns), len(columns), label, lists, pairs)

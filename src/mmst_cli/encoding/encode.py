@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from mmst_cli import ending_together, processes
 from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import Dtype, ModelConfig
 from mmst_cli.encoding.encoder import Encoder, load_encoder
 from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.manifest import write_manifest
-from mmst_cli.encoding.shards import (
-    PartRecord,
-    begin_output,
-    bring_back,
-    check_output,
-    holds_same_inputs,
-    whole_parts,
-)
+from mmst_cli.encoding.several_processes import join, serve
+from mmst_cli.encoding.shards import PartRecord, begin_output, bring_back, check_output, holds_same_inputs, whole_parts
 from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.inputs.collection import open_sources
@@ -38,7 +33,9 @@ from mmst_cli.terminal import Progress, Terminal, quiet_libraries
 from mmst_cli.vectors.data_workers import Workers
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
+from mmst_cli.vectors.shared_encoding import serve_in, shared_encoding
 from mmst_cli.vectors.vector_folder import RANGES, vectors_path
+from mmst_cli.work import check_choice
 
 
 def run_encode(
@@ -90,16 +87,19 @@ def run_encode(
         MmstError: arguments, inputs, output folder or model don't fit; nothing was written.
     """
     started = time.monotonic()
-    _check_arguments(dim, batch_size, rows_per_part, resume, overwrite)
+    _check_arguments(dim, batch_size, rows_per_part)
+    check_choice(resume=resume, overwrite=overwrite)
     _check_precision(precision, ranges)
     found = find_ranges(model, ranges, dim) if precision == "int8" else None
     reader = Reader(media_settings(model, media or {}), Path())
+    reader.names_whole = False
     table = table or TableOptions()
     runtime, dtype = encoding_runtime(find_model(model), dtype, terminal)
-    sources = open_sources(inputs, columns, reader, parse_pages(pages), table, again=resume)
+    runtime = join(runtime)
+    config = ModelConfig(name_or_path=model, revision=revision, dtype=dtype)
     job = EncodeJob(
         *(model, revision, str(dtype), weights_identity(model), dim, prompt_name),
-        inputs=[{"name": source.name, "bytes": source.bytes} for source in sources],
+        inputs=[],
         columns=columns or [],
         table_name=table.name,
         split=table.split if table.split != "train" else None,
@@ -108,24 +108,31 @@ def run_encode(
         rows_per_part=rows_per_part,
         precision=precision,
         ranges=ranges_digest(found[1]) if found else None,
-        media=reader.settings.model_dump(),
+        media=reader.settings.record(),
         pages=parse_pages(pages),
         mixed_precision=None if runtime.precision.autocast is None else name_of(runtime.precision),
     )
+    limits = found[1] if found else None
+    if not processes.is_first():
+        return serve(job, config, runtime, limits, output)
+    sources = open_sources(inputs, columns, reader, parse_pages(pages), table, again=resume)
+    job = replace(job, inputs=[{"name": source.name, "bytes": source.bytes} for source in sources])
     then = "" if overwrite else "Whole parts stay: the same command with --resume goes on behind them."
     with claimed(output, "--output"), told_of_disk(output, then):
         bring_back(output)  # of an --overwrite that was killed
         check_output(output, asdict(job), resume=resume, overwrite=overwrite)
         items, kept = _begin_items(sources, output, terminal, resume=resume)
         quiet_libraries(terminal)
-        config = ModelConfig(name_or_path=model, revision=revision, dtype=dtype)
-        encoder = load_encoder(job, config, runtime, sources, found[1] if found else None)
+        with processes.first_before_others():
+            encoder = load_encoder(job, config, runtime, sources, limits)
+        serve_in(encoder.model, runtime.precision)
         say_beginning(sources, kept, encoder, output, terminal)
         done = sum(record.items for record in kept)
         progress = terminal.progress("encoding", count_inputs(sources), done=done, unit="inputs")
         try:
             asked = None if workers is None else Workers(workers)
-            records = _write(encoder, items, kept, found, output, progress, asked, overwrite=overwrite)
+            with shared_encoding(encoder.model):
+                records = _write(encoder, items, kept, found, output, progress, asked, overwrite=overwrite)
         except BaseException:
             if bring_back(output):
                 terminal.say(f"The vectors that were in {output} are there again, as they were.")
@@ -138,6 +145,7 @@ def run_encode(
         failed=sum(len(record.failed) for record in records),
         seconds=time.monotonic() - started,
     )
+    ending_together.leave()
     say_result(result, terminal)
     return result
 
@@ -190,15 +198,13 @@ def _write(
     return records
 
 
-def _check_arguments(dim: int | None, batch_size: int, rows_per_part: int, resume: bool, overwrite: bool) -> None:
+def _check_arguments(dim: int | None, batch_size: int, rows_per_part: int) -> None:
     numbers = {"--dim": dim, "--batch-size": batch_size, "rows_per_part": rows_per_part}
     faults = [
         f"{name}: {value}; write a whole number above 0."
         for name, value in numbers.items()
         if value is not None and value < 1
     ]
-    if resume and overwrite:
-        faults.append("--resume keeps what is there and --overwrite replaces it. Choose one.")
     if faults:
         raise ConfigError(*faults)
 

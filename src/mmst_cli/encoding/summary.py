@@ -61,9 +61,10 @@ def say_beginning(
         terminal.say(f"Keeping {len(kept)} whole parts of {output}, which cover {done:,} inputs.")
     total = count_inputs(sources)
     what = f"{total - done:,} inputs" if total is not None else "inputs"
-    prompt = _prompt(encoder)
+    prompt, precision = encoder.model.prompts.get(encoder.job.prompt_name or "document"), encoder.job.precision
+    size = f"{encoder.dimension} dimensions" + (f" of {precision}" if precision != "float32" else "")
     with_prompt = f', with the prompt "{prompt}"' if prompt else ""
-    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.model.device}, {_size(encoder)}{with_prompt}.")
+    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.model.device}, {size}{with_prompt}.")
 
 
 def _skipped(source: Source) -> str:
@@ -96,16 +97,6 @@ def _warn_of_crops(sources: list[Source], encoder: Encoder, terminal: Terminal) 
         warning := random_crop_warning(encoder.model, sources[0].reader.settings, "--max-seconds")
     ):
         terminal.warn(warning)
-
-
-def _prompt(encoder: Encoder) -> str:
-    return str(encoder.model.prompts.get(encoder.job.prompt_name or "document") or "")
-
-
-def _size(encoder: Encoder) -> str:
-    precision = encoder.job.precision
-    of = f" of {precision}" if precision != "float32" else ""
-    return f"{encoder.dimension} dimensions{of}"
 
 
 def say_result(result: EncodeResult, terminal: Terminal) -> None:

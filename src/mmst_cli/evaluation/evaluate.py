@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from mmst_cli.evaluation.report_page import write_page
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import all_claimed
+from mmst_cli.preparing.image_preparation import prepare_images
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.runs import RunFolder, run_of_model
 from mmst_cli.storage import told_of_disk
@@ -45,7 +46,7 @@ class EvaluationOutcome:
         """Return plain values for JSON."""
         found: dict[str, Any] = {name: evaluation.result.to_dict() for name, evaluation in self.evaluations.items()}
         for name, comparison in self.comparisons.items():
-            found[name]["comparison"] = comparison.to_dict()
+            found[name]["comparison"] = asdict(comparison)
         return found
 
 
@@ -104,6 +105,7 @@ def _evaluate(config: Config, options: EvaluationOptions, terminal: Terminal) ->
 def _prepare(config: Config, options: EvaluationOptions, terminal: Terminal) -> PreparedEvaluation:
     needed = list(dict.fromkeys(evaluator.dataset for evaluator in config.evaluators.values()))
     prepared = prepare_evaluation(config, terminal, needed)
+    prepare_images(config, prepared.rows, prepared.model, terminal)
     if options.calibration is None:
         return prepared
     full = prepared.model.get_embedding_dimension()

@@ -29,11 +29,7 @@ WIDE = 110  # characters from which a table has room for further metrics
 
 
 def save_evaluation_files(
-    evaluation: Evaluation,
-    suite: EvaluatorSuite,
-    folder: Path,
-    suffix: str = "",
-    before: Evaluation | None = None,
+    evaluation: Evaluation, suite: EvaluatorSuite, folder: Path, suffix: str = "", before: Evaluation | None = None
 ) -> Path:
     """Write an evaluation's files, its chart and, where int8 was measured, the ranges that it was measured with."""
     result = evaluation.result

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmst_cli.errors import RunError
-from mmst_cli.storage import write_json, write_text
+from mmst_cli.storage import whole_file, write_json, write_text
 
 QUERIES = ".queries.parquet"
 QUERY, CONTENT, ANSWERS = "query", "content", "answers"
@@ -136,10 +136,8 @@ def save_evaluation(evaluation: Evaluation, folder: Path, suffix: str = "") -> P
     if evaluation.per_query:
         names = {QUERY: evaluation.query_ids, CONTENT: evaluation.contents, ANSWERS: evaluation.answers}
         columns = {**{name: pa.array(values) for name, values in names.items() if values}, **evaluation.per_query}
-        target = folder / f"{stem}{QUERIES}"
-        partial = target.with_name(f".{target.name}.partial")
-        pq.write_table(pa.table(columns), partial)
-        partial.replace(target)
+        with whole_file(folder / f"{stem}{QUERIES}") as partial:
+            pq.write_table(pa.table(columns), partial)
     return write_json(folder / f"{stem}.json", result.to_dict())
 
 

@@ -62,9 +62,8 @@ class LibraryEvaluator(BaseEvaluator):  # type: ignore[misc]
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """Measure at every dimension, and return all metrics under this evaluator's name."""
-        once: Any = (
-            model if self.is_own else EncodeOnce(model, self.name)
-        )  # of a user's there is no telling how it embeds
+        # Of a user's there is no telling how it embeds.
+        once: Any = model if self.is_own else EncodeOnce(model, self.name)
         cells: list[Cell] = []
         named: dict[str, float] = {}
         for dim, evaluator in self.at_dim.items():

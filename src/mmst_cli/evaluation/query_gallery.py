@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
 from mmst_cli.evaluation.evaluation_results import Evaluation, Hits
 from mmst_cli.evaluation.query_pairing import query_keys
-from mmst_cli.html.previews import Preview, Value, preview
+from mmst_cli.html.previews import Preview, preview
+from mmst_cli.retrieval.retrieval_set import RetrievalSet
 
 SHOWN = 5  # documents a query
 KINDS = {
@@ -19,20 +19,6 @@ KINDS = {
     "hurt": "Most hurt",
     "sample": "A random sample",
 }
-
-
-class Browsable(Protocol):
-    """Queries and documents by position; a RetrievalSet is one."""
-
-    @property
-    def corpus_ids(self) -> list[str]:
-        """One id a document."""
-
-    def query_at(self, index: int) -> Value:
-        """Return (modality, value) of a query."""
-
-    def document_at(self, index: int) -> Value:
-        """Return (modality, value) of a document."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +80,7 @@ class Gallery:
 def build_gallery(
     evaluation: Evaluation,
     before: Evaluation | None,
-    retrieval: Browsable,
+    retrieval: RetrievalSet,
     *,
     compared: str | None,
     seed: int = 0,
@@ -155,7 +141,9 @@ def _choose(after: np.ndarray, before: np.ndarray, per_kind: int, rng: np.random
 class _Looker:
     """Reads queries and documents for the items of one gallery; each document is read once."""
 
-    def __init__(self, evaluation: Evaluation, before: np.ndarray, retrieval: Browsable, compared: str | None) -> None:
+    def __init__(
+        self, evaluation: Evaluation, before: np.ndarray, retrieval: RetrievalSet, compared: str | None
+    ) -> None:
         self.evaluation, self.before, self.retrieval = evaluation, before, retrieval
         self.cells = [evaluation.result.full.key, *([compared] if compared else [])]
         self.corpus_ids = retrieval.corpus_ids

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
-from mmst_cli.errors import ConfigError
 from mmst_cli.evaluation.evaluation_request import DEFAULT_KEEP
 from mmst_cli.evaluation.evaluation_results import Cell, Evaluation, EvaluationResult
 from mmst_cli.evaluation.statistics import CONFIDENCE, queries_needed, ratio_lower_bound
@@ -20,7 +18,7 @@ ONE_SIDED = 1 - (1 - CONFIDENCE) / 2  # how sure each end of a 95% interval is b
 RESCORED = "binary-rescored"  # stored as binary; the float query rescores what Hamming distance finds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recommendation:
     """What to ship, and how sure that is.
 
@@ -43,18 +41,14 @@ class Recommendation:
     precision: str
     bytes_per_vector: int
     keep: float
-    ratio: float | None
-    lower: float | None
-    saves: float
-    shown: bool
-    candidate: str | None
-    queries_needed: int | None
+    ratio: float | None = None
+    lower: float | None = None
+    saves: float = 0.0
+    shown: bool = False
+    candidate: str | None = None
+    queries_needed: int | None = None
     sentence: str
-    command: str | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
+    command: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +74,7 @@ def recommend(evaluation: Evaluation, keep: float = DEFAULT_KEEP) -> Recommendat
 
     Returns:
         What to ship, or None where there are no values per query or nothing smaller was measured.
-
-    Raises:
-        ConfigError: ``keep`` is no such share.
     """
-    if not 0 < keep <= 1:
-        raise ConfigError(f"--keep: {keep:g} is not a share above 0 and at most 1, such as 0.99.")
     result, full = evaluation.result, evaluation.result.full
     smaller = [
         cell
@@ -108,7 +97,7 @@ def advised(evaluations: Mapping[str, Evaluation], keep: float = DEFAULT_KEEP) -
     found = {}
     for name, evaluation in evaluations.items():
         advice = recommend(evaluation, keep)
-        recommendation = advice.to_dict() if advice else None
+        recommendation = asdict(advice) if advice else None
         found[name] = replace(evaluation, result=replace(evaluation.result, recommendation=recommendation))
     return found
 
@@ -159,8 +148,6 @@ def _shown(result: EvaluationResult, share: _Share, keep: float) -> Recommendati
         lower=share.lower,
         saves=saves,
         shown=True,
-        candidate=None,
-        queries_needed=None,
         sentence=sentence,
         command=encode_command(result.model, cell),
     )
@@ -185,8 +172,6 @@ def _not_shown(evaluation: Evaluation, candidate: _Share | None, keep: float) ->
         keep=keep,
         ratio=1.0,
         lower=1.0,
-        saves=0.0,
-        shown=False,
         candidate=candidate.cell.key if candidate else None,
         queries_needed=needed,
         sentence=f"Ship {_named(full)}, {full.bytes_per_vector:,} bytes a vector: {why}.",
@@ -215,14 +200,7 @@ def _nothing_to_keep(result: EvaluationResult, keep: float) -> Recommendation:
         precision=full.precision,
         bytes_per_vector=full.bytes_per_vector,
         keep=keep,
-        ratio=None,
-        lower=None,
-        saves=0.0,
-        shown=False,
-        candidate=None,
-        queries_needed=None,
         sentence=f"No size is recommended: {why}.",
-        command=None,
     )
 
 

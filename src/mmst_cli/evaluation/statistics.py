@@ -41,16 +41,13 @@ def resampling_weights(queries: int, resamples: int, rng: np.random.Generator) -
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float64)
 
 
-def bootstrap_means(
-    values: Array, bounds: npt.ArrayLike = (0.0, 1.0), *, seed: int = 0, resamples: int = RESAMPLES
-) -> Array:
-    """Return the weighted means of each resample, shape (resamples, columns).
+def bootstrap_means(values: Array, bounds: npt.ArrayLike = (0.0, 1.0), *, seed: int = 0) -> Array:
+    """Return the weighted means of each of :data:`RESAMPLES` resamples, shape (resamples, columns).
 
     Args:
         values: shape (queries, columns), within ``bounds``.
         bounds: least and greatest value, which the unseen queries have: shape (2,), or (2, columns).
         seed: the same seed and number of queries give the same weights.
-        resamples: how many.
 
     Raises:
         ValueError: no query, or a value that is not a number or is out of bounds.
@@ -59,7 +56,7 @@ def bootstrap_means(
     ends = np.broadcast_to(np.asarray(bounds, dtype=np.float64).reshape(2, -1), (2, values.shape[1]))
     if (values < ends[0]).any() or (values > ends[1]).any():
         raise ValueError(f"a value of a query is outside {ends.min():g} to {ends.max():g}")
-    return _weighted(values, ends, seed, resamples)
+    return _weighted(values, ends, seed, RESAMPLES)
 
 
 def intervals(values: Array, bounds: npt.ArrayLike = (0.0, 1.0), *, seed: int = 0) -> Array:

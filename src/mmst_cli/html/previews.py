@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmst_cli.config.schema import Modality
+from mmst_cli.media.message import parts_of
 
 LONG_SIDE = 240  # pixels of a thumbnail
 JPEG_QUALITY = 70
@@ -68,7 +69,7 @@ def _look_at(modality: Modality, value: Any) -> Preview:
     if modality == Modality.video:
         return _thumbnail(_frames(value))
     if modality == Modality.message:
-        return _look_at_parts(_parts_of_chat(value))
+        return _look_at_parts([(part["type"], part[part["type"]]) for _, part in parts_of(value)])
     return _look_at_parts([(str(name), part) for name, part in value.items()])
 
 
@@ -79,15 +80,6 @@ def _look_at_parts(parts: Sequence[tuple[str, Any]]) -> Preview:
     if media is not None:
         return replace(_look_at(Modality(media[0]), media[1]), text=text)
     return Preview(text=text, note="" if text else "Nothing to see.")
-
-
-def _parts_of_chat(chat: Any) -> list[tuple[str, Any]]:
-    parts: list[tuple[str, Any]] = []
-    for message in chat:
-        content = message["content"]
-        listed = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        parts += [(part["type"], part[part["type"]]) for part in listed]
-    return parts
 
 
 def _frames(clip: Mapping[str, Any]) -> Image.Image:

@@ -14,7 +14,6 @@ from typing import Any
 
 from mmst_cli.config.schema import MediaConfig, Modality
 from mmst_cli.errors import ConfigError, DataError, visible
-from mmst_cli.inputs.folder_walk import PassedOver, walk
 from mmst_cli.inputs.items import PDF, Item, Source, broken_item, page_items
 from mmst_cli.inputs.named_inputs import check_named_once
 from mmst_cli.inputs.table_inputs import TableOptions, open_table
@@ -22,6 +21,7 @@ from mmst_cli.media.file_stamps import stamp_of_file
 from mmst_cli.media.pdf import OFFICE, page_numbers
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.columns import as_input
+from mmst_cli.sources.folder_walk import PassedOver, walk
 from mmst_cli.sources.places import (
     READERS,
     find_files,
@@ -111,13 +111,17 @@ def _is_table(name: str, table: TableOptions) -> bool:
         return True
     path = local_path(name)
     if path.is_dir():
-        return is_saved(path) or (bool(table.given) and not any(_media_of(path)) and any(_tables_of(path)))
+        return is_saved(path) or (
+            bool(table.given)
+            and all(file.suffix.lower() not in MODALITY_OF for file in walk(path))
+            and any(row_ending(file.name) in READERS for file in walk(path))
+        )
     if row_ending(name) in READERS:
         return True
     if is_remote(name) or path.is_file():
         return False
     if is_pattern(name):
-        return any(row_ending(found.name) in READERS for found in find_files(name, name))
+        return any(row_ending(found.name) in READERS for found in find_files(name, name, PassedOver()))
     return bool(table.given) and not names_a_local_path(name)
 
 
@@ -131,8 +135,9 @@ def _open_source(name: str, how: _How) -> Source:
     if path.is_dir():
         return _open_folder(name, path, how)
     if is_pattern(name) and not path.is_file():
-        files = find_files(name, name)
-        return _open_files(name, files, lambda: files, reader, pages)
+        passed = PassedOver()
+        files = find_files(name, name, passed)
+        return _tell_passed(name, lambda: _open_files(name, files, lambda: files, reader, pages), passed)
     if not path.is_file():
         hint = "" if names_a_local_path(name) else " Of a dataset of the hub, name the columns with --column."
         raise DataError(f"{visible(name)}: no such file or folder.{hint}")
@@ -150,10 +155,15 @@ def _open_source(name: str, how: _How) -> Source:
 
 
 def _open_folder(name: str, path: Path, how: _How) -> Source:
-    """Return the media below a folder. What of it can't be entered fails as a file does that can't be read."""
     passed = PassedOver()
+    opened = partial(_open_files, name, walk(path, passed), partial(walk, path), how.reader, how.pages)
+    return _tell_passed(name, opened, passed)
+
+
+def _tell_passed(name: str, open_files: Callable[[], Source], passed: PassedOver) -> Source:
+    """Return the media of a folder or pattern. What can't be entered fails as a file does that can't be read."""
     try:
-        source = _open_files(name, walk(path, passed), partial(walk, path), how.reader, how.pages)
+        source = open_files()
     except DataError as error:
         raise DataError(f"{error}{passed.in_words()}") from error
     kind = source.kinds[0][0]
@@ -207,14 +217,6 @@ def _as_given(name: str, path: Path) -> str:
     """Return what a file is called in ids: below the folder as it was given, or as the pattern matched it."""
     folder = local_path(name)
     return (Path(name) / path.relative_to(folder)).as_posix() if folder.is_dir() else path.as_posix()
-
-
-def _media_of(folder: Path) -> Iterator[Path]:
-    return (path for path in walk(folder) if path.suffix.lower() in MODALITY_OF)
-
-
-def _tables_of(folder: Path) -> Iterator[Path]:
-    return (path for path in walk(folder) if row_ending(path.name) in READERS)
 
 
 def _file_items(name: str, path: Path, reader: Reader, pages: Any) -> Iterator[Item]:

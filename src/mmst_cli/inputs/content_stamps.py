@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
 from mmst_cli.media.file_stamps import stamp_of_file
+from mmst_cli.media.input_digest import hash_parts
 from mmst_cli.media.pdf import split_page
 from mmst_cli.media.reading import Reader
 
@@ -21,12 +21,8 @@ def stamp_of_cells(cells: Mapping[str, Any], names_files: Mapping[str, bool], re
         names_files: the columns that are read, and whether a string in one may be the name of a file.
         reader: knows where such files are.
     """
-    hasher = xxhash.xxh3_128()
-    for name, may_be_files in names_files.items():
-        for part in _parts(cells.get(name), may_be_files, reader):
-            hasher.update(len(part).to_bytes(8, "little"))
-            hasher.update(part)
-    return hasher.digest()
+    parts = (_parts(cells.get(name), may_be_files, reader) for name, may_be_files in names_files.items())
+    return hash_parts(chain.from_iterable(parts)).digest()
 
 
 def _parts(value: Any, may_be_files: bool, reader: Reader) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.sources.folder_walk import PassedOver
 from mmst_cli.sources.places import find_files, is_pattern, local_path
 
 
@@ -46,7 +47,7 @@ def _ids(name: str, media: Collection[str]) -> list[str]:
     if path.exists():
         return [Path(name).as_posix()]
     try:
-        found = find_files(name, name) if is_pattern(name) else []
+        found = find_files(name, name, PassedOver()) if is_pattern(name) else []
     except DataError:  # opening it says so, or knows of another place where it is
         found = []
     return [file.as_posix() for file in found if file.suffix.lower() in media] or [name]

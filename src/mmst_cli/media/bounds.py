@@ -45,11 +45,11 @@ def check_clip(frames: int, width: int, height: int, seconds: float) -> None:
         )
 
 
-def check_seconds(seconds: float, name: str = "") -> None:
+def check_seconds(seconds: float) -> None:
     """Check that a sound is short enough to be read whole.
 
     Raises:
         DataError: it isn't.
     """
     if seconds > MAX_SECONDS:
-        raise DataError(f"{name}{seconds:,.0f} s of sound; set media.max_seconds to read the beginning of it.")
+        raise DataError(f"{seconds:,.0f} s of sound; set media.max_seconds to read the beginning of it.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,11 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
-def read_image(source: Any, *, dpi: int = DPI) -> Image.Image:
+Seen = Callable[[tuple[int, int]], tuple[int, int] | None]
+"""From the width and height of an image to those at which a model sees it; None where that isn't known."""
+
+
+def read_image(source: Any, *, dpi: int = DPI, seen: Seen | None = None) -> Image.Image:
     """Return a whole, upright RGB image.
 
     EXIF rotation is applied, transparency laid on white, 16-bit grey scaled to 8 bits, colours are converted to sRGB
@@ -36,11 +42,26 @@ def read_image(source: Any, *, dpi: int = DPI) -> Image.Image:
         source: a PIL image, bytes, a path (``file.pdf#3`` is a page), ``{"bytes", "path"}``, or an array or nested list
             of shape (height, width) or (height, width, 1, 3 or 4) with whole numbers from 0 to 255, or of uint16.
         dpi: resolution at which a page is drawn.
+        seen: decodes a JPEG at the smallest scale that is still seen at the same size; in full if left out.
 
     Raises:
         DataError: it isn't there, is broken, too large or too long, or is no image.
     """
-    return _read(source, dpi, None)[0]
+    return _read(source, dpi, None if seen is None else partial(_least_seen_alike, seen))[0]
+
+
+def _least_seen_alike(seen: Seen, size: tuple[int, int]) -> tuple[int, int] | None:
+    """Return the smallest size that a JPEG may be decoded at; None where that is its own."""
+    whole = seen(size)
+    for scale in (8, 4, 2):
+        smaller = size[0] // scale, size[1] // scale
+        if whole and smaller[0] >= whole[0] and smaller[1] >= whole[1] and seen(_decoded(size, scale)) == whole:
+            return smaller
+    return None
+
+
+def _decoded(size: tuple[int, int], scale: int) -> tuple[int, int]:
+    return -(-size[0] // scale), -(-size[1] // scale)
 
 
 def read_small_image(source: Any, at_least: int, *, dpi: int = DPI) -> tuple[Image.Image, tuple[int, int]]:
@@ -61,10 +82,12 @@ def read_small_image(source: Any, at_least: int, *, dpi: int = DPI) -> tuple[Ima
         DataError: as there.
     """
     with as_data_error("the image can't be read"):
-        return _read(source, dpi, at_least)
+        return _read(source, dpi, lambda _: (at_least, at_least))
 
 
-def _read(source: Any, dpi: int, at_least: int | None) -> tuple[Image.Image, tuple[int, int]]:
+def _read(
+    source: Any, dpi: int, at_least: Callable[[tuple[int, int]], tuple[int, int] | None] | None
+) -> tuple[Image.Image, tuple[int, int]]:
     if isinstance(source, Image.Image):
         return _with_size(_decode(source, ""))
     if isinstance(source, str | Path) and names_pdf(source):
@@ -84,7 +107,8 @@ def _read(source: Any, dpi: int, at_least: int | None) -> tuple[Image.Image, tup
                 return _with_size(_decode(image, name))
             size = image.size
             check_size(size[0], size[1], what=f"{name}an image")
-            image.draft(image.mode, (at_least, at_least))
+            if (least := at_least(size)) is not None:
+                image.draft(image.mode, least)
             drafted = image.size  # before it is turned upright
             small = _decode(image, name)
             return small, size if small.size == drafted else size[::-1]

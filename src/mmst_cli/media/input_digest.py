@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,20 @@ _WHOLE = "digest of the whole image"  # in the info of an image that was scaled 
 
 def keep_digest(image: Image.Image, smaller: Image.Image) -> Image.Image:
     """Return a smaller version of an image, which has the name of the whole one."""
-    smaller.info[_WHOLE] = digest_of_input("image", image)
-    return smaller
+    return name_as_whole(smaller, digest_of_input("image", image))
+
+
+def name_as_whole(image: Image.Image, digest: bytes | None) -> Image.Image:
+    """Return an image under the name of the one that it was scaled down from; None if it wasn't."""
+    if digest is not None:
+        image.info[_WHOLE] = digest
+    return image
+
+
+def digest_of_whole(image: Image.Image) -> bytes | None:
+    """Return the name of the image that one was scaled down from; None if it wasn't."""
+    digest: bytes | None = image.info.get(_WHOLE)
+    return digest
 
 
 def digest_of_input(modality: str, value: Any) -> bytes:
@@ -29,11 +41,16 @@ def digest_of_input(modality: str, value: Any) -> bytes:
     """
     if modality == "image" and isinstance(value, Image.Image) and _WHOLE in value.info:
         return bytes(value.info[_WHOLE])
-    hasher = xxhash.xxh3_128(modality.encode())
-    for part in _parts(value):
+    return hash_parts(_parts(value), modality.encode()).digest()
+
+
+def hash_parts(parts: Iterable[bytes], beginning: bytes = b"") -> xxhash.xxh3_128:
+    """Return the hash, of 16 bytes, of what comes in parts."""
+    hasher = xxhash.xxh3_128(beginning)
+    for part in parts:
         hasher.update(len(part).to_bytes(8, "little"))  # else "ab", "c" would be "a", "bc"
         hasher.update(part)
-    return hasher.digest()
+    return hasher
 
 
 def _parts(value: Any) -> Iterator[bytes]:

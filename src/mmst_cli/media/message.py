@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mmst_cli.config.schema import Modality
@@ -100,6 +100,14 @@ def _keys(part: Mapping[Any, Any]) -> str:
     return show(", ".join(map(str, part)) or "nothing")
 
 
+def parts_of(chat: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the role and each part of a chat that was read, in order; a content that is a string is a text."""
+    for message in chat:
+        content = message["content"]
+        for part in [{"type": "text", "text": content}] if isinstance(content, str) else content:
+            yield message.get("role", ""), part
+
+
 def clip_options(inputs: Iterable[Any]) -> dict[str, Any]:
     """Return the ``processing_kwargs`` with which the clips in a batch of chats are taken as clips by themselves are.
 
@@ -107,6 +115,5 @@ def clip_options(inputs: Iterable[Any]) -> dict[str, Any]:
     messages, which are then taken for 24 frames a second. Empty where no chat holds a clip.
     """
     chats = [chat for chat in inputs if isinstance(chat, list)]
-    contents = [message["content"] for chat in chats for message in chat if not isinstance(message["content"], str)]
-    clips = [part["video_metadata"] for content in contents for part in content if part["type"] == "video"]
+    clips = [part["video_metadata"] for chat in chats for _, part in parts_of(chat) if part["type"] == "video"]
     return {"video": {"video_metadata": clips}} if clips else {}

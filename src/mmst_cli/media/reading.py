@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from mmst_cli.errors import DataError, did_you_mean
 from mmst_cli.media.audio import read_audio
 from mmst_cli.media.content import URL_SCHEMES, fetch, show
 from mmst_cli.media.frame_choice import show_on
-from mmst_cli.media.image import read_image
+from mmst_cli.media.image import Seen, read_image
+from mmst_cli.media.input_digest import keep_digest
 from mmst_cli.media.input_errors import as_data_error
 from mmst_cli.media.message import PARTS, read_message
+from mmst_cli.media.prepared_images import PreparedImages
 from mmst_cli.media.video import read_video
 from mmst_cli.storage import expand_home
 
@@ -44,6 +47,12 @@ class Reader:
         """Frames of a clip that the model takes at a time; of a shorter clip the last one is shown on."""
         self.shrink: Callable[[Image.Image], Image.Image] | None = None
         """Scales large images as the model's processor will, so that few bytes are held of them."""
+        self.names_whole = True
+        """Whether a scaled image has the name of the whole one, for who compares inputs by their content."""
+        self.seen: Seen | None = None
+        """At which size the model sees an image, for those that are decoded at a size not much larger."""
+        self.prepared: PreparedImages | None = None
+        """Images that were read and scaled before."""
 
     def read(self, modality: Modality, value: Any) -> Any:
         """Return ``value`` as sentence-transformers takes it.
@@ -67,8 +76,9 @@ class Reader:
             case Modality.text:
                 return {"text": _check_text(value)}
             case Modality.image:
-                image = read_image(self.locate(value), dpi=self.settings.dpi)
-                return self.shrink(image) if self.shrink else image
+                located = self.locate(value)
+                make = partial(self._scaled, located)
+                return make() if self.prepared is None else self.prepared.read(located, make)
             case Modality.audio:
                 return read_audio(self.locate(value), self.settings, self.sampling_rate)
             case Modality.video:
@@ -77,6 +87,11 @@ class Reader:
                 return read_message(value, self.read_part)
             case Modality.mixed:
                 return self._read_mixed(value)
+
+    def _scaled(self, located: Any) -> Image.Image:
+        image = read_image(located, dpi=self.settings.dpi, seen=self.seen)
+        smaller = self.shrink(image) if self.shrink else image
+        return smaller if smaller is image or not self.names_whole else keep_digest(image, smaller)
 
     def read_part(self, modality: Modality, value: Any) -> Any:
         """Return one part of an input of several: as :meth:`read`, but text is a plain string."""

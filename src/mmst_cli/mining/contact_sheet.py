@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +116,8 @@ class _Looker:
     def card(self, anchor: int) -> Card:
         found = self.found
         row = int(found.anchors.first_row[anchor])
-        mined = [(p, s) for p, s in zip(*self._chosen(anchor), strict=True) if p >= 0]
+        places, scores = found.selection.places[anchor].tolist(), found.selection.scores[anchor].tolist()
+        mined = [(p, s) for p, s in zip(places, scores, strict=True) if p >= 0]
         negatives = [self._shown(place, score) for place, score in mined[:NEGATIVES]]
         return Card(
             self.number_of[row],
@@ -127,10 +127,6 @@ class _Looker:
             self._refused(anchor, {place for place, _ in mined}),
             len(mined) - len(negatives),
         )
-
-    def _chosen(self, anchor: int) -> tuple[list[int], list[float]]:
-        selection = self.found.selection
-        return selection.places[anchor].tolist(), selection.scores[anchor].tolist()
 
     def _positives(self, anchor: int) -> list[Shown]:
         rows = np.flatnonzero(self.found.anchors.place_of == anchor)[:2].tolist()
@@ -147,8 +143,8 @@ class _Looker:
             and int(candidates.places[anchor, index]) not in taken
         ]
         first_of_each = {reason: index for index, reason in reversed(others)}
-        chosen = sorted({*list(dict(others))[:REFUSED], *first_of_each.values()})[: REFUSED + 2]
         named = dict(others)
+        chosen = sorted({*list(named)[:REFUSED], *first_of_each.values()})[: REFUSED + 2]
         return [
             self._shown(int(candidates.places[anchor, i]), float(candidates.scores[anchor, i]), named[i].words)
             for i in chosen
@@ -161,5 +157,4 @@ class _Looker:
         return Shown(self.documents[place], self.number_of[row], score, reason)
 
     def _preview(self, column: Any, row: int) -> Preview:
-        read: Callable[[], Any] = lambda: (column.modality, self.rows.value_at(column, row))  # noqa: E731
-        return preview(read)
+        return preview(lambda: (column.modality, self.rows.value_at(column, row)))

@@ -32,6 +32,7 @@ from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.precision import choose_runtime
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
+from mmst_cli.preparing.image_preparation import prepare_images
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
@@ -185,6 +186,7 @@ def open_search(
         rows = with_own_reader(rows)
         asked = {rows.key: replace(rows, columns=tuple(columns))}
         model = prepare_model(model_config, runtime, asked, prompts=config.prompts, seed=seed).model
+        prepare_images(config, asked, model, terminal)
     second = None
     if mine.second_model is not None:
         second = load_second(mine.second_model, runtime.device, runtime.precision)

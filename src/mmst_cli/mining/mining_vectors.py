@@ -51,11 +51,7 @@ class Part:
         return self.contents.is_file() and self.vectors.is_file()
 
     def write(
-        self,
-        vectors: FloatArray,
-        digests: Sequence[bytes],
-        prints: Sequence[bytes | None],
-        stored: Sequence[bytes],
+        self, vectors: FloatArray, digests: Sequence[bytes], prints: Sequence[bytes | None], stored: Sequence[bytes]
     ) -> None:
         """Write both files."""
         write_array(self.vectors, vectors)

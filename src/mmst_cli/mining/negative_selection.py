@@ -207,7 +207,7 @@ def select(
     for row in range(len(reasons)):
         found = _eligible(row, candidates, reasons[row], guard, considered, enough)
         window = np.array(found[:range_max][mine.range_min :], dtype=np.int64)
-        chosen = _sample(window, mine, range_max, rng)
+        chosen = _sample(window, mine, rng)
         if len(chosen) == wanted:
             places[row], scores[row] = candidates.places[row, chosen], candidates.scores[row, chosen]
     return Selection(places, scores, reasons)
@@ -233,7 +233,7 @@ def _eligible(
     return sorted(found, key=lambda index: -float(candidates.scores[row, index]))
 
 
-def _sample(window: Numbers, mine: MineConfig, range_max: int, rng: random.Random) -> Numbers:
+def _sample(window: Numbers, mine: MineConfig, rng: random.Random) -> Numbers:
     """Return what is taken of a window, most similar first."""
     wanted = mine.num_negatives
     if mine.sampling_strategy is Sampling.top:

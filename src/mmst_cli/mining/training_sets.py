@@ -93,7 +93,7 @@ def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:
         **models_identity(config, mine, seed),
         "settings": mine.model_dump(),
         "seed": seed,
-        "media": config.media.model_dump(),
+        "media": config.media.record(),
         "prompts": config.prompts,
         "precision": [config.training.get(name) for name in ("bf16", "fp16")],
     }

@@ -38,11 +38,21 @@ def take_planes() -> None:
 
 def planes_of(image: Image.Image) -> torch.Tensor:
     """Return the planes of an RGB image, uint8 of shape (3, height, width), contiguous."""
+    rows = pixels_of(image)
+    if rows is None:
+        return torch.stack([torch.from_numpy(np.array(band)) for band in image.split()])
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(rows, 2, 0)[:3]))
+
+
+def pixels_of(image: Image.Image) -> np.ndarray | None:
+    """Return an RGB image's memory, uint8 of shape (height, width, 4), the fourth of no meaning, as long as it lives.
+
+    None of an image that Pillow keeps in several pieces, as large ones are.
+    """
     image.load()
     try:
         stored: Any = pa.array(image)
-    except ValueError:  # Pillow keeps a large one in several pieces
-        return torch.stack([torch.from_numpy(np.array(band)) for band in image.split()])
+    except ValueError:
+        return None
     pixels = np.frombuffer(stored.values.buffers()[1], np.uint8, _SLOTS * image.width * image.height)
-    rows = pixels.reshape(image.height, image.width, _SLOTS)
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(rows, 2, 0)[:3]))
+    return pixels.reshape(image.height, image.width, _SLOTS)

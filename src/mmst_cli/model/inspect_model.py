@@ -194,7 +194,9 @@ def _bytes_on_disk(source: str, revision: str | None) -> int | None:
 def facts_table(facts: ModelFacts) -> RenderableType:
     """Return two tables: the modalities, and everything else."""
     columns = ["modality", "taken", *(["route"] if facts.routes else []), "through", "by"]
-    modalities = Table(*columns, title_justify="left", title=facts.model)
+    modalities = Table(title_justify="left", title=facts.model)
+    for column in columns:
+        modalities.add_column(column, overflow="fold")
     for fact in facts.modalities:
         through = " ".join(filter(None, [(fact.part or "").replace("_", " "), fact.part_class])) or "-"
         taken = "yes" if fact.supported else "no"

@@ -110,7 +110,7 @@ def check_columns(model: SentenceTransformer, key: str, columns: Iterable[Column
 def with_own_reader(rows: RowSet) -> RowSet:
     """Return rows with a reader of their own, for a model that may want other inputs than the one they are read for."""
     reader = copy(rows.reader)
-    reader.shrink = None
+    reader.shrink = reader.seen = reader.prepared = None
     return replace(rows, reader=reader)
 
 

@@ -145,10 +145,8 @@ class RowSet:
         """Yield (column name, model input) of a drawn row, as :meth:`read` returns them, reading one after another."""
         found = {origin: self.find(row, origin) for origin in dict.fromkeys(c.origin for c in self.columns)}
         for column in self.columns:
-            yield column.name, self._input(column, self.read_column(column, found[column.origin]))
-
-    def _input(self, column: Column, value: Any) -> Any:
-        return value if column.role is Role.label else as_input(value, column.modality)
+            value = self.read_column(column, found[column.origin])
+            yield column.name, value if column.role is Role.label else as_input(value, column.modality)
 
     def values(self, column: Column) -> Iterator[Any]:
         """Yield what the rows hold of a column, one at a time, so that one image at a time is decoded."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mmst_cli.config.schema import LossConfig, Role
-from mmst_cli.config.signatures import fitting_losses, takes_label
+from mmst_cli.config.signatures import fitting_losses, loss_inputs, takes_label
 from mmst_cli.errors import DataError
 from mmst_cli.rows.cells import as_label, label_kind
 from mmst_cli.rows.columns import Column, RowSet
@@ -58,10 +58,29 @@ def check_labels(rows: RowSet, loss: LossConfig, key: str) -> list[str]:
                 f"datasets.{rows.key}.columns.{column.name}: each label is {kind}, but {loss.type} takes {wanted}."
                 + (f" For labels like these there is {', '.join(others[:6])}." if others else "")
             )
+        elif kind == "a number" and not rows.is_stream and (wrong := _outside(rows, column, loss.type)):
+            faults.append(f"datasets.{rows.key}.columns.{column.name}: {wrong}")
         elif loss.type == "SoftmaxLoss" and kind == "a number" and not rows.is_stream:
             values = np.array(as_label(list(rows.rows[column.sources[0]])))
             faults += _check_classes(values, loss.args.get("num_labels"), f"{key}.0.args.num_labels")
     return faults
+
+
+def _outside(rows: RowSet, column: Column, loss: str) -> str | None:
+    """Return in a sentence which label a loss would compute nonsense with, or None where there is none."""
+    pairs = any(line.pairs for line in loss_inputs(loss) or ())
+    if not pairs and loss != "CosineSimilarityLoss":
+        return None
+    for start, chunk in column_chunks(rows.source, column.sources[0]):
+        values = chunk.to_numpy(zero_copy_only=False).astype(float)
+        fits = np.isin(values, (0, 1)) if pairs else np.abs(values) <= 1 + 1e-6
+        for index in np.flatnonzero(np.isfinite(values) & ~fits)[:1]:
+            found = f"found {values[index]:g} in {place_of(rows, start + int(index), column.name)}."
+            if pairs:
+                wanted = "takes 1 for inputs that belong together and 0 for those that don't"
+                return f"{loss} {wanted}; {found} For scores there are CoSENTLoss and CosineSimilarityLoss."
+            return f"{loss} compares labels with cosines, which are -1 to 1; {found} Scale them, or take CoSENTLoss."
+    return None
 
 
 def _check_classes(values: Any, count: Any, key: str) -> list[str]:

@@ -54,9 +54,7 @@ def _find_broken_parts(rows: RowSet, stored: Dataset, name: str) -> set[int]:
 
 
 def _broken_of_named(rows: RowSet, name: str, modality: Modality, named: Iterable[NamedFile]) -> set[int]:
-    if rows.on_bad_row is OnBadRow.error:
-        return _broken_files(modality, locate_files(rows, name, modality, named))
-    files, lost = _locate_those_there(rows.reader, modality, named)
+    files, lost = _locate_files(rows, name, modality, named)
     return lost | _broken_files(modality, files)
 
 
@@ -75,37 +73,29 @@ def _broken_files(modality: Modality, files: list[tuple[int, Path]]) -> set[int]
     return broken
 
 
-def locate_files(rows: RowSet, name: str, modality: Modality, named: Iterable[NamedFile]) -> list[tuple[int, Path]]:
-    """Return (row, file) of the files that a column names, after fetching what is an address.
+def _locate_files(
+    rows: RowSet, name: str, modality: Modality, named: Iterable[NamedFile]
+) -> tuple[list[tuple[int, Path]], set[int]]:
+    """Return (row, file) of the files that a column names, after fetching what is an address, and the rows of the rest.
 
     Raises:
-        DataError: an address is refused, or a file isn't there; the message names the row.
+        DataError: broken rows are errors, and an address is refused or a file isn't there; the message names the row.
     """
-    located: list[NamedFile] = []
-    for row, path in named:
-        try:
-            located.append((row, _locate(rows.reader, path)))
-        except DataError as error:
-            raise DataError(f"{place_of(rows, row, name)}: {error}") from error
-    missing = missing_files(located, folders=modality is Modality.video)
-    if missing:
-        row, path = missing[0]
-        raise DataError(f"{place_of(rows, row, name)}: no such {modality} file: {visible(path[:SHOWN])}")
-    return [(row, Path(path)) for row, path in located]
-
-
-def _locate_those_there(
-    reader: Reader, modality: Modality, named: Iterable[NamedFile]
-) -> tuple[list[tuple[int, Path]], set[int]]:
-    """Return (row, file) of the files that can be had, and the rows of the others."""
+    stops = rows.on_bad_row is OnBadRow.error
     located: list[NamedFile] = []
     lost: set[int] = set()
     for row, path in named:
         try:
-            located.append((row, _locate(reader, path)))
-        except DataError:  # reading it says why
-            lost.add(row)
-    lost |= {row for row, _ in missing_files(located, folders=modality is Modality.video)}
+            located.append((row, _locate(rows.reader, path)))
+        except DataError as error:
+            if stops:
+                raise DataError(f"{place_of(rows, row, name)}: {error}") from error
+            lost.add(row)  # reading it says why
+    missing = missing_files(located, folders=modality is Modality.video)
+    if missing and stops:
+        row, path = missing[0]
+        raise DataError(f"{place_of(rows, row, name)}: no such {modality} file: {visible(path[:SHOWN])}")
+    lost |= {row for row, _ in missing}
     return [(row, Path(path)) for row, path in located if row not in lost], lost
 
 

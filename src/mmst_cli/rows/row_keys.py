@@ -15,6 +15,7 @@ from mmst_cli.config.chat_templates import MEDIA, fill
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.file_stamps import stamp_of_file
+from mmst_cli.media.input_digest import hash_parts
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.bad_rows import BadRow
@@ -163,11 +164,7 @@ def _key_of_parts(parts: Mapping[Any, Any], reader: Reader | None) -> str:
 def _digest(modality: str, value: Any, reader: Reader | None) -> str:
     if modality == Modality.text and isinstance(value, str):
         return value
-    hasher = xxhash.xxh3_128(modality.encode())
-    for part in _contents(modality, value, reader):
-        hasher.update(len(part).to_bytes(8, "little"))  # else "ab", "c" would be "a", "bc"
-        hasher.update(part)
-    return hasher.hexdigest()
+    return hash_parts(_contents(modality, value, reader), modality.encode()).hexdigest()
 
 
 def _contents(modality: str, value: Any, reader: Reader | None) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -185,7 +185,6 @@ def add_negatives(rows: RowSet, kept: Numbers, negatives: Numbers) -> RowSet:
     """
     from datasets import Dataset
 
-    stored = rows.rows if rows.stored is None else rows.stored
     places, entries = drawn_from(rows)
     names = negative_names([column.name for column in rows.columns], negatives.shape[1])
     positive = rows.with_role(Role.positive)[0]
@@ -195,15 +194,12 @@ def add_negatives(rows: RowSet, kept: Numbers, negatives: Numbers) -> RowSet:
         origin = (f"__{name}__", f"__{name}_entry__")
         drawn |= {origin[0]: places[numbers], origin[1]: entries[numbers]}
         columns.append(replace(positive, name=name, role=Role.negative, origin=origin))
-    return replace(rows, rows=Dataset.from_dict(drawn), stored=stored, columns=(*rows.columns, *columns))
+    return replace(rows, rows=Dataset.from_dict(drawn), stored=rows.source, columns=(*rows.columns, *columns))
 
 
 def drawn_from(rows: RowSet) -> tuple[Numbers, Numbers]:
     """Return the stored row that each drawn one means, and which entry of it: shape (rows,) both."""
     if rows.stored is None:
         return np.arange(len(rows)), np.zeros(len(rows), dtype=np.int64)
-    return tuple(_numbers(rows.rows[name]) for name in (ROW, ENTRY))  # type: ignore[return-value]
-
-
-def _numbers(values: Sequence[int]) -> Numbers:
-    return np.array(list(values), dtype=np.int64)
+    places, entries = (np.array(list(rows.rows[name]), dtype=np.int64) for name in (ROW, ENTRY))
+    return places, entries

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from mmst_cli.errors import ConfigError, WorkError, first_line
 from mmst_cli.output_claim import claimed
 from mmst_cli.searching.exact_search import Hit
 from mmst_cli.searching.searched_vectors import RESCORED, SearchedVectors
-from mmst_cli.storage import digest, whole_file, write_json
+from mmst_cli.storage import digest, disk_fault, whole_file, write_json
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.nearest import check_index
 from mmst_cli.vectors.quantise import OVERSAMPLING
@@ -108,7 +107,8 @@ def open_index(searched: SearchedVectors, terminal: Terminal) -> FaissIndex:
             try:
                 (faiss.write_index_binary if searched.by_bits else faiss.write_index)(index, str(partial))
             except RuntimeError as error:
-                raise WorkError(f"{path}: the index can't be written: {first_line(error)}") from error
+                why = disk_fault(error, path) or f"{path}: the index can't be written: {first_line(error).rstrip('.')}"
+                raise WorkError(f"{why}.") from error
         write_json(record, _record(searched))
     return FaissIndex(searched, index)
 
@@ -148,9 +148,5 @@ def _build(searched: SearchedVectors, terminal: Terminal) -> Any:
 def _sample(searched: SearchedVectors, count: int) -> np.ndarray:
     """Return about ``count`` vectors from everywhere in a collection."""
     step = max(1, searched.folder.count // count)
-
-    def chosen() -> Iterator[np.ndarray]:
-        for places, _, vectors in searched.pieces():
-            yield vectors[torch.from_numpy(places % step == 0)].float().numpy()
-
-    return np.concatenate(list(chosen()))
+    chosen = (vectors[torch.from_numpy(places % step == 0)] for places, _, vectors in searched.pieces())
+    return np.concatenate([vectors.float().numpy() for vectors in chosen])

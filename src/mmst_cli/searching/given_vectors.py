@@ -29,40 +29,37 @@ def read_vectors(path: Path, folder: VectorFolder, dim: int) -> tuple[list[Query
     if path.is_dir():
         names, values = _of_folder(path, folder)
     elif not path.is_file():
-        raise DataError(f"--vectors: {visible(path)}: no such file or folder.")
+        raise _fault(path, "no such file or folder.")
     elif path.suffix == ".npy":
         names, values = _of_array(path)
     elif path.suffix == ".parquet":
         names, values = _of_table(path)
     else:
-        raise DataError(
-            f"--vectors: {visible(path)}: write a .npy or .parquet file, or a folder that `mmst encode` wrote."
-        )
+        raise _fault(path, "write a .npy or .parquet file, or a folder that `mmst encode` wrote.")
     if not len(values):
-        raise DataError(f"--vectors: {visible(path)}: there are no vectors in it.")
+        raise _fault(path, "there are no vectors in it.")
     if not (finite := np.isfinite(values).all(axis=1)).all():
-        raise DataError(f"--vectors: {visible(path)}: vector {int(np.argmin(finite))} holds NaN or infinity.")
+        raise _fault(path, f"vector {int(np.argmin(finite))} holds NaN or infinity.")
     stored, whole = folder.form.dimension, folder.manifest.get("model_dimension")
     width = values.shape[1]
     if width not in (dim, stored, whole):
         known = " or ".join(map(str, dict.fromkeys((dim, stored, whole))))
-        raise DataError(
-            f"--vectors: {visible(path)}: vectors of {width} dimensions; {known} are needed for {folder.path}."
-        )
+        raise _fault(path, f"vectors of {width} dimensions; {known} are needed for {folder.path}.")
     vectors = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
     return [Query(name, None) for name in names], shorten(vectors, stored if width > stored else None)
+
+
+def _fault(path: Path, reason: str) -> DataError:
+    return DataError(f"--vectors: {visible(path)}: {reason}")
 
 
 def _of_array(path: Path) -> tuple[list[str], np.ndarray]:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise DataError(f"--vectors: {visible(path)}: no .npy file of numbers ({error}).") from error
+        raise _fault(path, f"no .npy file of numbers ({error}).") from error
     if values.ndim not in (1, 2) or values.dtype.kind not in "fiu":
-        raise DataError(
-            f"--vectors: {visible(path)}: {values.dtype} of shape {values.shape}; numbers of shape (queries, dimension)"
-            " are needed."
-        )
+        raise _fault(path, f"{values.dtype} of shape {values.shape}; numbers of shape (queries, dimension) are needed.")
     values = np.atleast_2d(values)
     return [f"{path}#{row}" for row in range(len(values))], values
 
@@ -73,15 +70,12 @@ def _of_table(path: Path) -> tuple[list[str], np.ndarray]:
             names = [name for name in ("id", "embedding") if name in file.schema_arrow.names]
             table = file.read(columns=names)
         column = table.column("embedding").combine_chunks()
-        rows = column.to_pylist()
-        values = np.array(rows, dtype=np.float32)
+        values = np.array(column.to_pylist(), dtype=np.float32)
     except (OSError, KeyError, ValueError, TypeError, pa.ArrowException) as error:
-        raise DataError(
-            f"--vectors: {visible(path)}: no parquet file with a column embedding of lists of numbers, all of one"
-            " length."
-        ) from error
+        reason = "no parquet file with a column embedding of lists of numbers, all of one length."
+        raise _fault(path, reason) from error
     if values.ndim != 2 and len(values):
-        raise DataError(f"--vectors: {visible(path)}: its column embedding holds {column.type}, not lists of numbers.")
+        raise _fault(path, f"its column embedding holds {column.type}, not lists of numbers.")
     given = table.column("id").to_pylist() if "id" in names else range(len(values))
     return [str(name) if "id" in names else f"{path}#{name}" for name in given], values
 
@@ -93,10 +87,8 @@ def _of_folder(path: Path, folder: VectorFolder) -> tuple[list[str], np.ndarray]
             f"--vectors: {path} holds {queries.form.precision}, and queries are given as floats."
             " Encode them with --precision float32."
         )
-    made = [
-        one.manifest.get("weights", one.job.get("weights")) or one.manifest.get("model") for one in (queries, folder)
-    ]
-    if made[0] != made[1]:
+    of_queries, of_folder = (one.weights or one.manifest.get("model") for one in (queries, folder))
+    if of_queries != of_folder:
         raise DataError(
             f"--vectors: {path} was made by {queries.manifest.get('model')} and {folder.path} by"
             f" {folder.manifest.get('model')}, whose weights differ. Encode the queries by the same model."

@@ -42,10 +42,7 @@ def find_query_model(folder: VectorFolder, given: str | None, terminal: Terminal
     Raises:
         ModelError: it is gone, or another one.
     """
-    made_by, weights = (
-        str(folder.manifest.get("model") or ""),
-        folder.manifest.get("weights", folder.job.get("weights")),
-    )
+    made_by, weights = str(folder.manifest.get("model") or ""), folder.weights
     name = given or made_by
     if not name:
         raise ModelError(f"{folder.path}: {MANIFEST} doesn't name the model that made the vectors. Add --model.")

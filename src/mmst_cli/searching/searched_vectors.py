@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mmst_cli.errors import ConfigError, DataError, did_you_mean
+from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.terminal import Terminal
-from mmst_cli.vectors.quantise import PRECISIONS, STORED_AS, quantise, ranges_of, shorten
+from mmst_cli.vectors.quantise import PRECISIONS, STORED_AS, check_precision, quantise, ranges_of, shorten
 from mmst_cli.vectors.vector_folder import VectorFolder
 
 RESCORED = "binary-rescored"
@@ -168,11 +168,9 @@ def choose_form(folder: VectorFolder, dim: int | None, precision: str | None) ->
         )
     if precision is None:
         return dim, RESCORED if form.precision == "binary" else form.precision
-    if precision not in SEARCHED:
-        known = f"Write {', '.join(SEARCHED[:-1])} or {SEARCHED[-1]}."
-        raise ConfigError(f"--precision: {precision}: no such precision. {known}{did_you_mean(precision, SEARCHED)}")
+    check_precision(precision, SEARCHED)
     if PRECISIONS.index(STORED_AS.get(precision, precision)) < PRECISIONS.index(form.precision):
-        can = ", ".join(name for name in SEARCHED[PRECISIONS.index(form.precision) :])
+        can = ", ".join(SEARCHED[PRECISIONS.index(form.precision) :])
         raise ConfigError(
             f"--precision {precision}: the vectors of {folder.path} are {form.precision}, which holds less."
             f" They can be searched as {can}."

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.media.input_digest import digest_of_input
+from mmst_cli.media.message import parts_of
 from mmst_cli.similarity import image_likeness, sound_likeness, text_likeness
 
 FRAMES = 4  # of a clip that are compared, spread evenly
@@ -98,14 +99,10 @@ def _frames(array: npt.NDArray[Any]) -> tuple[Sketch, ...]:
 
 def _said(chat: Any) -> list[tuple[str, Any]]:
     """Return the parts of a chat in order, who says each being part of it."""
-    parts: list[tuple[str, Any]] = []
-    for message in chat:
-        content = message["content"]
-        listed = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        for part in listed:
-            value = part[part["type"]]
-            parts.append((part["type"], f"{message['role']}: {value}" if part["type"] == "text" else value))
-    return parts
+    return [
+        (part["type"], f"{role}: {part['text']}" if part["type"] == "text" else part[part["type"]])
+        for role, part in parts_of(chat)
+    ]
 
 
 def _flatten(one: Sketch, prefix: str, found: dict[str, npt.NDArray[Any]]) -> dict[str, Any]:

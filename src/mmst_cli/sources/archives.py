@@ -8,12 +8,16 @@ name in the working directory for the member.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from tarfile import BLOCKSIZE, NUL, ReadError
+from tarfile import BLOCKSIZE, NUL, ReadError, TarFile
 from typing import Any
 
 from datasets import Audio, Features, Image, Value, Video
 from datasets.packaged_modules.webdataset.webdataset import WebDataset
+
+from mmst_cli.sources.text_rows import encoding_of
 
 _ENCODED = {"bytes": Value("binary"), "path": Value("string")}
 _MEDIA = (  # the first that knows an ending: the lists of `datasets` have .mpg among the images
@@ -21,6 +25,11 @@ _MEDIA = (  # the first that knows an ending: the lists of `datasets` have .mpg 
     (Audio, {*WebDataset.AUDIO_EXTENSIONS, "m4a", "aac"}),
     (Image, set(WebDataset.IMAGE_EXTENSIONS)),
 )
+_PIECE = 1 << 20  # bytes read at once behind the end of an archive
+
+
+def _decode_text(content: bytes) -> str:
+    return content.decode(encoding_of(content)).removeprefix("\ufeff")
 
 
 class Archive(WebDataset):  # type: ignore[misc]
@@ -33,11 +42,28 @@ class Archive(WebDataset):  # type: ignore[misc]
     AUDIO_EXTENSIONS: list[str] = []  # noqa: RUF012
     VIDEO_EXTENSIONS: list[str] = []  # noqa: RUF012
     MESH_EXTENSIONS: list[str] = []  # noqa: RUF012
+    DECODERS = WebDataset.DECODERS | dict.fromkeys(("txt", "text", "transcript"), _decode_text)
+
+    @classmethod
+    def _get_pipeline_from_tar(cls, tar_path: Any, tar_iterator: Any) -> Iterator[dict[str, Any]]:
+        name = ""
+
+        def members() -> Iterator[tuple[str, Any]]:
+            nonlocal name
+            for name, file in tar_iterator:
+                if name != name.encode("utf-8", "replace").decode():
+                    raise ValueError("its name is not UTF-8")
+                yield name, file
+
+        try:
+            yield from super()._get_pipeline_from_tar(tar_path, members())
+        except ValueError as error:  # of JSON, texts and numbers, and of names that are no text
+            raise ValueError(f"member {name!r}: {error}") from error
 
     def _split_generators(self, dl_manager: Any) -> Any:
         for paths in self.config.data_files.values():
             for path in paths:
-                _check_end(Path(path))
+                _check_whole(Path(path))
         splits = super()._split_generators(dl_manager)
         features = self.info.features
         self.info.features = Features(
@@ -69,18 +95,29 @@ def media_feature(name: str) -> Any:
     return next((feature(decode=False) for feature, endings in _MEDIA if ending in endings), None)
 
 
-def _check_end(path: Path) -> None:
-    """Raise for an archive on this machine that was cut off: read in a stream, it just seems to hold less.
+def _check_whole(path: Path) -> None:
+    """Raise for an archive on this machine of which a stream would see only the beginning, as if that were all.
 
     Raises:
-        ReadError: it doesn't end in a block of zeros, as every tar file does.
+        ReadError: it was cut off, is damaged, or another one was appended to it.
     """
     if not path.is_file():  # an address
         return
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - BLOCKSIZE))
-        if file.read() != NUL * BLOCKSIZE:
-            raise ReadError(f"{path.name} was cut off, or is no tar file")
+        try:
+            archive = TarFile(fileobj=file)
+            while archive.next():
+                archive.members.clear()  # type: ignore[attr-defined]
+        except ReadError as error:
+            raise ReadError(f"{path.name} was cut off, or is no tar file ({error})") from error
+        file.seek(archive.offset)
+        if len(end := file.read(BLOCKSIZE)) < BLOCKSIZE:
+            raise ReadError(f"{path.name} was cut off")
+        if any(piece.strip(NUL) for piece in chain([end], iter(partial(file.read, _PIECE), b""))):
+            raise ReadError(
+                f"{path.name} goes on behind byte {archive.offset:,}, where its members seem to end: it is damaged"
+                " there, or another was appended to it (which `tar --concatenate` does so that both are read)"
+            )
 
 
 def _declare_media(rows: Any) -> Any:

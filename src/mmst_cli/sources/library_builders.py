@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import DatasetConfig
-from mmst_cli.errors import DataError, did_you_mean, first_line, visible
+from mmst_cli.errors import DataError, WorkError, did_you_mean, first_line, visible
 from mmst_cli.sources.declared_columns import DeclaredColumns
 from mmst_cli.sources.places import no_rows
 
@@ -107,6 +108,7 @@ def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
             " needs `hf auth login`."
         ) from error
     except DatasetGenerationError as error:
+        _refuse_full_cache(config, error.__cause__ or error)
         raise _unreadable(at, config, error.__cause__ or error) from error
     except ValueError as error:
         if any(str(error).startswith(beginning) for beginning in _BEGINNINGS):
@@ -115,7 +117,19 @@ def mendable(at: str, config: DatasetConfig) -> Iterator[None]:
     except (TarError, ImportError, TypeError, EOFError, zlib.error, ArrowException) as error:
         raise _unreadable(at, config, error) from error
     except (OSError, ConnectionError) as error:
+        _refuse_full_cache(config, error)
         raise DataError(f"{at}.path: {visible(config.path)} can't be loaded: {first_line(error)}") from error
+
+
+def _refuse_full_cache(config: DatasetConfig, error: BaseException) -> None:
+    """Raise a WorkError where there is no room for what the library makes of a file."""
+    from datasets.config import HF_DATASETS_CACHE
+
+    if "Not enough disk space" in str(error) or getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        raise WorkError(
+            f"{HF_DATASETS_CACHE}: there is no room for the rows of {visible(config.path)}. Make room, or set"
+            " HF_DATASETS_CACHE to a folder on another disk."
+        ) from error
 
 
 def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataError:

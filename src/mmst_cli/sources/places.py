@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ from typing import Any
 
 from mmst_cli.config.schema import DatasetConfig
 from mmst_cli.errors import DataError, visible
+from mmst_cli.sources.folder_walk import PassedOver, match
 from mmst_cli.sources.remote_files import find_remote_files, is_remote
 from mmst_cli.storage import expand_home
 
+_log = logging.getLogger(__name__)
 FILE_READERS = {".parquet": "parquet", ".jsonl": "json", ".csv": "csv"}  # in the order in which layout beir looks
 COMPRESSED = (".gz", ".zst")
 
@@ -171,18 +174,26 @@ def folder_of_pattern(path: str) -> Path:
     return Path(*parts[:first])
 
 
-def find_files(at: str, path: str) -> list[Path]:
+def find_files(at: str, path: str, passed: PassedOver | None = None) -> list[Path]:
     """Return the files that a pattern stands for, sorted by path; `**` is any number of folders.
 
+    Args:
+        at: the key of the section, for messages.
+        path: the pattern.
+        passed: takes the folders that can't be entered; there is a warning of them if left out.
+
     Raises:
-        DataError: there is none.
+        DataError: there is no file.
     """
-    found = sorted(glob.glob(str(local_path(path)), recursive=True))  # noqa: PTH207 - Path.glob has no absolute ones
-    files = [Path(name) for name in found if Path(name).is_file()]
-    if files:
-        return files
-    hint = f", only {len(found)} folder(s). Write {path}/* for the files in there" if found else ""
-    raise DataError(f"{at}.path: {visible(path)}: matches no file{hint}.")
+    over = passed or PassedOver()
+    found = match(local_path(path), over)
+    files = [name for name in found if name.is_file()]
+    if not files:
+        hint = f", only {len(found)} folder(s). Write {path}/* for the files in there" if found else ""
+        raise DataError(f"{at}.path: {visible(path)}: matches no file{hint}.{over.in_words()}")
+    if passed is None and (said := over.in_words()):
+        _log.warning("%s.path: %s: files may be left out:%s", at, visible(path), said)
+    return files
 
 
 def choose_reader(at: str, path: str, names: Iterable[str]) -> FileReader:

@@ -205,7 +205,13 @@ class _RowGroup:
         while index >= self._first + self._rows.num_rows:
             self._first += self._rows.num_rows
             self._rows = next(self._batches)
-        return {name: self._rows.column(name)[index - self._first].as_py() for name in self._rows.schema.names}
+        return {name: _value_of(self._rows.column(name)[index - self._first]) for name in self._rows.schema.names}
+
+
+def _value_of(cell: pa.Scalar) -> Any:
+    value = cell.as_py()
+    # A column of JSON is how Arrow keeps values of several types; a text in it stands in quotation marks.
+    return json.loads(value) if isinstance(cell.type, pa.JsonType) and value is not None else value
 
 
 _OPENERS: dict[str, Callable[[str], RowsInTurn]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from io import BufferedReader, RawIOBase, TextIOWrapper
@@ -52,9 +53,15 @@ def encoding_of(beginning: bytes) -> str:
         if 0 < len(beginning[highest::4]) == zeros[highest] < sum(zeros) and zeros[high] > zeros[highest] // 2:
             return encoding
     even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
-    if max(even, odd) > len(beginning) // 8 and 4 * min(even, odd) <= max(even, odd):
-        return "utf-16-be" if even > odd else "utf-16-le"
-    return "utf-8-sig"
+    encoding = "utf-16-be" if even > odd else "utf-16-le"
+    likely = max(even, odd) > len(beginning) // 8 and 4 * min(even, odd) <= max(even, odd)
+    return encoding if likely and _makes_text(beginning, encoding) else "utf-8-sig"
+
+
+def _makes_text(beginning: bytes, encoding: str) -> bool:
+    """Whether bytes are letters and the like in an encoding, where compressed files have zero bytes as well."""
+    kinds = (unicodedata.category(letter) for letter in beginning.decode(encoding, "ignore") if not letter.isspace())
+    return not any(kind in ("Cc", "Cn", "Co", "Cs") for kind in kinds)
 
 
 def open_text(file: str, name: str | None = None, *, errors: str = "surrogateescape") -> TextIOWrapper:

@@ -35,7 +35,7 @@ def told_by_key(training: Mapping[str, Any], *beginnings: str, note: str = "") -
 def in_words(error: BaseException) -> str:
     """Return what an error says, in a sentence."""
     text = " ".join(str(error).split()).rstrip(" .:") or type(error).__name__
-    kind = "" if isinstance(error, ValueError | ImportError | RuntimeError) else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, ValueError | ImportError | RuntimeError | Warning) else f"{type(error).__name__}: "
     return f"{kind}{text if len(text) < 400 else text[:400] + ' ...'}."
 
 
@@ -44,7 +44,8 @@ def _key_in(error: Exception, beginnings: tuple[str, ...], training: Mapping[str
     if type(error).__module__.partition(".")[0] in ("huggingface_hub", "httpx") and "push_to_hub" in training:
         return "push_to_hub"
     text = str(error).lower()
-    named = [name for name in training if name in text or name.replace("_", " ") in text]
+    # An argument, the words of a sentence, or a class that is built of it.
+    named = [name for name in training if any(name.replace("_", between) in text for between in ("_", " ", ""))]
     begun = [name for beginning in beginnings for name in training if name.startswith(beginning)]
     held = [name for name, value in training.items() if any(word in text for word in _words_in(value))]
     told = [name for name in held if name in begun]

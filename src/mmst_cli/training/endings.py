@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmst_cli.aside import FAILED, is_aside
 from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
@@ -77,9 +77,15 @@ def less_memory(config: Config, where: str, keys: Iterable[str]) -> str:
         where: that, beginning with a preposition.
         keys: the dotted keys of the losses that it may have been.
     """
-    cached = [key for key in sorted(keys) if "cached" in loss_layers(config, key)[0].type.lower()]
-    sizes = [f"{key}.0.args.mini_batch_size" for key in cached] or ["training.per_device_train_batch_size"]
+    losses = {key: loss_layers(config, key)[0] for key in sorted(keys)}
+    cached = {key: loss.args for key, loss in losses.items() if "cached" in loss.type.lower()}
+    sizes = [f"{key}.0.args.{_mini_batch(args)}" for key, args in cached.items()]
+    sizes = sizes or ["training.per_device_train_batch_size"]
     return (
         f"out of memory {where}. Lower {' or '.join(sizes)} or model.processor.max_pixels, or set"
         " training.gradient_checkpointing=true."
     )
+
+
+def _mini_batch(args: Mapping[str, Any]) -> str:
+    return "mini_batch_size" if args.get("mini_batch_num_tokens") is None else "mini_batch_num_tokens"

@@ -20,7 +20,8 @@ def told_of_failures(run: RunFolder, terminal: Terminal) -> Iterator[None]:
     """Say in a sentence what ended a run from outside, and bring back the run that it was to replace.
 
     A new run takes the place of an old one with its first whole checkpoint, from which it can be resumed; what fails
-    before, in whatever way, leaves the old run as it was.
+    before, in whatever way, leaves the old run as it was. What is refused before anything was trained, such as a row
+    of an evaluation, leaves nothing of the new one.
 
     Raises:
         WorkError: a disk or folder refused to be written, or the system killed a worker.
@@ -32,19 +33,25 @@ def told_of_failures(run: RunFolder, terminal: Terminal) -> Iterator[None]:
             raise
         replacing = is_aside(run.path)
         run.drop_broken_checkpoints()
+        if isinstance(error, MmstError) and error.exit_code == MmstError.exit_code and not run.checkpoints():
+            terminal.log_to(None)
+            run.drop_written()
         if run.put_back():
-            if (failed := run.path / FAILED).is_dir():
-                terminal.log_to(failed / run.log.name)  # the log in its place is the old run's again
-            terminal.say(
-                f"The run that was in {run.path} is there again, as it was. What the new one wrote is in"
-                f" {run.path / FAILED}."
-            )
+            _say_put_back(run, terminal)
         if isinstance(error, MmstError) or not isinstance(error, Exception):
             raise
         reason = disk_fault(error, run.path) or _killed_worker(error)
         if reason is None:
             raise
         raise WorkError(f"{reason}. {'' if replacing else way_on(run)}".strip()) from error
+
+
+def _say_put_back(run: RunFolder, terminal: Terminal) -> None:
+    said = f"The run that was in {run.path} is there again, as it was."
+    if (failed := run.path / FAILED).is_dir():
+        terminal.log_to(failed / run.log.name)  # the log in its place is the old run's again
+        said += f" What the new one wrote is in {failed}."
+    terminal.say(said)
 
 
 def way_on(run: RunFolder) -> str:

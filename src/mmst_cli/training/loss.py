@@ -34,7 +34,9 @@ def build_losses(
         ConfigError: a class refuses its arguments, or the model.
     """
     keys = {name: key for name, key in loss_keys(config).items() if name in datasets}
-    built = {key: build_loss(loss_layers(config, key), model, key) for key in dict.fromkeys(keys.values())}
+    with torch.random.fork_rng(devices=[]):  # weights of a loss are drawn here, before the trainer sets any seed
+        torch.manual_seed(int(config.training.get("seed", 42)))
+        built = {key: build_loss(loss_layers(config, key), model, key) for key in dict.fromkeys(keys.values())}
     if len(built) == 1:
         return next(iter(built.values()))
     return {name: built[key] for name, key in keys.items()}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mmst_cli import processes
 from mmst_cli.config.rules_evaluators import MEAN
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, did_you_mean
 from mmst_cli.evaluation.evaluation_output import save_evaluation_files
 from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
 from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite, watched
@@ -76,7 +76,7 @@ class Measurements:
         if metrics and wanted and not wanted.endswith("loss") and wanted not in metrics:
             raise ConfigError(
                 f"training.metric_for_best_model: {wanted}: no evaluator writes it. There is "
-                f"{', '.join(f'eval_{key}' for key in self.primary_keys())}; all are in {self.run.metrics}."
+                f"{', '.join(f'eval_{key}' for key in self.primary_keys())}.{did_you_mean(wanted, metrics)}"
             )
 
     def evaluate_after(self, trainer: RunTrainer) -> dict[str, Evaluation]:

@@ -6,6 +6,7 @@ import cmath
 import random
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import islice
@@ -15,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from transformers.debug_utils import DebugOption, DebugUnderflowOverflow
 from transformers.integrations import get_reporting_integration_callbacks
 from transformers.integrations.neftune import activate_neftune, deactivate_neftune
 from transformers.utils import is_liger_kernel_available
@@ -57,7 +57,8 @@ def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[A
     with tempfile.TemporaryDirectory() as folder, told_by_key(config.training, "report_to"):
         arguments = build_arguments(config, Path(folder))
         for tracker in get_reporting_integration_callbacks(arguments.report_to):
-            tracker()
+            # Where its package is missing it is never whole, and MLflow's would then fail once more while it goes.
+            type(tracker.__name__, (tracker,), {"__del__": lambda _: None})()
     with _randomness_kept(), tempfile.TemporaryDirectory() as folder:
         with told_by_key(config.training):
             trainer = build(Path(folder), [])
@@ -114,8 +115,6 @@ def _try_changes_of_model(trainer: RunTrainer, training: Mapping[str, Any]) -> N
     if arguments.torch_compile:
         with told_by_key(training, "torch_compile"):
             torch.compile(nn.Identity(), backend=arguments.torch_compile_backend, mode=arguments.torch_compile_mode)
-    if DebugOption.UNDERFLOW_OVERFLOW in arguments.debug:
-        DebugUnderflowOverflow(model)
     if trainer.neftune_noise_alpha is not None:
         with told_by_key(training, "neftune", note="No noise can be added to embeddings of this model: "):
             trainer.neftune_hook_handle = activate_neftune(model, trainer.neftune_noise_alpha, trainer.accelerator)
@@ -136,7 +135,8 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
             return
         _note_cost(trainer, chosen, rows)
         # As the trainer has it: forward passes in half precision, and the loss of what they give in float32.
-        with precision.forward_of(trainer.model) if precision.autocast else nullcontext():
+        with precision.forward_of(trainer.model) if precision.autocast else nullcontext(), warnings.catch_warnings():
+            warnings.filterwarnings("error", "Using a target size")  # a label of one number would be each of a vector's
             loss = trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
             loss.backward()  # cached losses run the forward passes again
     except MmstError:
@@ -184,11 +184,15 @@ def _randomness_kept() -> Iterator[None]:
 
 @contextmanager
 def _state_kept(trainer: RunTrainer) -> Iterator[None]:
-    """Bring back buffers (means and variances of BatchNorm), modes and hooks of modules, and leave no gradients."""
+    """Bring back buffers (means and variances of BatchNorm) and modes of modules, and leave no gradients.
+
+    Hooks stay: transformers installs those that collect the outputs of layers once, at the first forward pass, and
+    without them losses of layers would find one layer alone.
+    """
     losses = trainer.loss.values() if isinstance(trainer.loss, Mapping) else [trainer.loss]
     everything = nn.ModuleList([trainer.model, *(loss for loss in losses if isinstance(loss, nn.Module))])
     buffers = [(buffer, buffer.detach().clone()) for buffer in everything.buffers()]
-    modes = [(module, module.training, list(module._forward_hooks)) for module in everything.modules()]
+    modes = [(module, module.training) for module in everything.modules()]
     try:
         yield
     finally:
@@ -196,8 +200,6 @@ def _state_kept(trainer: RunTrainer) -> Iterator[None]:
             for buffer, before in buffers:
                 if buffer.shape == before.shape:
                     buffer.copy_(before)
-        for module, mode, hooks in modes:
+        for module, mode in modes:
             module.training = mode
-            for added in module._forward_hooks.keys() - hooks:
-                del module._forward_hooks[added]
         everything.zero_grad(set_to_none=True)

@@ -29,13 +29,13 @@ FIXED = (
     r"training\.(per_device_train_batch_size|gradient_accumulation_steps|auto_find_batch_size)",
     # Another optimizer, or other groups of parameters in it: its state is of no use.
     r"training\.(optim|optim_args|optim_target_modules|learning_rate_mapping|router_mapping|prompts)",
-    r"training\.(fsdp|fsdp_config|deepspeed|parallelism_config)",
+    r"training\.(fsdp|fsdp_config|deepspeed|parallelism_config|accelerator_config)",
     # The best score so far is of another measure.
     r"training\.(metric_for_best_model|greater_is_better)",
 )
 FIXED_OF_TRAINING_SETS = r"(use|layout|name|split|revision|max_rows|streaming|sql|weight|loss|prompts|mine|columns)"
 # Changes how a loss is computed, not what it is.
-FREE = r"(loss|datasets\.[^.]+\.loss)\.\d+\.args\.mini_batch_size"
+FREE = r"(loss|datasets\.[^.]+\.loss)\.\d+\.args\.mini_batch_(size|num_tokens)"
 SCHEDULE = r"training\.(learning_rate|lr_scheduler_type|lr_scheduler_kwargs|warmup_steps|warmup_ratio)"
 MEASURED = {"reduce_lr_on_plateau", "greedy"}
 """Schedules whose rate comes of what was measured so far; that of all others is a function of the step."""

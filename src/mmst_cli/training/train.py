@@ -16,6 +16,7 @@ from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_eval
 from mmst_cli.mining.training_sets import check_minings
 from mmst_cli.model.precision_of_run import with_environment
 from mmst_cli.output_claim import check_writable, claimed
+from mmst_cli.preparing.image_preparation import prepare_images
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder
 from mmst_cli.storage import expand_home
@@ -89,6 +90,8 @@ def _run(
         bad_rows.read_back(run.skipped_rows)
     with processes.first_before_others():  # it fills the caches for all, and some are only filled by the first
         prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows)
+        if not dry_run:
+            prepare_images(config, prepared.rows, prepared.model, terminal)
     job = TrainingJob(config, run, prepared, terminal)
     with processes.first_before_others():
         job.mine()  # before the folder is touched: what is wrong with it leaves no run behind

@@ -12,6 +12,7 @@ from mmst_cli import processes
 from mmst_cli.errors import WorkError, is_memory_shortage
 from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, ROWS, TOKENS
 from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
+from mmst_cli.training.host_batches import DueInputs
 from mmst_cli.training.model_flops import FlopMeter, peak_flops
 from mmst_cli.training.trainer_batches import BatchTrainer
 from mmst_cli.training.trainer_checkpoints import CheckpointTrainer
@@ -34,6 +35,8 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
         super().__init__(loss=next(iter(loss.values())) if isinstance(loss, Mapping) else loss, **arguments)
         if isinstance(loss, Mapping):  # only now: at first the trainer would want every set in a DatasetDict
             self.loss = {name: self.prepare_loss(one, self.model) for name, one in loss.items()}
+        for one in filter(self.stays_on_host, self.losses):
+            DueInputs(args.device, self.raw, self.account).watch(one)
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
 
@@ -53,10 +56,6 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
             self.bad_rows.refuse_empty_batch(inputs[NAME], len(left_out))
         with self.account.spent("forward", waits=True), self.flops.counted():
             return super().compute_loss(model, inputs, *arguments, **keywords)
-
-    def _prepare_inputs(self, inputs: dict[str, Any]) -> Any:
-        with self.account.spent("copy"):
-            return super()._prepare_inputs(inputs)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         """Compute the loss of a batch and its gradients, and remember both the loss and the rows."""

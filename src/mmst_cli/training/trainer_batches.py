@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from datasets import Dataset, DatasetDict
 from sentence_transformers import SentenceTransformerTrainer
 from sentence_transformers.base.sampler import BatchSamplers
+from torch import nn
 from transformers.trainer_utils import has_length
 
 from mmst_cli import processes
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
+from mmst_cli.model.raw_pixels import raw_pixels_of
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.cells import as_label
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.training.batch_shares import BatchShares
-from mmst_cli.training.collator import TypedCollator, label_columns, routed_tasks
+from mmst_cli.training.collator import NAME, TypedCollator, label_columns, routed_tasks
+from mmst_cli.training.host_batches import left_on_host, takes_mini_batches
 from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
 from mmst_cli.training.time_account import TimeAccount
 from mmst_cli.vectors.data_workers import BeginWorker, Cost, Workers, choose_workers
@@ -56,10 +61,12 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     ) -> None:
         self.costs = costs
         self.bad_rows = bad_rows or BadRows({})
-        self.row_sets = [*train, *evaluated]
+        self.row_sets = [_drawn_only(rows) for rows in (*train, *evaluated)]
         self.column_prompts, self.keys = prompts, {} if keys is None else keys
         self.mixes_sets = False
         self.account = TimeAccount(arguments["args"].device)
+        model = arguments["model"]
+        self.raw = raw_pixels_of(model) if runs_anywhere(model) else None
         drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
         drawn += [_named(rows) for rows in evaluated]
         self.drawn = list(zip(drawn, self.row_sets, strict=True))
@@ -72,7 +79,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def get_data_collator(self, model: Any, args: Any, processing_class: Any = None) -> TypedCollator:
         """Return a collator that knows the declared columns, and so needs no mapping of columns to routes."""
         return TypedCollator(
-            preprocess_fn=Preprocessor(model), router_mapping=args.router_mapping, prompts=args.prompts
+            preprocess_fn=Preprocessor(model, self.raw), router_mapping=args.router_mapping, prompts=args.prompts
         ).declare(self.row_sets, self.column_prompts, routed_tasks(model))
 
     def should_dataset_name_column_be_added(self, *_: Any) -> bool:
@@ -88,6 +95,8 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
             self.args.dataloader_num_workers = workers.count
             self.args.dataloader_prefetch_factor = workers.prefetch if workers.count else None
         loader = super()._build_dataloader(dataset, batch_size * processes.count(), dataset_kind)
+        if any(map(self.stays_on_host, self.losses)):
+            loader.device = None  # or accelerate would copy whole batches, the next one before it is due
         if dataset_kind != "train":
             self.args.dataloader_num_workers, self.args.dataloader_prefetch_factor = before
         if loader.num_workers:
@@ -106,6 +115,26 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         steps = self.args.max_steps
         rows = sum(map(len, sets)) * self.args.num_train_epochs if steps <= 0 else steps * batch_size
         return choose_workers(cost, batch_size, self.args.device, math.ceil(rows))
+
+    @property
+    def losses(self) -> list[nn.Module]:
+        """The losses, each once."""
+        return list(dict.fromkeys(self.loss.values() if isinstance(self.loss, Mapping) else [self.loss]))
+
+    def stays_on_host(self, loss: nn.Module) -> bool:
+        """Say whether the batches of a loss do, its mini-batches going to the device when they are due."""
+        return takes_mini_batches(loss) and not self.args.torch_compile
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> Any:
+        """Bring a batch to the device, but for what a loss takes in mini-batches."""
+        rows = next(rows for rows in self.row_sets if rows.key == inputs[NAME])
+        with self.account.spent("copy"):
+            if self.stays_on_host(self.loss[rows.key] if isinstance(self.loss, Mapping) else self.loss):
+                return left_on_host(inputs, [column.name for column in rows.columns], self.args.device)
+            prepared = super()._prepare_inputs(inputs)
+        if self.raw is not None:
+            self.raw.restore(prepared)
+        return prepared
 
     def _run_epoch(self, *arguments: Any, epoch: int, train_dataloader: Any, **keywords: Any) -> Any:
         """Take the steps of an epoch, once what draws the batches knows which one it is.
@@ -165,6 +194,13 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         except DataError as error:
             # From a worker it comes with the worker's traceback for a message, which ends in the sentence.
             raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].strip()) from error
+
+
+def _drawn_only(rows: RowSet) -> RowSet:
+    """Return rows of which nobody asks what they are called by content."""
+    reader = copy(rows.reader)
+    reader.names_whole = False
+    return replace(rows, reader=reader)
 
 
 def _shared_out(batches: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
     from mmst_cli.training.one_device import OneDeviceArguments
 
     # Losses are looked at a step at a time; the library would wait for the GPU at every batch.
-    given = {**without_pushing(config.training), "logging_nan_inf_filter": False}
+    # The libraries change mappings inside of it, and several trainers are built of one config.
+    given = {**deepcopy(without_pushing(config.training)), "logging_nan_inf_filter": False}
     if any(dataset.streaming for dataset in config.datasets.values()):
         # Accelerate would cut batches of a stream by the length of their first tensor, and images with them.
         given["accelerator_config"] = {"dispatch_batches": False, **(given.get("accelerator_config") or {})}
@@ -53,6 +55,8 @@ def build_arguments(config: Config, output_dir: Path) -> SentenceTransformerTrai
         given["accelerator_config"] = {**(given.get("accelerator_config") or {}), "even_batches": False}
         given["dataloader_drop_last"] = True
         given.setdefault("ddp_timeout", PATIENCE)
+    else:
+        given.pop("ddp_backend", None)  # the library would ask what there isn't
     with told_by_key(config.training):
         arguments = OneDeviceArguments(output_dir=str(output_dir), run_name=config.run_name, **given)
     if arguments.world_size != processes.count():
@@ -133,6 +137,11 @@ def find_start(
         raise RunError(f"--resume: no whole checkpoint in {run.path}.{why} Start again by --overwrite.")
     if used := check_resumable(changed_keys(run.config, config), run.config, config, whole[-1]):
         terminal.warn(f"until now the run had other values of {', '.join(used)}; the new ones are used from here.")
+    if config.training.get("ignore_data_skip"):
+        terminal.warn(
+            "training.ignore_data_skip: the epoch begins with its first rows again, so that the run ends with other"
+            " weights than without the interruption."
+        )
     return whole[-1]
 
 

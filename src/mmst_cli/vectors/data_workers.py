@@ -103,8 +103,9 @@ def one_thread() -> Iterator[None]:
 def choose_workers(cost: Cost, batch_size: int, device: torch.device, left: int | None) -> Workers:
     """Choose by what an input costs, by the processors and by the memory that processes share.
 
-    Beside an accelerator all processors but one prepare inputs. A model on the CPU needs them itself, so that there are
-    two, which give way to it, and more only where there are many processors.
+    Beside an accelerator all processors but one prepare inputs, and both of two: its own process mostly waits. A model
+    on the CPU needs them itself, so that there are two, which give way to it, and more only where there are many
+    processors.
 
     Args:
         cost: of an input.
@@ -115,7 +116,7 @@ def choose_workers(cost: Cost, batch_size: int, device: torch.device, left: int 
     if cost.seconds < CHEAP or (left is not None and cost.seconds * left < WORTH):
         return Workers()
     cores = processes.processors()
-    wanted = 2 + cores // 4 if device.type == "cpu" else cores - 1
+    wanted = 2 + cores // 4 if device.type == "cpu" else max(2, cores - 1)
     count = min(max(1, wanted), cores, MOST)
     if left is not None:
         count = min(count, -(-left // batch_size))
@@ -166,7 +167,7 @@ class WorkerPool:
             pin_memory=device.type == "cuda",
             persistent_workers=True,
             multiprocessing_context=multiprocessing.get_context(method),
-            worker_init_fn=BeginWorker(device, _leave_interruptions),
+            worker_init_fn=BeginWorker(device, leave_interruptions),
             generator=torch.Generator(),  # or the random state of a training would change
         )
 
@@ -245,8 +246,9 @@ class BeginWorker:
         self._then()
 
 
-def _leave_interruptions() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+def leave_interruptions() -> None:
+    """Leave Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _as_it_is(prepared: Prepared) -> Prepared:

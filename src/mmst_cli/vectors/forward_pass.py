@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from mmst_cli.model.raw_pixels import RawPixels
 from mmst_cli.vectors.prepared_batches import Group
 
 if TYPE_CHECKING:
@@ -41,11 +42,19 @@ def prompt_of(model: SentenceTransformer, task: Task | None, prompt: str | None,
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]
-def forward(model: SentenceTransformer, group: Group) -> torch.Tensor:
-    """Return float32 vectors of shape (inputs, embedding dimension) on the model's device; a GPU may still compute."""
+def forward(model: SentenceTransformer, group: Group, raw: RawPixels | None = None) -> torch.Tensor:
+    """Return float32 vectors of shape (inputs, embedding dimension) on the model's device; a GPU may still compute.
+
+    Args:
+        model: the model.
+        group: features.
+        raw: how their pixels are handed over as bytes; None where they aren't.
+    """
     model.eval()
     device = model._resolve_inference_device(None)
     features = {name: _on(device, value) for name, value in group.features.items()}
+    if raw is not None:
+        raw.restore(features)
     vectors: torch.Tensor = model(features, **group.options)["sentence_embedding"]
     if model.truncate_dim is not None:
         vectors = vectors[..., : model.truncate_dim]

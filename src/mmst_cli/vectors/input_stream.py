@@ -20,6 +20,7 @@ import torch
 from mmst_cli.errors import DataError, is_memory_shortage
 from mmst_cli.model.precision import Precision
 from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
+from mmst_cli.model.raw_pixels import raw_pixels_beside
 from mmst_cli.vectors.batches import Batch, Decoded, Reference, in_batches, in_pieces, mixes_sizes
 from mmst_cli.vectors.data_workers import Cost, WorkerPool, Workers, choose_workers, cost_of, measure, one_thread
 from mmst_cli.vectors.fitting_batches import encode_fitting, fitting_size
@@ -70,8 +71,9 @@ class InputPipeline:
     ) -> None:
         self.setting = setting
         self.model, self.batch_size, self.precision = model, batch_size, precision or Precision()
-        self._prepare = Preparation(Preprocessor(model), read)
-        self._asked = workers if runs_anywhere(model) else Workers()
+        anywhere = runs_anywhere(model)
+        self._prepare = Preparation(Preprocessor(model, raw_pixels_beside(model) if anywhere else None), read)
+        self._asked = workers if anywhere else Workers()
         self._pool: WorkerPool | None = None
 
     def __enter__(self) -> Self:
@@ -205,7 +207,7 @@ class InputPipeline:
                 window.add(piece)
 
     def _forward(self, prepared: Prepared) -> list[_Piece]:
-        vectors = [forward(self.model, group) for group in prepared.groups]
+        vectors = [forward(self.model, group, self._prepare.preprocess.raw) for group in prepared.groups]
         places = [place for group in prepared.groups for place in group.places]
         pieces = [_Piece(places, vectors, prepared.faults, prepared.notes)]
         if prepared.left is not None:

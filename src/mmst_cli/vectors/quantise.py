@@ -26,11 +26,11 @@ STORED_AS = {"binary-rescored": "binary"}  # a way to search, not another way to
 OVERSAMPLING = 4  # binary-rescored rescores so many times as many candidates as are looked for
 
 
-def check_precision(precision: str, key: str = "--precision") -> str:
-    """Return ``precision``; raise ConfigError if vectors can't be stored in it."""
-    if precision not in PRECISIONS:
-        known = f"Write {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}."
-        raise ConfigError(f"{key}: {precision}: no such precision. {known}{did_you_mean(precision, PRECISIONS)}")
+def check_precision(precision: str, known: tuple[str, ...] = PRECISIONS) -> str:
+    """Return ``precision``; raise ConfigError if it is none of those that are known, which are those to store in."""
+    if precision not in known:
+        words = f"Write {', '.join(known[:-1])} or {known[-1]}."
+        raise ConfigError(f"--precision: {precision}: no such precision. {words}{did_you_mean(precision, known)}")
     return precision
 
 

@@ -79,4 +79,4 @@ def told_of_shares() -> Iterator[None]:
         if not heading.startswith("Distributed evaluator inference failed"):
             raise
         failed, last = found.partition(":")[0].lower().replace("rank", "process"), found.strip().splitlines()[-1]
-        raise WorkError(f"an evaluation's inputs couldn't be encoded in {failed}: {last}") from error
+        raise WorkError(f"inputs couldn't be encoded in {failed}: {last}") from error

@@ -53,6 +53,11 @@ class VectorFolder:
         """How many vectors there are."""
         return sum(rows for _, rows in self.parts)
 
+    @property
+    def weights(self) -> Any:
+        """Digest of the weights of the model that made them; nothing for a model of the hub."""
+        return self.manifest.get("weights", self.job.get("weights"))
+
     def pieces(self, rows: int) -> Iterator[Piece]:
         """Yield all vectors in their order, at most ``rows`` at a time; the files are memory-mapped.
 
