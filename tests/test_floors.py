@@ -27,10 +27,11 @@ FLOORS = [
     ["builtin"],
     ["media"],
     ["runs", "config", "work", "cached", "time_shares"],
-    ["terminal", "storage", "output_claim", "aside", "launcher", "shell_words", "errors"],
+    ["terminal", "storage", "output_claim", "aside", "launcher", "shell_words"],
     ["lasting_console"],
     ["ending_together"],
     ["streams", "processes"],
+    ["errors"],
 ]
 FLOOR_OF = {name: len(FLOORS) - index for index, names in enumerate(FLOORS) for name in names}
 HEAVY = ("torch", "transformers", "sentence_transformers", "datasets")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -50,8 +51,9 @@ def run_two():
 
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
-    def run(script, *arguments):
-        shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    def run(script, *arguments, port=None, launcher="True"):
+        shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port or store.port)}
+        shared["TORCHELASTIC_USE_AGENT_STORE"] = launcher
         started = [
             subprocess.Popen(
                 [sys.executable, "-c", script, *arguments],
@@ -94,6 +96,61 @@ def test_a_bug_in_all_processes_has_one_traceback(run_two):
     codes, _, errors = run_two(FAIL, "01", "bug")
     assert codes == [1, 1]
     assert "".join(errors).count("Traceback") == 1 and "RuntimeError: a bug" in "".join(errors)
+
+
+MEET = """
+import sys, time
+from datetime import timedelta
+from mmst_cli import ending_together, processes
+from mmst_cli.cli.app import told_in_one_line
+from mmst_cli.errors import DataError
+processes._ANSWER = timedelta(seconds=4)
+with told_in_one_line():
+    if processes.rank() == 0 and "fails" in sys.argv:
+        raise DataError("row 3: broken")
+    if processes.rank() == 1 and "fails" in sys.argv:
+        time.sleep(3)  # and comes when the other has failed
+    ending_together.watch()
+    begun = time.monotonic()
+    processes.wait()
+    print("met")
+ending_together.leave()
+"""
+
+
+@pytest.fixture
+def port():
+    """A port at which something listens that never answers; nothing does once it is closed."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken, taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("what", ["nothing", "mute"])
+@pytest.mark.parametrize("launcher", ["True", "False"])
+def test_a_store_that_is_not_there_ends_all_soon(run_two, port, what, launcher):
+    """With the launcher that is to keep it, or without one, where the first process does."""
+    if what == "mute":
+        port[0].listen(50)
+    begun = time.monotonic()
+    codes, said, errors = run_two(MEET, port=port[1], launcher=launcher)
+    assert time.monotonic() - begun < 60  # of which most is importing torch, twice
+    assert codes == [1, 1] and said == ("", "")
+    # The first speaks; where it would have kept the store, the other has nobody to ask whether it did.
+    assert errors[0].startswith("error: the processes of the run can't find each other at MASTER_ADDR:MASTER_PORT, ")
+    assert f"127.0.0.1:{port[1]}: " in errors[0] and errors[0].count("\n") == 1
+    assert errors[1].count("\n") == (launcher == "False") and "Traceback" not in errors[1]
+
+
+def test_without_a_launcher_the_first_process_keeps_the_store(run_two, port):
+    port[0].close()
+    assert run_two(MEET, port=port[1], launcher="False") == ([0, 0], ("met\n", "met\n"), ("", ""))
+
+
+def test_what_ended_the_first_is_known_to_those_that_come_later(run_two, port):
+    port[0].close()
+    codes, _, errors = run_two(MEET, "fails", port=port[1], launcher="False")
+    assert codes == [2, 2] and errors == ("error: row 3: broken\n", "")
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ LOST = (
     " The same command with --resume goes on from what is whole, if anything is."
 )
 _WATCH = 0.5  # seconds between two looks for a process that failed
+_POLL = 0.1  # seconds between two looks for those that heard of it
 _GRACE = 2.0  # seconds in which the process that failed first says why, before the launcher ends it with the others
 _FAILED = "failed"
 _OF_OTHERS = ("connection closed by peer", "connection reset", "gloo", "nccl", "distributed evaluator failed")
@@ -65,13 +66,25 @@ def speaks(exit_code: int) -> bool:
     _ignore_signals()
     mine = f"{processes.rank()} {exit_code}"
     try:
-        first = processes.connect().compare_set(_FAILED, "", mine).decode()
+        store = processes.connect()
+        first = store.compare_set(_FAILED, "", mine).decode()
+        _wait_for_listeners(store)
     except Exception:  # the store is gone: with the launcher that kept it, else with the first process
-        return processes.is_first() or "TORCHELASTIC_RUN_ID" not in os.environ
+        return processes.is_first() or not processes.launcher_keeps_store()
     if first != mine:
         time.sleep(_GRACE)
         end(int(first.split()[1]))
     return True
+
+
+def _wait_for_listeners(store: Any) -> None:
+    """In the process that keeps the store, stay until the others, even those that come late, heard that one failed."""
+    heard, until = store.add("heard", 1), time.monotonic() + 10 * _GRACE
+    if processes.is_first() and not processes.launcher_keeps_store():
+        while heard < processes.count() and time.monotonic() < until:
+            time.sleep(_POLL)
+            heard = store.add("heard", 0)
+        time.sleep(_GRACE + _WATCH)  # in which they end; without a store torch would fill pages
 
 
 def let_first_speak() -> None:
@@ -123,6 +136,7 @@ def _watch(store: Any) -> None:
         else:
             failed, exit_code = map(int, store.get(_FAILED).decode().split())
             if failed != processes.rank():
+                store.add("heard", 1)
                 time.sleep(_GRACE)
                 end(exit_code)
             return

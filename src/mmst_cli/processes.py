@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import wraps
 from typing import Any, ParamSpec
+
+from mmst_cli.errors import WorkError, first_line
 
 _POLL = 0.1  # seconds between two looks at the store, after the first few
 _ANSWER = timedelta(seconds=20)  # the store answers in this time, or is gone
@@ -116,11 +120,78 @@ def connect() -> Any:
     """Return the launcher's store, or the one that the first process keeps where the launcher has none.
 
     Raises:
-        torch.distributed.DistError: it can't be reached, with the process that kept it.
+        WorkError: it can't be reached: who keeps it is gone, or something else is at its port.
+        torch.distributed.DistError: it could be until now.
     """
-    from torch.distributed import PrefixStore, TCPStore
-
-    store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=_ANSWER)
+    global _lost
+    if _lost:
+        raise WorkError(_lost)
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        store = _reach(*place)
+    except Exception as error:  # torch has several, of which no base is public
+        _lost = (
+            f"the processes of the run can't find each other at MASTER_ADDR:MASTER_PORT, {place[0]}:{place[1]}:"
+            f" {first_line(error).rstrip('.')}. The process or launcher that is to answer there is gone or never came,"
+            " or something else has the port. See what it said; start all again, with another port if this one is"
+            " taken."
+        )
+        raise WorkError(_lost) from error
     # A launcher that starts the processes again after a failure goes on with the same store.
+    from torch.distributed import PrefixStore
+
     names = [os.environ.get(f"TORCHELASTIC_{name}", "") for name in ("RUN_ID", "RESTART_COUNT")]
     return PrefixStore("/".join(["mmst", *names]), store)
+
+
+_lost = ""  # why there is no store
+_reached: list[Any] = []  # the first connection to it, by which the first process keeps its own
+
+
+def launcher_keeps_store() -> bool:
+    """Whether the launcher keeps the store; else the first process does."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _reach(host: str, port: int) -> Any:
+    """Return a connection to the store, or raise what is in the way before long, whatever is at that port."""
+    from torch.distributed import TCPStore
+
+    keeps = is_first() and not launcher_keeps_store()
+    if not keeps:  # torch would say on pages that nothing is there
+        until = time.monotonic() + _patience(host)
+        while True:
+            try:
+                socket.create_connection((host, port), timeout=_POLL * 50).close()
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_POLL)
+    found: list[Any] = []
+
+    def connect() -> None:
+        try:  # the trainer's own store of the same process goes on with one that is kept here
+            options = {"is_master": keeps, "multi_tenant": keeps, "wait_for_workers": False}
+            found.append(TCPStore(host, port, timeout=_ANSWER, **options))
+        except Exception as error:
+            found.append(error)
+
+    # It waits for an answer without an end, should something else have taken the connection.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_ANSWER.total_seconds() / 2)
+    if not found:
+        raise TimeoutError("what is there doesn't answer")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    _reached[:] = _reached or found
+    return found[0]
+
+
+def _patience(host: str) -> float:
+    """Return for how many seconds a store may not be there: processes started by hand come one after the other."""
+    if _reached:
+        return _POLL * 20
+    here = host in ("localhost", "127.0.0.1", "::1", socket.gethostname())
+    return _ANSWER.total_seconds() * (1 if here or launcher_keeps_store() else 6)

@@ -184,7 +184,7 @@ class RunFolder:
     def _written(self) -> list[Path]:
         """Return all that a run wrote and that is there."""
         models = (self.model, self.unchecked_model, self.failed_model)
-        folders = (*self._checkpoint_folders(), *models, self.evaluations, self.path / FAILED)
+        folders = (*self.checkpoint_folders(), *models, self.evaluations, self.path / FAILED)
         record = (self.config, self.rows, self.environment, self.path / "overrides.txt")
         named = (*record, self.log, self.metrics, self.skipped_rows, self.report, self.gate)
         batches = self.path.glob(f"{self.dead_batch.stem}*{self.dead_batch.suffix}")  # one a process
@@ -231,7 +231,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Return the whole checkpoints, oldest first."""
-        return sorted(filter(is_whole, self._checkpoint_folders()), key=checkpoint_step)
+        return sorted(filter(is_whole, self.checkpoint_folders()), key=checkpoint_step)
 
     def drop_old_checkpoints(self, limit: int | None, best: str | None = None) -> None:
         """Remove the oldest checkpoints, so that no more than ``limit`` stay; the newest and the best always do.
@@ -254,13 +254,13 @@ class RunFolder:
         Args:
             after: a step behind which none is any good.
         """
-        found = self._checkpoint_folders()
+        found = self.checkpoint_folders()
         broken = [path for path in found if not is_whole(path) or (after is not None and checkpoint_step(path) > after)]
         for path in broken:
             shutil.rmtree(path)
         return broken
 
-    def _checkpoint_folders(self) -> list[Path]:
+    def checkpoint_folders(self) -> list[Path]:
         """Return the trainer's own: a copy that somebody calls `checkpoint-100-good` isn't the run's to touch."""
         return [p for p in self.path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name) and p.is_dir()]
 

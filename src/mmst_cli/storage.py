@@ -16,7 +16,7 @@ from typing import Any
 
 import xxhash
 
-from mmst_cli.errors import MmstError, WorkError
+from mmst_cli.errors import ConfigError, MmstError, WorkError
 
 _FAULTS = {
     errno.ENOSPC: "the disk is full",
@@ -166,11 +166,20 @@ def build_folder(target: Path, build: Callable[[Path], None]) -> Path:
 
     ``build`` gets a temporary folder beside ``target`` that takes its name once it is whole, so that two
     processes, or a killed one, never leave half a folder behind.
+
+    Raises:
+        ConfigError: nothing can be written beside it.
     """
     if target.is_dir():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent)
+    except PermissionError as error:
+        raise ConfigError(
+            f"{target.parent} can't be written: permission denied. Set MMST_CACHE to a folder that can be."
+        ) from error
+    with place as temporary:
         whole = Path(temporary) / "whole"
         whole.mkdir()
         with _naming(target):
@@ -201,6 +210,13 @@ def replace_folder(target: Path, build: Callable[[Path], None]) -> Path:
     partial.rename(target)
     shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def closed_to_us(folder: Path) -> Path | None:
+    """Return a folder, or a file in it, that this user has no right to read; None if there is none."""
+    needed = os.R_OK | os.X_OK
+    paths = (folder, *folder.rglob("*"))
+    return next((path for path in paths if not os.access(path, needed if path.is_dir() else os.R_OK)), None)
 
 
 def digest(*parts: Any) -> str:

@@ -71,6 +71,15 @@ def test_so_it_is_where_the_launcher_asks_for_it(faults, monkeypatch, way, yes):
     assert f"ACCELERATE_USE_{way}" in fault and "--num-processes" in fault
 
 
+def test_a_launcher_that_compiles_what_the_record_does_not_is_refused(faults, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")  # as from accelerate's config file
+    (fault,) = faults()
+    assert "training.torch_compile=true and training.torch_compile_backend=inductor" in fault
+    assert faults("training.torch_compile=true") == []
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")  # as accelerate's launcher says without being asked
+    assert faults() == []
+
+
 @pytest.mark.parametrize(
     "said", [{"OMPI_COMM_WORLD_SIZE": "2"}, {"PMI_SIZE": "2", "RANK": "1"}, {"LOCAL_RANK": "0"}, {"WORLD_SIZE": "2"}]
 )

@@ -35,7 +35,7 @@ def test_every_side_and_modality_is_drawn_from_the_beginning_and_the_middle(prep
     ]
 
 
-def test_sounds_and_clips_are_made_longer_and_larger():
+def test_sounds_and_clips_are_made_longer_larger_and_shorter():
     metadata = {"fps": 4.0, "total_num_frames": 2, "frames_indices": [0, 1]}
     values = [
         {"audio": {"array": np.ones(9, dtype=np.float32), "sampling_rate": 8000}},
@@ -47,8 +47,9 @@ def test_sounds_and_clips_are_made_longer_and_larger():
         ],
     ]
     drawn = draw_bounds([{"value": value, "side": "document", "kind": "mixed"} for value in values])
-    (sound,), (longer,), (larger,) = (item["value"] for item in drawn)
-    assert sound["audio"]["array"].shape == (18,) and sound["audio"]["sampling_rate"] == 8000
+    (sound,), (short,), (longer,), (larger,) = (item["value"] for item in drawn)
+    assert sound["audio"]["array"].shape == (18,) and short["audio"]["array"].shape == (4,)
+    assert sound["audio"]["sampling_rate"] == 8000
     assert longer["video"]["array"].shape == (4, 4, 6, 3) and larger["video"]["array"].shape == (2, 8, 12, 3)
     assert longer["video"]["video_metadata"]["total_num_frames"] == 4
 

@@ -161,6 +161,11 @@ def other_template(saved, gate):
     template.write_text(template.read_text().replace("video", "clip"))
 
 
+def other_bounds_of_clips(saved, gate):
+    """Of which the probe has none; halved they may even make the same of some."""
+    edit(saved / "processor_config.json", lambda values: values["video_processor"]["size"].update(longest_edge=6144))
+
+
 def lost_normalisation(saved, gate):
     edit(saved / "modules.json", lambda values: values.pop())
 
@@ -171,6 +176,7 @@ FAULTS = {
     texts_cut: "f a long query beside a short one the saved processor makes other ",
     padded_at_the_other_end: "f a long query beside a short one the saved processor makes other ",
     other_template: "Chat template: ",
+    other_bounds_of_clips: "Video_processor.size of module 0: {'longest_edge': 6144, ",
     lost_normalisation: "Modules: ['Transformer', 'Pooling'] in the folder, ",
     other_weights: "vectors differ from those that were measured",
     other_pooling: "Pooling: 'mean' in the folder, 'lasttoken' in memory",

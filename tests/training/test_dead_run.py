@@ -9,6 +9,7 @@ from text_job import LABELLED, PAIRS, run, text_job, text_rows
 from torch import nn
 
 from mmst_cli.errors import DataError, MmstError, WorkError
+from mmst_cli.rows.columns import ROW
 from mmst_cli.runs import RunFolder
 from mmst_cli.training.dead_run import SKIPPED_IN_A_ROW, DeadRunError, DrawnRows, Watch, broken_weights
 
@@ -156,6 +157,21 @@ def test_scaled_steps_may_be_left_out_but_not_for_ever():
     watch.add(rows_of(7), torch.tensor(math.nan))
     with pytest.raises(DeadRunError, match="step 62: the loss is nan"):
         watch.check(62, 1.0, scaled=True)
+
+
+@pytest.mark.parametrize(("theirs", "rows"), [(math.nan, [9]), (1.0, [5, 9])])
+def test_the_rows_are_those_of_the_process_whose_loss_it_was(monkeypatch, theirs, rows):
+    """Or of all, where every loss is a number: the gradient is that of all."""
+
+    def gather(mine):
+        return json.loads(json.dumps([mine, [(theirs, ["train", [{ROW: 9}]])]]))
+
+    monkeypatch.setattr("mmst_cli.processes.gather", gather)
+    watch = Watch()
+    watch.add(DrawnRows("train", ({ROW: 5},)), torch.tensor(1.0))
+    with pytest.raises(DeadRunError) as raised:
+        watch.check(3, math.nan, scaled=False)
+    assert [row[ROW] for batch in raised.value.batches for row in batch.rows] == rows
 
 
 def test_broken_weights_are_named():

@@ -53,7 +53,7 @@ SHARE = "inputs couldn't be encoded in process 1: RuntimeError: planted"
 ENDINGS = {
     # what fails, in which process, what is said, exit codes
     "memory": ("memory", 1, "out of memory at step 3. Lower training.per_device_train_batch_size", [1, 1]),
-    "no number": ("nan", 1, "step 3: the loss is ", [1, 1]),  # nan, or finite with a gradient that is nan
+    "no number": ("nan", 1, "step 3: the loss is nan", [1, 1]),
     "killed": ("killed", 1, GONE, [1, -signal.SIGKILL]),
     "the first killed": ("killed", 0, GONE, [-signal.SIGKILL, 1]),
     "a share of an evaluation": ("share", 1, SHARE, [1, 1]),
@@ -87,6 +87,9 @@ def test_a_fault_ends_both_with_its_sentence(train, tmp_path, name):
     assert codes == expected, said
     assert len(errors) == 1 and words in errors[0] and "Traceback" not in said
     assert not (tmp_path / "run/model").exists()
+    if fault == "nan":  # whichever says it lists the rows of the one whose loss it was, and no others
+        listed = {path.read_text() for path in (tmp_path / "run").glob("dead_batch*")}
+        assert len(listed) == 1 and listed.pop().count("\n") == 4
 
 
 @pytest.mark.parametrize(("fault", "rank"), [("bug", 1), ("evaluator", 0)])

@@ -10,6 +10,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 from small_job import job, write_job
 
+from mmst_cli.builtin.registry import build_builtin
 from mmst_cli.config.load import load_config
 from mmst_cli.errors import ModelError, WorkError
 from mmst_cli.model.load_model import find_model
@@ -82,3 +83,24 @@ def test_the_command_asks_a_process_of_its_own(tmp_path):
     assert gate["sentence"] in (tmp_path / "run/model/README.md").read_text()
     page = (tmp_path / "run/report.html").read_text()
     assert "Saved model" in page and "query, text" in page and "document, image" in page
+
+
+def test_a_saved_processor_that_fills_short_sounds_otherwise_does_not_pass(tmp_path, monkeypatch):
+    """Though no sound of the run is that short."""
+    build_builtin("builtin:tiny-clap")  # as it should be
+    save = SentenceTransformer.save_pretrained
+
+    def save_changed(self, path, *arguments, **keywords):
+        save(self, path, *arguments, **keywords)
+        (file,) = Path(path).rglob("processor_config.json")
+        values = json.loads(file.read_text())
+        values["feature_extractor"]["padding"] = "repeatpad"
+        file.write_text(json.dumps(values))
+
+    monkeypatch.setattr(SentenceTransformer, "save_pretrained", save_changed)
+    columns = {"query": {"role": "anchor"}, "sound": {"role": "positive", "modality": "audio"}}
+    sounds = {"use": "train", "path": "builtin:sounds", "name": "train", "max_rows": 32, "columns": columns}
+    config = job(tmp_path, max_steps=1) | {"datasets": {"train": sounds}, "evaluators": {}}
+    config["model"]["name_or_path"] = "builtin:tiny-clap"
+    with pytest.raises(WorkError, match="Of a sound cut short the saved processor makes other input_features"):
+        train(tmp_path, config)

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from huggingface_hub.errors import RepositoryNotFoundError
 from text_job import run, text_job
 
 from mmst_cli.errors import ConfigError, WorkError
@@ -16,9 +17,9 @@ TOKEN = "hf_secretsecretsecret"
 class Hub:
     """Takes down what a HfApi is asked for."""
 
-    def __init__(self, error=None, public=False, stranger=None):
+    def __init__(self, error=None, public=False, becomes_public=False, stranger=None, user=None):
         self.error, self.public, self.created, self.uploaded = error, public, [], []
-        self.stranger = stranger
+        self.becomes_public, self.stranger, self.user = becomes_public, stranger, user or {}
 
     def api(self, token=None):
         self.token = token
@@ -27,13 +28,16 @@ class Hub:
     def whoami(self):
         if self.stranger is not None:
             raise self.stranger
-        return {"name": "someone"}
+        return {"name": "someone", **self.user}
 
     def create_repo(self, name, *, private, exist_ok):
         self.created.append((name, private, exist_ok))
+        self.public |= self.becomes_public
         return SimpleNamespace(repo_id=name if "/" in name else f"someone/{name}")
 
     def model_info(self, name):
+        if not self.public and not self.created:
+            raise RepositoryNotFoundError("there is none", response=SimpleNamespace(headers={}, request=None))
         return SimpleNamespace(private=not self.public)
 
     def create_branch(self, name, *, branch, exist_ok):
@@ -96,7 +100,7 @@ def test_without_being_asked_nothing_is_pushed(tmp_path, quiet, hub):
     assert not found.created and not found.uploaded
 
 
-@pytest.mark.parametrize("options", [{"error": ConnectionError("no way out")}, {"public": True}])
+@pytest.mark.parametrize("options", [{"error": ConnectionError("no way out")}, {"becomes_public": True}])
 def test_a_failure_leaves_everything_and_says_how_to_push_by_hand(tmp_path, quiet, hub, options):
     found = hub(**options)
     config = text_job(tmp_path, max_steps=1, push_to_hub=True, hub_model_id="team/model", hub_token=TOKEN)
@@ -131,3 +135,32 @@ def test_a_hub_that_will_not_take_the_model_is_noticed_before_the_run(tmp_path, 
     with pytest.raises(ConfigError, match=rf"^training\.push_to_hub: found true, but .*: {error}\. Log in by"):
         run(text_job(tmp_path, max_steps=1, push_to_hub=True), tmp_path, quiet, dry_run=dry_run)
     assert not (tmp_path / "run").exists()
+
+
+READS = {"auth": {"accessToken": {"role": "read", "displayName": "laptop"}}}
+WRITES = {"auth": {"accessToken": {"role": "write"}}, "orgs": [{"name": "firm"}]}
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "words"),
+    [
+        ({"user": READS}, "someone/model", "push: the token 'laptop' of someone may only read, not write"),
+        ({"user": WRITES}, "team/model", "push: team is neither someone nor an organisation that someone is in"),
+        ({"public": True}, "model", "push: it is there and public; training.hub_private_repo=false"),
+        ({"stranger": OSError("Offline mode")}, "a/b/c", r"^training\.hub_model_id: no name of a model on the hub: "),
+        ({}, None, r"^run_name, for want of training\.hub_model_id: no name of a model on the hub: .*'my run'"),
+    ],
+)
+def test_what_the_hub_would_refuse_at_the_end_is_refused_before_the_run(tmp_path, quiet, hub, options, name, words):
+    hub(**options)
+    given = {} if name is None else {"hub_model_id": name}
+    with pytest.raises(ConfigError, match=words):
+        run({**text_job(tmp_path, push_to_hub=True, **given), "run_name": "my run"}, tmp_path, quiet)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["firm/model", "someone/model", "model"])
+def test_who_may_push_does(tmp_path, quiet, hub, name):
+    found = hub(user=WRITES)
+    run(text_job(tmp_path, max_steps=1, push_to_hub=True, hub_model_id=name), tmp_path, quiet)
+    assert found.uploaded

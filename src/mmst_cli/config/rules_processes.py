@@ -19,6 +19,7 @@ _FROM_LAUNCHER = {
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a device mesh",
 }
+_COMPILER = "ACCELERATE_DYNAMO_BACKEND"
 _YES = ("y", "yes", "t", "true", "on", "1")
 _SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """Variables in which launchers say how many processes there are; the libraries go by each of them."""
@@ -38,6 +39,12 @@ def check_processes(config: Config) -> list[str]:
         for name, what in _FROM_LAUNCHER.items()
         if os.environ.get(name, "").lower() in _YES
     ]
+    if (backend := os.environ.get(_COMPILER, "no").lower()) != "no" and not config.training.get("torch_compile"):
+        faults.append(
+            f"training.torch_compile: the launcher asks for it ({_COMPILER}: {backend}), and the record of the run"
+            f" would not say so. Write training.torch_compile=true and training.torch_compile_backend={backend}, or"
+            " answer no to it in `accelerate config`."
+        )
     return [*faults, *_check_launcher(), *check_together(config, processes.count())]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,9 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
     if target and Path(target).suffix in CONFIG_SUFFIXES:
         return load_checked_config(target, overrides, for_training=False)
     run = RunFolder(expand_home(target)) if target else newest_run()
+    for folder in (run.path, run.model):
+        if not os.access(folder, os.R_OK | os.X_OK) and os.access(folder.parent, os.X_OK) and folder.is_dir():
+            raise RunError(f"{visible(folder)} can't be read: permission denied.")
     if not run.is_run():
         if config_path is None and target and not target.startswith("builtin:") and not Path(target).exists():
             known = map(str, Path("runs").glob("*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from mmst_cli.model.text_cutting import cut_texts_beside_media
 from mmst_cli.model.text_inputs import take_mapped_texts
 from mmst_cli.model.vector_width import settle_width
 from mmst_cli.runs import RunFolder
-from mmst_cli.storage import expand_home
+from mmst_cli.storage import closed_to_us, expand_home
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -43,7 +44,10 @@ def find_model(name_or_path: str) -> str:
     folder = expand_home(name_or_path)
     if folder.is_dir():
         for candidate in (folder, folder / "model"):
-            if (candidate / "modules.json").is_file() or (candidate / "config.json").is_file():
+            open_to_us = not candidate.is_dir() or os.access(candidate, os.R_OK | os.X_OK)
+            if not open_to_us or (candidate / "modules.json").is_file() or (candidate / "config.json").is_file():
+                if closed := closed_to_us(candidate):
+                    raise ModelError(f"{visible(name_or_path)}: {visible(closed)} can't be read: permission denied.")
                 return str(candidate)
         run = RunFolder(folder)
         hint = f" {run.way_to_model()}" if run.is_run() else ""

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 PROBE, ANSWER, VECTORS = "probe.json", "answer.json", "vectors.safetensors"
+BOUNDS = ("size", "crop_size", "fps", "num_frames", "min_frames", "max_frames", "do_sample_frames", "sampling_rate")
+"""What parts of a processor resize, cut and sample to: inputs of some shapes alone would show it."""
 SEED = 0  # before each input: some processors take a piece of a long sound at random
 
 
@@ -180,6 +182,7 @@ def _settings(model: Any) -> dict[str, Any]:
             pooling.append(mode if isinstance(mode, str) else "+".join(mode))
     settings["pooling"] = ", ".join(pooling)
     settings |= {"vocabulary": _digest(map(_vocabulary, _readers(model))), "chat template": _digest(_templates(model))}
+    settings["bounds"] = _bounds(model)
     config = getattr(model, "config", None)
     settings["attention"] = str(getattr(config, "_attn_implementation", None))
     settings["dtype"] = str(model.dtype).removeprefix("torch.")
@@ -207,6 +210,21 @@ def _templates(model: Any) -> Iterator[Any]:
         for owner in (getattr(part, "processor", None), getattr(part, "tokenizer", None)):
             if template := getattr(owner, "chat_template", None):
                 yield template
+
+
+def _bounds(model: Any) -> dict[str, Any]:
+    """Return the bounds of the processors of a model, each under its dotted name."""
+    found: dict[str, Any] = {}
+    for name, part in list(model.named_modules())[1:]:  # the model itself names its first part's
+        for kind in ("image_processor", "video_processor", "feature_extractor"):
+            owner = getattr(getattr(part, "processor", None), kind, None)
+            for bound in BOUNDS:
+                value = getattr(owner, bound, None)
+                if value is not None and not isinstance(value, bool | int | float):  # a class of transformers' own
+                    value = {side: pixels for side, pixels in dict(value).items() if pixels is not None}
+                if value is not None:
+                    found[f"{kind}.{bound} of module {name}"] = value
+    return found
 
 
 def _digest(values: Iterable[Any]) -> str:

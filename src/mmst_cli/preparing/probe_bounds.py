@@ -26,8 +26,12 @@ def draw_bounds(found: Sequence[ProbeInput]) -> list[ProbeInput]:
     batches = _of_image(max(images, key=lambda image: image.width * image.height)) if images else []
     heard = next((part for part in _parts(values) if "sampling_rate" in _keys(part)), None)
     if heard is not None:
-        sound = {**heard, "array": np.concatenate([heard["array"]] * TIMES, axis=-1)}
-        batches.append(("audio", "a sound made longer", [{"audio": sound}]))
+        array = heard["array"]
+        sounds = {
+            "made longer": np.concatenate([array] * TIMES, axis=-1),
+            "cut short": array[..., : max(1, array.shape[-1] // TIMES)],  # of which an eighth may be silent
+        }
+        batches += [("audio", f"a sound {name}", [{"audio": {**heard, "array": a}}]) for name, a in sounds.items()]
     seen = next((part for part in _parts(values) if "video_metadata" in _keys(part)), None)
     batches += _of_clip(seen) if seen is not None else []
     drawn: list[ProbeInput] = [

@@ -151,7 +151,9 @@ def _shape(words: Mapping[str, Any] | None) -> str:
 
 
 def _other_settings(memory: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
-    names = ("prompts", "default prompt", "similarity", "modules", "pooling", "dtype", "vocabulary", "chat template")
+    names = ["prompts", "default prompt", "similarity", "modules", "pooling", "dtype", "vocabulary", "chat template"]
+    memory, saved = ({**settings, **settings.get("bounds", {})} for settings in (memory, saved))
+    names += sorted(memory.get("bounds", {}).keys() | saved.get("bounds", {}).keys())
     return [
         f"{name}: {saved.get(name)!r} in the folder, {memory.get(name)!r} in memory"
         for name in names

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mmst_cli import processes
 from mmst_cli.errors import WorkError
 from mmst_cli.rows.columns import ENTRY, ROW, RowSet
 from mmst_cli.storage import write_text
@@ -109,16 +110,30 @@ class Watch:
             self._skipped = 0
             return
         *found, length = values.tolist()
-        broken = [(loss, rows) for loss, rows in _pairs(found, self.batches) if not _is_finite(loss)]
+        pairs = _pairs(found, self.batches)
+        if not _is_finite(length):  # in every process, since the gradient is that of all: whose rows did it?
+            pairs = _of_all_processes(pairs)
+        batches = [rows for _, rows in pairs if rows is not None]
+        broken = [(loss, rows) for loss, rows in pairs if not _is_finite(loss)]
         if broken:
             said = f"the loss is {broken[0][0]}, which is no number to learn from"
             raise DeadRunError(step, said, [rows for _, rows in broken if rows is not None])
         self._skipped += 1
         if not scaled:
-            raise DeadRunError(step, f"the loss is finite, but the length of its gradient is {length}", self.batches)
+            raise DeadRunError(step, f"the loss is finite, but the length of its gradient is {length}", batches)
         if self._skipped >= SKIPPED_IN_A_ROW:
             said = f"the gradient was not finite in {self._skipped} steps in a row, whatever fp16 scaled the loss by"
-            raise DeadRunError(step, said, self.batches)
+            raise DeadRunError(step, said, batches)
+
+
+def _of_all_processes(pairs: list[tuple[float, DrawnRows | None]]) -> list[tuple[float, DrawnRows | None]]:
+    """Return the losses and rows of all processes, in their order."""
+    mine = [(loss, rows and [rows.dataset, list(rows.rows)]) for loss, rows in pairs]
+    return [
+        (loss, DrawnRows(rows[0], tuple(rows[1])) if rows else None)
+        for of_one in processes.gather(mine)
+        for loss, rows in of_one
+    ]
 
 
 def _pairs(losses: list[float], batches: list[DrawnRows]) -> list[tuple[float, DrawnRows | None]]:

@@ -76,13 +76,13 @@ def _run(
     dry_run: bool,
 ) -> TrainingResult:
     quiet_libraries(terminal)
+    ending_together.watch()  # before the libraries look for the other processes, and wait for hours
     # What the arguments and this machine refuse is reported before anything is loaded.
     if idle := idle_devices(check_machine(config).device):
         terminal.warn(idle)
     check_minings(config)
     build_arguments(config, run.path)
     check_pushing(config, terminal)
-    ending_together.watch()
     with processes.first_before_others():  # it may put an earlier run back
         checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
     bad_rows = BadRows.of(config.datasets, terminal)

@@ -18,7 +18,7 @@ from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision
 from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.runs import RunFolder, checkpoint_step, damaged_file
-from mmst_cli.storage import expand_home
+from mmst_cli.storage import closed_to_us, expand_home
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.argument_faults import told_by_key
 from mmst_cli.training.hub_upload import without_pushing
@@ -125,6 +125,8 @@ def find_start(
         return None
     if not run.is_run():
         raise RunError(f"--resume: there is no run in {run.path}. Leave --resume out to start one.")
+    if closed := next(filter(None, map(closed_to_us, run.checkpoint_folders())), None):
+        raise RunError(f"--resume: {closed} can't be read: permission denied.")
     whole = run.checkpoints()
     damaged = ""
     while whole and (name := damaged_file(whole[-1])):
