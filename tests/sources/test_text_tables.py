@@ -105,6 +105,16 @@ def test_whatever_a_text_is_written_in(tmp_path, load, encoding):
     assert load(tmp_path / "rows.jsonl")["query"] == encoded_texts(tmp_path / "rows.jsonl", "query") == texts
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text", ["Где красный дом?", "ГДЕ ДОМ?", "أين البيت الأحمر", "ΠΟΥ είναι το σπίτι", "היכן הבית", "บ้านสีแดง", "où est"]
+)
+def test_utf_16_without_a_mark_in_other_scripts(tmp_path, encoding, text):
+    (tmp_path / "lines.txt").write_bytes(f"{text}\n{text}\n".encode(encoding))
+    (source,) = open_sources([str(tmp_path / "lines.txt")])
+    assert [item.read()["text"] for item in source.items()] == [text, text]
+
+
 def test_zero_bytes_alone_do_not_make_utf_16(tmp_path):
     (tmp_path / "lines.txt").write_bytes(b"one\0x\ntwo\n")
     (source,) = open_sources([str(tmp_path / "lines.txt")])

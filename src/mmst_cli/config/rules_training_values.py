@@ -44,6 +44,8 @@ _IDLE: dict[str, Any] = {
     **dict.fromkeys(("remove_unused_columns", "eval_do_concat_batches"), True),
     **dict.fromkeys(("log_on_each_node", "prediction_loss_only", "skip_memory_metrics"), True),
     **dict.fromkeys(("batch_eval_metrics", "eval_use_gather_object"), False),
+    "log_level": "passive",
+    "log_level_replica": "warning",
     "local_rank": -1,
     "length_column_name": "length",
 }

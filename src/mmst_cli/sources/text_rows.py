@@ -18,7 +18,8 @@ import pyarrow as pa
 from mmst_cli.sources.remote_files import is_remote
 
 _MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_LOOKED_AT = 1024  # bytes in which UTF-16 without a mark is noticed: every second one of its common texts is zero
+_LOOKED_AT = 1024  # bytes in which UTF-16 without a mark is noticed
+_HIGH = bytes(range(9)) + b"\x0e"  # in no text but as high bytes: of Latin, Greek, Cyrillic, Hebrew, Arabic, Thai
 _JSON_OF_HALVES = b"\\ud"  # how JSON writes half of a character beyond the first 65,536, to stand beside the other half
 
 
@@ -44,7 +45,7 @@ def open_bytes(file: str, name: str | None = None) -> BinaryIO:
 
 
 def encoding_of(beginning: bytes) -> str:
-    """Return what a text is written in, by its first bytes: UTF-8 unless a mark or its zero bytes say otherwise."""
+    """Return what a text is written in, by its first bytes: UTF-8 unless a mark or the high bytes of others say so."""
     for mark, encoding in _MARKS:
         if beginning.startswith(mark):
             return encoding
@@ -52,7 +53,7 @@ def encoding_of(beginning: bytes) -> str:
     for encoding, highest, high in (("utf-32-le", 3, 2), ("utf-32-be", 0, 1)):  # the bytes of what is beyond 16 bits
         if 0 < len(beginning[highest::4]) == zeros[highest] < sum(zeros) and zeros[high] > zeros[highest] // 2:
             return encoding
-    even, odd = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    even, odd = (sum(byte in _HIGH for byte in beginning[place::2]) for place in range(2))
     encoding = "utf-16-be" if even > odd else "utf-16-le"
     likely = max(even, odd) > len(beginning) // 8 and 4 * min(even, odd) <= max(even, odd)
     return encoding if likely and _makes_text(beginning, encoding) else "utf-8-sig"
