@@ -10,7 +10,7 @@ from mmst_cli.config.schema import LossConfig, Role
 from mmst_cli.config.signatures import fitting_losses, loss_inputs, takes_label
 from mmst_cli.errors import DataError
 from mmst_cli.rows.cells import as_label, label_kind
-from mmst_cli.rows.columns import Column, RowSet
+from mmst_cli.rows.columns import LARGEST_LABEL, Column, RowSet
 from mmst_cli.rows.stored_cells import column_chunks, place_of
 
 _LIST = "a list of numbers"
@@ -74,7 +74,8 @@ def _outside(rows: RowSet, column: Column, loss: str) -> str | None:
     for start, chunk in column_chunks(rows.source, column.sources[0]):
         values = chunk.to_numpy(zero_copy_only=False).astype(float)
         fits = np.isin(values, (0, 1)) if pairs else np.abs(values) <= 1 + 1e-6
-        for index in np.flatnonzero(np.isfinite(values) & ~fits)[:1]:
+        finite = np.abs(values) <= LARGEST_LABEL  # of others each row is told, or left out
+        for index in np.flatnonzero(finite & ~fits)[:1]:
             found = f"found {values[index]:g} in {place_of(rows, start + int(index), column.name)}."
             if pairs:
                 wanted = "takes 1 for inputs that belong together and 0 for those that don't"

@@ -82,7 +82,8 @@ class DueInputs:
 
 def left_on_host(inputs: Mapping[str, Any], columns: Iterable[str], device: torch.device) -> dict[str, Any]:
     """Return a batch whose features stay where they are, each column with what says so; the labels are copied."""
-    due = {f"{column}_{DUE}": torch.empty(0, device=device) for column in columns}
+    held = [column for column in columns if any(name.startswith(f"{column}_") for name in inputs)]
+    due = {f"{column}_{DUE}": torch.empty(0, device=device) for column in held}
     return {**inputs, **({"label": _to(device, inputs["label"])} if "label" in inputs else {}), **due}
 
 
