@@ -176,9 +176,9 @@ def test_only_the_first_is_heard(second_of_two, tmp_path, capsys):
 
 def test_commands_of_one_process_refuse_a_launcher(second_of_two, monkeypatch):
     monkeypatch.setenv("RANK", "0")
-    result = CliRunner().invoke(app, ["encode", "model", "input", "--output", "vectors"])
+    result = CliRunner().invoke(app, ["eval", "run"])
     assert result.exit_code == 2
-    assert "error: mmst encode: it runs in one process" in result.output
+    assert "error: mmst eval: it runs in one process" in result.output
 
 
 def test_the_launcher_refuses_another_and_more_processes_than_gpus(tmp_path, monkeypatch):
