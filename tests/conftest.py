@@ -36,6 +36,14 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def streams_end_at_once():
+    """The library waits five seconds at the end of each stream that reads several files, for threads of pyarrow."""
+    import datasets.config
+
+    datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
+
+
+@pytest.fixture(scope="session", autouse=True)
 def one_fresh_process():
     """All runs of the session ask one fresh process, which imports sentence-transformers once, when the first asks.
 

@@ -210,7 +210,6 @@ def test_several_sets(tmp_path, quiet):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stream(tmp_path, quiet, monkeypatch, workers):
-    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)  # seconds, at the end of each pass
     config = broken_job(tmp_path, {row: truncated("PNG") for row in range(0, 96, 10)}, max_steps=14)
     config["training"]["dataloader_num_workers"] = workers
     config["datasets"]["train"]["streaming"] = True

@@ -115,7 +115,6 @@ def test_weights_that_the_last_step_breaks_are_not_saved(tmp_path, quiet):
 
 
 def test_the_rows_of_lists_and_of_streams_are_found_again(tmp_path, quiet, own_loss, monkeypatch):
-    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
 
     class Broken(SpoilingLoss):
         def forward(self, features, labels):
@@ -209,7 +208,6 @@ def test_labels_of_json_in_a_second_set(tmp_path, quiet, written):
 
 
 def test_labels_of_a_stream(tmp_path, quiet, monkeypatch):
-    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
     rows = text_rows(48, score=[math.nan if i == 40 else i / 48 for i in range(48)])
     config = text_job(tmp_path, rows, "CosineSimilarityLoss", LABELLED)
     config["datasets"]["train"]["streaming"] = True
@@ -221,7 +219,6 @@ def test_labels_of_a_stream(tmp_path, quiet, monkeypatch):
 
 
 def test_lists_of_a_stream_that_differ_in_length(tmp_path, quiet, monkeypatch):
-    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
     pair = [[0.5] if i == 40 else [0.5, i / 48] for i in range(48)]
     columns = {**PAIRS, "other": {"role": "negative"}, "pair": {"role": "label"}}
     config = text_job(tmp_path, text_rows(48, other=["none"] * 48, pair=pair), "MarginMSELoss", columns)
