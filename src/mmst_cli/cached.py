@@ -13,15 +13,15 @@ from rich.table import Table
 from mmst_cli.errors import ConfigError, did_you_mean
 from mmst_cli.storage import cache_folder
 
+PREPARED, MEDIA, MINED = "prepared", "media", "mined"
+"""Folders of the cache, MINED with what names the job behind a hyphen."""
 KINDS = {
-    "prepared": "images read once, of datasets with `prepare: true`",
-    "media": "media fetched from addresses",
-    "mined": "hard negatives mined before training",
+    PREPARED: "images read once, of datasets with `prepare: true`",
+    MEDIA: "media fetched from addresses",
+    MINED: "hard negatives mined before training",
     "generated": "built-in models and datasets",
 }
 ALL = "all"
-_FOLDERS = ("prepared", "media")
-_MINED = "mined-"
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,8 @@ def _folders(kind: str) -> list[Path]:
 
 
 def _kind_of(name: str) -> str:
-    if name in _FOLDERS:
-        return name
-    return "mined" if name.startswith(_MINED) else "generated"
+    kind = name.partition("-")[0]
+    return kind if name in (PREPARED, MEDIA) or (kind == MINED and kind != name) else "generated"
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
+from mmst_cli.cached import MEDIA
 from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError, visible
 from mmst_cli.storage import cache_folder, digest
@@ -100,7 +101,7 @@ def fetch(url: str, allow_urls: bool) -> Path:
         raise DataError(
             f"found the address {show(url)}, and nothing is fetched unless the dataset says allow_urls: true."
         )
-    target = cache_folder() / "media" / digest(url)
+    target = cache_folder() / MEDIA / digest(url)
     if target.is_file():
         return target
     try:

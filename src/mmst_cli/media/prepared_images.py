@@ -17,12 +17,12 @@ import pyarrow as pa
 import xxhash
 from PIL import Image
 
+from mmst_cli.cached import PREPARED
 from mmst_cli.media.file_stamps import stamp_of_file
 from mmst_cli.media.input_digest import digest_of_whole, name_as_whole
 from mmst_cli.media.pdf import split_page
 from mmst_cli.storage import cache_folder, whole_file
 
-FOLDER = "prepared"
 _CODEC = "zstd"
 _SCHEMA = pa.schema(
     {
@@ -56,7 +56,7 @@ class PreparedImages:
     """
 
     def __init__(self, settings: str, dpi: int) -> None:
-        self.folder = cache_folder() / FOLDER / settings
+        self.folder = cache_folder() / PREPARED / settings
         self._dpi = dpi
         self._tables: list[pa.Table] = []
         self._opened: set[Path] = set()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from mmst_cli.cached import MINED
 from mmst_cli.config.schema import Config, MineConfig
 from mmst_cli.errors import WorkError
 from mmst_cli.mining.mine import open_search
@@ -69,7 +70,7 @@ def check_minings(config: Config) -> None:
 
 
 def _mine_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal) -> RowSet:
-    folder = cache_folder() / f"mined-{digest(_identity(config, mine, rows))}"
+    folder = cache_folder() / f"{MINED}-{digest(_identity(config, mine, rows))}"
     known = folder.is_dir()
     build_folder(folder, lambda target: _build(target, config, mine, rows, model, terminal))
     facts = MiningFacts(**json.loads((folder / "facts.json").read_text(encoding="utf-8")))

@@ -121,11 +121,11 @@ class Shrinker:
         if not called:
             return None
         name, arguments, options = called[0]
-        return without_image((getattr(processor_part(self._encoder, "image"), name), arguments, options))
+        return without_image(Call(getattr(processor_part(self._encoder, "image"), name), arguments, options))
 
     def _see(self, image: Image.Image) -> Any:
         """Return what the image processor makes of an image, in a form that can be compared."""
-        return _comparable(self._stop_at(["preprocess"], image, lambda _: True))
+        return comparable(self._stop_at(["preprocess"], image, lambda _: True))
 
     def _stop_at(
         self,
@@ -150,13 +150,18 @@ class Shrinker:
             setattr(encoder.processor, PARTS["image"], part)
         try:
             # Of the class, for what an instance has in its place belongs to the encoder that was copied.
-            type(encoder).preprocess(encoder, [image if self._alone else {"image": image, "text": ""}])
+            type(encoder).preprocess(encoder, as_given([image], alone=self._alone))
         except _Stop as stop:
             return stop.result
         except Exception as error:  # what is wrong with the image is told where it is processed
             if not concerns_input(error):
                 raise
         return None
+
+
+def as_given(images: list[Image.Image], *, alone: bool) -> list[Any]:
+    """Return images as an encoder takes them: alone, or each beside a text."""
+    return [*images] if alone else [{"image": image, "text": ""} for image in images]
 
 
 class _Stop(BaseException):  # none that a processor catches and explains
@@ -191,14 +196,15 @@ def _as_image(values: Any) -> Image.Image | None:
     return Image.fromarray(np.ascontiguousarray(array)) if array.ndim == 3 and array.shape[2] == 3 else None
 
 
-def _comparable(value: Any) -> Any:
+def comparable(value: Any) -> Any:
+    """Return features in a form that is equal where they are the same bit by bit, in type and shape, too."""
     if isinstance(value, torch.Tensor):
         value = value.contiguous().numpy() if value.dtype != torch.bfloat16 else value.float().numpy()
     if isinstance(value, np.ndarray):
         return str(value.dtype), value.shape, value.tobytes()
     if isinstance(value, Mapping):
-        return {name: _comparable(entry) for name, entry in value.items()}
-    return [_comparable(entry) for entry in value] if isinstance(value, list | tuple) else value
+        return {name: comparable(entry) for name, entry in value.items()}
+    return [comparable(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def noise(width: int, height: int) -> Image.Image:

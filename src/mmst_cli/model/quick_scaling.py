@@ -7,7 +7,7 @@ pixels that lie side by side, as Pillow keeps them, in half the time, and to the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +20,19 @@ AFTER = 8  # images of a size: finding out how one is scaled takes as long as sc
 SIZES = 1_000  # that are remembered
 
 Size = tuple[int, int]
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-"""A processor's method that scales, and what it is given, with one of _PLACES in the place of the image."""
-_PLACES = {3: object(), 4: object()}
-"""By the dimensions of an image: of shape (3, height, width) or (1, 3, height, width)."""
+_IMAGE = object()
+
+
+class Call(NamedTuple):
+    """How a processor scales an image."""
+
+    method: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    """With _IMAGE in the place of the image."""
+    options: dict[str, Any]
+    """Likewise."""
+    in_batch: bool = False
+    """Whether the image is of shape (1, 3, height, width), or of (3, height, width)."""
 
 
 class QuickScaling:
@@ -65,27 +74,24 @@ class QuickScaling:
 
 def without_image(call: Call) -> Call | None:
     """Return a call with a place for the image that it is given; None where it is given none, or several."""
-    _, arguments, options = call
-    images = list(filter(_is_image, [*arguments, *options.values()]))
-    return _replaced(call, _is_image, _PLACES[images[0].ndim]) if len(images) == 1 else None
+    images = list(filter(_is_image, [*call.arguments, *call.options.values()]))
+    return _replaced(call, _is_image, _IMAGE)._replace(in_batch=images[0].ndim == 4) if len(images) == 1 else None
 
 
 def _replaced(call: Call, wanted: Callable[[Any], bool], new: Any) -> Call:
-    method, arguments, options = call
-    kept = tuple(new if wanted(value) else value for value in arguments)
-    return method, kept, {name: new if wanted(value) else value for name, value in options.items()}
+    kept = tuple(new if wanted(value) else value for value in call.arguments)
+    options = {name: new if wanted(value) else value for name, value in call.options.items()}
+    return call._replace(arguments=kept, options=options)
 
 
 def _is_image(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.ndim in _PLACES and tuple(value.shape[-4:-2]) in ((1, 3), (3,))
+    return isinstance(value, torch.Tensor) and value.ndim in (3, 4) and tuple(value.shape[-4:-2]) in ((1, 3), (3,))
 
 
 def _scaled(call: Call, pixels: np.ndarray) -> Image.Image | None:
     image = torch.from_numpy(pixels).permute(2, 0, 1)  # of four channels side by side
-    for place, shaped in zip(_PLACES.values(), (image, image[None]), strict=True):
-        call = _replaced(call, lambda value, place=place: value is place, shaped)  # type: ignore[misc]
-    method, arguments, options = call
-    result = method(*arguments, **options)
+    call = _replaced(call, lambda value: value is _IMAGE, image[None] if call.in_batch else image)
+    result = call.method(*call.arguments, **call.options)
     if not isinstance(result, torch.Tensor) or result.dtype != torch.uint8:
         return None
     if tuple(result.shape[-4:-2]) not in ((1, 4), (4,)):

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from mmst_cli.media.input_errors import concerns_input
-from mmst_cli.model.large_images import noise
+from mmst_cli.model.large_images import as_given, comparable, noise
 from mmst_cli.model.model_parts import encoders_of, processor_part, takes
 
 if TYPE_CHECKING:
@@ -107,13 +107,12 @@ def _find(model: SentenceTransformer) -> RawPixels | None:
         return None
     restored = found.pack(raw)
     found.restore(restored)
-    return found if _same(restored, usual) else None
+    return found if comparable(restored) == comparable(usual) else None
 
 
 def _features(encoder: Any, images: list[Image.Image], alone: bool, as_bytes: bool) -> dict[str, Any]:
-    inputs = images if alone else [{"image": image, "text": ""} for image in images]
     told = {"processing_kwargs": {"image": AS_BYTES}} if as_bytes else {}
-    return dict(encoder.preprocess(inputs, **told))
+    return dict(encoder.preprocess(as_given(images, alone=alone), **told))
 
 
 def _layout(part: Any, plain: Any, raw: Any) -> RawPixels | None:
@@ -144,14 +143,3 @@ def _frames(part: Any, raw: torch.Tensor) -> int:
         return 1
     cut = raw.view(len(raw), len(_PLAIN), frames, -1)
     return frames if torch.equal(cut, cut[:, :, :1].expand_as(cut)) else 1
-
-
-def _same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    if found.keys() != expected.keys():
-        return False
-    return all(
-        torch.equal(found[name], value) and found[name].dtype == value.dtype
-        if isinstance(value, torch.Tensor)
-        else found[name] == value
-        for name, value in expected.items()
-    )

@@ -15,9 +15,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mmst_cli import __version__, processes
-from mmst_cli.config.schema import Config, Modality, Role
+from mmst_cli.cached import PREPARED
+from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, DataError, WorkError
-from mmst_cli.media.prepared_images import FOLDER, PreparedImages
+from mmst_cli.media.prepared_images import PreparedImages
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.large_images import Shrinker, shrinker_of
 from mmst_cli.model.model_parts import encoders_of, processor_part
@@ -25,7 +26,7 @@ from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.storage import cache_folder, digest
 from mmst_cli.terminal import Terminal
-from mmst_cli.vectors.data_workers import BeginWorker, killed_worker, leave_interruptions
+from mmst_cli.vectors.data_workers import BeginWorker, leave_interruptions, said_of_killed
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -72,7 +73,8 @@ def prepare_images(config: Config, rows: Mapping[str, Rows], model: SentenceTran
     parts = [
         (one, column, range(first, min(first + PART, len(one))))
         for one in sets
-        for column in _with_images(one)
+        for column in one.columns
+        if column.may_hold_images
         for first in range(0, len(one), PART)
     ]
     _fill(store, parts, _most(), terminal)
@@ -88,12 +90,6 @@ def _tell(reader: Reader, store: PreparedImages, shrinker: Shrinker) -> None:
 
 def _sets_of(data: Rows) -> list[RowSet]:
     return [data] if isinstance(data, RowSet) else [data.query_rows, data.corpus_rows]
-
-
-def _with_images(rows: RowSet) -> list[Column]:
-    """Return the columns whose inputs may hold images."""
-    kinds = {Modality.image, Modality.message, Modality.mixed}
-    return [column for column in rows.columns if column.role is not Role.label and kinds & {*column.modalities}]
 
 
 def _settings(model: SentenceTransformer, *, fast_jpeg: bool) -> str:
@@ -151,18 +147,16 @@ def _done(parts: _Parts) -> Iterator[int]:
         batch_size=None,
         num_workers=workers,
         multiprocessing_context=multiprocessing.get_context("fork") if workers else None,
-        worker_init_fn=BeginWorker(torch.device("cuda"), leave_interruptions),
+        worker_init_fn=BeginWorker(None, leave_interruptions),
         generator=torch.Generator(),  # or the random state of a training would change
     )
     try:
         yield from loader
     except RuntimeError as error:
-        if (pid := killed_worker(error)) is None:
+        said = said_of_killed(error, "prepares images", ". What is done is kept: run the command again.")
+        if said is None:
             raise
-        raise WorkError(
-            f"the system ended a process that prepares images ({pid}), most likely for want of memory. What is done"
-            " is kept: run the command again."
-        ) from error
+        raise WorkError(said) from error
 
 
 def _most() -> float:
@@ -193,4 +187,4 @@ def _make_room(store: PreparedImages, most: float) -> bool:
 
 
 def _files() -> Iterable[Any]:
-    return (cache_folder() / FOLDER).glob("*/*.arrow")
+    return (cache_folder() / PREPARED).glob("*/*.arrow")

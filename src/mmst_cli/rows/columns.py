@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ORDER = (Role.anchor, Role.positive, Role.negative, Role.label)
 LARGEST_LABEL = 3.4028234e38
 """The largest float32: batches hold labels as that."""
+_WITH_IMAGES = {Modality.image, Modality.message, Modality.mixed}
 ROW = "__row__"
 """Column with the number that a row has in its source."""
 ENTRY = "__entry__"
@@ -53,6 +54,11 @@ class Column:
     def modalities(self) -> tuple[Modality, ...]:
         """What an input holds, as far as the declaration tells."""
         return tuple(modality for modality, _ in self.parts) or (self.modality,)
+
+    @property
+    def may_hold_images(self) -> bool:
+        """Whether inputs may hold images: of chats and mixed cells only reading tells."""
+        return self.role is not Role.label and not _WITH_IMAGES.isdisjoint(self.modalities)
 
     @property
     def is_mined(self) -> bool:

@@ -12,7 +12,9 @@ from mmst_cli.runs import RunFolder, checkpoint_step
 from mmst_cli.shell_words import quoted
 from mmst_cli.storage import disk_fault
 from mmst_cli.terminal import Terminal
-from mmst_cli.vectors.data_workers import killed_worker
+from mmst_cli.vectors.data_workers import said_of_killed
+
+_FEWER = ": lower training.dataloader_num_workers, or 0 reads in the process that trains"
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def told_of_failures(run: RunFolder, terminal: Terminal) -> Iterator[None]:
             _say_put_back(run, terminal)
         if isinstance(error, MmstError) or not isinstance(error, Exception):
             raise
-        reason = disk_fault(error, run.path) or _killed_worker(error)
+        reason = disk_fault(error, run.path) or said_of_killed(error, "reads the data", _FEWER)
         if reason is None:
             raise
         raise WorkError(f"{reason}. {'' if replacing else way_on(run)}".strip()) from error
@@ -60,12 +62,3 @@ def way_on(run: RunFolder) -> str:
     if whole := run.checkpoints():
         return f"`mmst train {config} --resume` goes on from step {checkpoint_step(whole[-1])}."
     return f"No checkpoint was saved yet; `mmst train {config} --overwrite` starts again."
-
-
-def _killed_worker(error: BaseException) -> str | None:
-    if (pid := killed_worker(error)) is None:
-        return None
-    return (
-        f"the system ended a process that reads the data ({pid}), most likely for want of memory:"
-        " lower training.dataloader_num_workers, or 0 reads in the process that trains"
-    )

@@ -16,6 +16,7 @@ from torch import nn
 
 from mmst_cli.model.raw_pixels import RawPixels
 from mmst_cli.training.time_account import TimeAccount
+from mmst_cli.vectors.forward_pass import on_device
 
 DUE = "mmst_due"
 """Under this key features that are on the host carry an empty tensor of the device: it tells the loss whose random
@@ -69,9 +70,9 @@ class DueInputs:
     def _moved(self, features: Mapping[str, Any]) -> dict[str, Any]:
         """Return features on the device; a GPU copies them while it still computes what was asked of it before."""
         if self._stream is None:
-            return {name: _to(self._device, value) for name, value in features.items()}
+            return on_device(self._device, features)
         with torch.cuda.stream(self._stream):
-            moved = {name: _to(self._device, value) for name, value in features.items()}
+            moved = on_device(self._device, features)
         current = torch.cuda.current_stream(self._device)
         current.wait_stream(self._stream)
         for value in moved.values():
@@ -84,8 +85,5 @@ def left_on_host(inputs: Mapping[str, Any], columns: Iterable[str], device: torc
     """Return a batch whose features stay where they are, each column with what says so; the labels are copied."""
     held = [column for column in columns if any(name.startswith(f"{column}_") for name in inputs)]
     due = {f"{column}_{DUE}": torch.empty(0, device=device) for column in held}
-    return {**inputs, **({"label": _to(device, inputs["label"])} if "label" in inputs else {}), **due}
-
-
-def _to(device: torch.device, value: Any) -> Any:
-    return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+    labels = {name: value for name, value in inputs.items() if name == "label"}
+    return {**inputs, **on_device(device, labels), **due}

@@ -189,8 +189,7 @@ def _state_kept(trainer: RunTrainer) -> Iterator[None]:
     Hooks stay: transformers installs those that collect the outputs of layers once, at the first forward pass, and
     without them losses of layers would find one layer alone.
     """
-    losses = trainer.loss.values() if isinstance(trainer.loss, Mapping) else [trainer.loss]
-    everything = nn.ModuleList([trainer.model, *(loss for loss in losses if isinstance(loss, nn.Module))])
+    everything = nn.ModuleList([trainer.model, *(loss for loss in trainer.losses if isinstance(loss, nn.Module))])
     buffers = [(buffer, buffer.detach().clone()) for buffer in everything.buffers()]
     modes = [(module, module.training) for module in everything.modules()]
     try:

@@ -16,6 +16,7 @@ from torch import nn
 from transformers.trainer_utils import has_length
 
 from mmst_cli import processes
+from mmst_cli.config.rules_loss import DUPLICATE_FREE
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
@@ -30,8 +31,6 @@ from mmst_cli.training.host_batches import left_on_host, takes_mini_batches
 from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
 from mmst_cli.training.time_account import TimeAccount
 from mmst_cli.vectors.data_workers import BeginWorker, Cost, Workers, choose_workers
-
-_DUPLICATE_FREE = (BatchSamplers.NO_DUPLICATES, BatchSamplers.NO_DUPLICATES_HASHED)
 
 
 class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
@@ -66,7 +65,8 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self.mixes_sets = False
         self.account = TimeAccount(arguments["args"].device)
         model = arguments["model"]
-        self.raw = raw_pixels_of(model) if runs_anywhere(model) else None
+        looks = any(column.may_hold_images for rows in self.row_sets for column in rows.columns)
+        self.raw = raw_pixels_of(model) if looks and runs_anywhere(model) else None
         drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
         drawn += [_named(rows) for rows in evaluated]
         self.drawn = list(zip(drawn, self.row_sets, strict=True))
@@ -163,7 +163,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         """
         rows = next(rows for drawn, rows in self.drawn if drawn is dataset)
         keywords["valid_label_columns"] = label_columns(rows)
-        if self.args.batch_sampler in _DUPLICATE_FREE:
+        if self.args.batch_sampler in DUPLICATE_FREE:
             dataset = self.keys[rows.key] = self.keys.get(rows.key) or row_keys(
                 rows, self.bad_rows.of_dataset(rows.key)
             )

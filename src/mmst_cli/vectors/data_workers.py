@@ -231,12 +231,12 @@ class BeginWorker:
     """Begins a process that prepares inputs. Warnings are the parent's to say, which has said them on its first inputs.
 
     Args:
-        device: of the model; processes beside one on the CPU give way to it.
+        device: of the model; processes beside one on the CPU give way to it. None where no model works meanwhile.
         then: what else is done.
     """
 
-    def __init__(self, device: torch.device, then: Callable[[], None]) -> None:
-        self._polite, self._then = device.type == "cpu", then
+    def __init__(self, device: torch.device | None, then: Callable[[], None]) -> None:
+        self._polite, self._then = device is not None and device.type == "cpu", then
 
     def __call__(self, _worker: int) -> None:
         """Begin it."""
@@ -273,12 +273,22 @@ def told_of_killed_workers(setting: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if (pid := killed_worker(error)) is None:
+        then = f": lower {setting}, or 0 prepares them in the process of the model."
+        if (said := said_of_killed(error, "prepares inputs", then)) is None:
             raise
-        raise WorkError(
-            f"the system ended a process that prepares inputs ({pid}), most likely for want of memory: lower"
-            f" {setting}, or 0 prepares them in the process of the model."
-        ) from error
+        raise WorkError(said) from error
+
+
+def said_of_killed(error: BaseException, does: str, then: str) -> str | None:
+    """Return the sentence about a process of a data loader that the system killed; None if no error is about that.
+
+    Args:
+        error: what was raised.
+        does: what the process does.
+        then: how the sentence ends.
+    """
+    pid = killed_worker(error)
+    return pid and f"the system ended a process that {does} ({pid}), most likely for want of memory{then}"
 
 
 def killed_worker(error: BaseException | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -52,7 +53,7 @@ def forward(model: SentenceTransformer, group: Group, raw: RawPixels | None = No
     """
     model.eval()
     device = model._resolve_inference_device(None)
-    features = {name: _on(device, value) for name, value in group.features.items()}
+    features = on_device(device, group.features)
     if raw is not None:
         raw.restore(features)
     vectors: torch.Tensor = model(features, **group.options)["sentence_embedding"]
@@ -61,5 +62,9 @@ def forward(model: SentenceTransformer, group: Group, raw: RawPixels | None = No
     return vectors.float()
 
 
-def _on(device: torch.device, value: Any) -> Any:
-    return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+def on_device(device: torch.device, features: Mapping[str, Any]) -> dict[str, Any]:
+    """Return features whose tensors are on a device; a GPU may still copy them."""
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+        for name, value in features.items()
+    }
