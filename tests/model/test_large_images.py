@@ -1,5 +1,6 @@
 """Large images are scaled as they are read, and the features are the same bit by bit, or they stay whole."""
 
+import gc
 import pickle
 from types import SimpleNamespace
 
@@ -176,3 +177,17 @@ def test_no_smaller_than_a_jpeg_is_seen_and_in_full_where_tiles_are_cut(tiny_mod
 
 def test_records_of_before_know_nothing_of_it():
     assert "fast_jpeg" not in MediaConfig().record() and MediaConfig(fast_jpeg=True).record()["fast_jpeg"] is True
+
+
+def test_no_large_image_lives_on_until_a_collection(tiny_model_path, tmp_path):
+    reader = reader_for(load(tiny_model_path), tmp_path)
+    reader.read(Modality.image, noise(640, 480))  # what is learnt at the first one is paid once
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(4):
+            reader.read(Modality.image, noise(1601, 1203))
+        alive = [value for value in gc.get_objects() if isinstance(value, torch.Tensor) and value.numel() > 5_000_000]
+    finally:
+        gc.enable()
+    assert not alive

@@ -120,7 +120,7 @@ class Shrinker:
         self._scale_once(Image.new("RGB", size), called)
         if not called:
             return None
-        name, arguments, options = called[0]
+        name, arguments, options = called.pop()
         return without_image(Call(getattr(processor_part(self._encoder, "image"), name), arguments, options))
 
     def _see(self, image: Image.Image) -> Any:
@@ -142,7 +142,7 @@ class Shrinker:
         encoder, part = copy(self._encoder), copy(processor_part(self._encoder, "image"))
         for name in names:
             if callable(getattr(part, name)):
-                setattr(part, name, _stopping(name, getattr(part, name), wanted, [] if called is None else called))
+                setattr(part, name, _stopping(name, getattr(part, name), wanted, called))
         if encoder.processor is processor_part(self._encoder, "image"):
             encoder.processor = part
         else:
@@ -170,12 +170,13 @@ class _Stop(BaseException):  # none that a processor catches and explains
 
 
 def _stopping(
-    name: str, method: Callable[..., Any], wanted: Callable[[Any], bool], called: list[Named]
+    name: str, method: Callable[..., Any], wanted: Callable[[Any], bool], called: list[Named] | None
 ) -> Callable[..., Any]:
     def call(*args: Any, **options: Any) -> Any:
         result = method(*args, **options)
         if wanted(result):
-            called.append((name, args, options))
+            if called is not None:  # or the image would live as long as the copy, until a collection finds its circle
+                called.append((name, args, options))
             raise _Stop(result)
         return result
 

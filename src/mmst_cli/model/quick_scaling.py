@@ -54,10 +54,13 @@ class QuickScaling:
         size = image.size
         if self._works is False or size[0] * size[1] < LEAST or not self._comes_again(size):
             return None
+        pixels = pixels_of(image)
+        if pixels is None:  # nothing is found out about a size of which none will be scaled here
+            return None
         if size not in self._calls:
             self._calls[size] = self._find(size)
-        call, pixels = self._calls[size], pixels_of(image)
-        if call is None or pixels is None:
+        call = self._calls[size]
+        if call is None:
             return None
         scaled = _scaled(call, pixels)
         if self._works is None:
