@@ -8,6 +8,7 @@ from rich.console import Console
 from mmst_cli.builtin.tiny_clap import build_tiny_clap
 from mmst_cli.builtin.tiny_qwen3vl import build_tiny_qwen3vl
 from mmst_cli.encoding.encode import run_encode
+from mmst_cli.model.patch_embedding import multiply_patches
 from mmst_cli.terminal import Terminal
 
 
@@ -18,9 +19,12 @@ def model_folder():
 
 @pytest.fixture(scope="session")
 def model(model_folder):
+    """The model as `mmst encode` has it: bitwise the same vectors, which are those of the library but for rounding."""
     from sentence_transformers import SentenceTransformer
 
-    return SentenceTransformer(model_folder, device="cpu")
+    model = SentenceTransformer(model_folder, device="cpu")
+    multiply_patches(model)
+    return model
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,9 @@ import numpy
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
+from sentence_transformers import SentenceTransformer
 
 from mmst_cli.errors import MmstError
 
@@ -25,6 +27,13 @@ def test_images_of_a_folder_get_the_vectors_of_model_encode(folder, encode, read
     assert (result.count, result.parts, result.dimension, result.failed) == (6, 1, 128, 0)
     assert "pages: skipped 1 file of no kind that can be embedded." in said.getvalue()
     assert f"next: mmst search {folder}/out QUERY" in said.getvalue().replace("\n", "")
+
+
+def test_patches_are_multiplied_instead_of_convolved(folder, encode, read_output, model_folder, pages, monkeypatch):
+    expected = SentenceTransformer(model_folder, device="cpu").encode(pages)
+    monkeypatch.setattr(torch.nn.Conv3d, "forward", None)
+    encode(["pages"], folder / "out")
+    numpy.testing.assert_allclose(read_output(folder / "out")[1], expected, rtol=0, atol=1e-6)
 
 
 def test_lines_of_text_get_the_vectors_of_model_encode(folder, encode, read_output, model, queries):

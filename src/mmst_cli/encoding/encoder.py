@@ -17,6 +17,7 @@ from mmst_cli.encoding.taken_inputs import TakenInputs
 from mmst_cli.errors import ModelError, WorkError
 from mmst_cli.inputs.items import Item, Source
 from mmst_cli.inputs.media_options import in_options
+from mmst_cli.model.patch_embedding import multiply_patches
 from mmst_cli.model.precision import Precision, Runtime
 from mmst_cli.model.prompts import check_prompt_name
 from mmst_cli.preparing.model_probe import check_embeds
@@ -57,6 +58,7 @@ def load_encoder(
     readers = [source.reader for source in sources]
     prepared = prepare_model(config, runtime, readers=readers, key_of=lambda key: in_options(f"media.{key}"))
     model = prepared.model
+    multiply_patches(model)
     encoder = Encoder(model, job, ranges, runtime.precision)
     for source in sources:
         if not any(encoder.inputs.takes(kind) for kind in source.kinds):
