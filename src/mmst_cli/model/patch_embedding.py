@@ -10,10 +10,10 @@ def multiply_patches(model: nn.Module) -> int:
     """Let a model's convolutions over whole patches be computed as matrix products, and return how many there are.
 
     The vision towers of the Qwen-VL family and others hand over their patches one by one, each as large as the kernel
-    of a three-dimensional convolution. As such it takes a third of a small tower's time on a CPU, and far longer than the
-    rest of the model on some GPUs in bfloat16 (huggingface/transformers#45750). The vectors differ by rounding, so that
-    this is for applying a model, not for training it or for comparing it with what another program measures. The
-    weights stay as they are.
+    of a three-dimensional convolution. As such it takes a third of a small tower's time on a CPU, and longer than the
+    rest of the model on some GPUs in bfloat16 (huggingface/transformers#45750). The vectors differ by rounding, so
+    that this is for applying a model, not for training it or for comparing it with what another program measures.
+    The weights stay as they are.
     """
     found = [module for module in model.modules() if type(module) is nn.Conv3d and _adds_nothing(module)]
     for module in found:
