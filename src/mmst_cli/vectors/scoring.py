@@ -20,7 +20,7 @@ Places: TypeAlias = slice | torch.Tensor
 
 QUERIES = 1024  # of a tile at most
 DOCUMENTS = 2**13  # of a tile at most, for the sake of what is made of their vectors
-SCORES = {"cpu": 2**21}  # of a tile: on a processor it has to stay in the caches
+SCORES = {"cpu": 2**20}  # of a tile: on a processor it has to stay in the caches
 SCORES_ELSEWHERE = 2**23
 
 
