@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from mmst_cli.config.schema import Config, EvaluatorConfig, LossConfig, MediaConfig, Modality, ModelConfig, Role
 from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
+from mmst_cli.model.patch_embedding import PatchProduct
 from mmst_cli.model.precision import choose_runtime
 from mmst_cli.preparing.prepared_model import declared_dims, prepare_model, with_own_reader
 from mmst_cli.rows.columns import Column, RowSet
@@ -77,3 +79,18 @@ def test_the_dimensions_of_a_config():
     )
     found = {key: dims for key, dims in declared_dims(config).items() if dims}
     assert found == {"matryoshka_dims": [64], "loss.1.args.matryoshka_dims": [32], "evaluators.e.dims": [8]}
+
+
+@RUNTIMES
+def test_patches_are_multiplied_where_there_are_any(tiny_model_path, monkeypatch, runtime):
+    asked = ModelConfig(name_or_path=str(tiny_model_path), linear_patches=True)
+    monkeypatch.setattr(torch.nn.Conv3d, "forward", None)
+    model = prepare_model(asked, runtime).model
+    assert any(isinstance(module, PatchProduct) for module in model.modules())
+    if runtime:
+        assert model.encode([Image.new("RGB", (64, 64))]).shape == (1, 128)
+
+
+def test_a_model_without_patches_to_multiply_is_refused():
+    with pytest.raises(ModelError, match=r"^model\.linear_patches: true, but builtin:tiny-text has no .* Remove it\.$"):
+        prepare_model(ModelConfig(name_or_path="builtin:tiny-text", linear_patches=True), None)

@@ -13,6 +13,7 @@ from small_job import job, write_job
 
 from mmst_cli.config.load import load_config
 from mmst_cli.errors import WorkError
+from mmst_cli.model.patch_embedding import PatchProduct, multiply_patches
 from mmst_cli.model.precision import Precision
 from mmst_cli.preparing.prepared_config import prepare_config
 from mmst_cli.preparing.saved_model_gate import SavedModelGate
@@ -68,6 +69,17 @@ def test_what_was_saved_as_measured_passes_bitwise(gate, saved):
     assert kinds.keys() == {("query", "text"), ("document", "image")}
     assert all(kind["inputs"] == 4 and kind["smallest_movement"] > 0 for kind in kinds.values())
     assert figures["tensors_not_saved_as_measured"] == 0 and figures["tensors_changed_by_training"] > 50
+
+
+def test_patches_that_were_multiplied_in_training_are_convolved_for_the_comparison(gate, saved):
+    count = multiply_patches(gate.model)
+    try:
+        assert gate.check(saved).to_dict()["largest_difference"] == 0.0
+        assert sum(isinstance(module, PatchProduct) for module in gate.model.modules()) == count == 1
+    finally:
+        for module in gate.model.modules():
+            if isinstance(module, PatchProduct):
+                module.__class__ = torch.nn.Conv3d
 
 
 def other_weights(saved, gate):

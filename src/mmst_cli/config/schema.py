@@ -157,6 +157,8 @@ class ModelConfig(Section):
     """With routes: the common size of the vectors; every route ends in a Dense projection to it."""
     frozen: list[str] = []
     """Parameters that are not trained: regular expressions searched in names, as `visual` or `sub_modules\\.text`."""
+    linear_patches: bool = False
+    """Compute patch embeddings that are convolutions as matrix products: other last digits, far faster on some GPUs."""
 
 
 class MediaConfig(Section):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -11,14 +14,26 @@ def multiply_patches(model: nn.Module) -> int:
 
     The vision towers of the Qwen-VL family and others hand over their patches one by one, each as large as the kernel
     of a three-dimensional convolution. As such it takes a third of a small tower's time on a CPU, and longer than the
-    rest of the model on some GPUs in bfloat16 (huggingface/transformers#45750). The vectors differ by rounding, so
-    that this is for applying a model, not for training it or for comparing it with what another program measures.
-    The weights stay as they are.
+    rest of the model on some GPUs in bfloat16 (huggingface/transformers#45750). The vectors differ by rounding; the
+    weights stay as they are.
     """
     found = [module for module in model.modules() if type(module) is nn.Conv3d and _adds_nothing(module)]
     for module in found:
         module.__class__ = PatchProduct
     return len(found)
+
+
+@contextmanager
+def convolved(model: nn.Module) -> Iterator[None]:
+    """Let patches be convolved as the library does."""
+    changed = [module for module in model.modules() if type(module) is PatchProduct]
+    for module in changed:
+        module.__class__ = nn.Conv3d
+    try:
+        yield
+    finally:
+        for module in changed:
+            module.__class__ = PatchProduct
 
 
 def _adds_nothing(module: nn.Conv3d) -> bool:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, Modality, ModelConfig, Role
+from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.attention import AttentionChoice
 from mmst_cli.model.large_images import shrink_large_images
-from mmst_cli.model.load_model import load_model
+from mmst_cli.model.load_model import load_model, model_label
 from mmst_cli.model.model_changes import freeze
 from mmst_cli.model.model_checks import check_dims, check_modalities, check_pixel_bounds
 from mmst_cli.model.model_media import fit_media, media_key
+from mmst_cli.model.patch_embedding import multiply_patches
 from mmst_cli.model.precision import Runtime
 from mmst_cli.model.prompts import set_prompts
 from mmst_cli.model.weightless import load_without_weights
@@ -72,6 +74,11 @@ def prepare_model(
         model = load_without_weights(config)
     else:
         model, attention = load_model(config, runtime.device, runtime.precision, seed=seed)
+    if config.linear_patches and not multiply_patches(model):
+        raise ModelError(
+            f"model.linear_patches: true, but {model_label(config)} has no patch embedding that is a convolution over"
+            " whole patches. Remove it."
+        )
     set_prompts(model, prompts or {})
     readers = [*readers, *(reader for data in rows.values() for reader in readers_of(data))]
     fit_media(model, readers, key_of)

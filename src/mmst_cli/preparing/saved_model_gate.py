@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from mmst_cli import processes
 from mmst_cli.errors import WorkError, first_line, is_memory_shortage
+from mmst_cli.model.patch_embedding import convolved
 from mmst_cli.model.precision import Precision
 from mmst_cli.preparing.fresh_process import FreshProcess
 from mmst_cli.preparing.plain_probe import ANSWER, VECTORS, Embedded, embed, embed_inputs, write_inputs
@@ -199,10 +200,11 @@ def undisturbed(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def plain(model: SentenceTransformer) -> Iterator[None]:
-    """Take inputs as the library alone takes them: without what this package does for some beforehand."""
+    """Take inputs as the library alone takes them: without what this package does for some, or otherwise."""
     changed = {module: vars(module).pop("preprocess") for module in model.modules() if "preprocess" in vars(module)}
     try:
-        yield
+        with convolved(model):
+            yield
     finally:
         for module, preprocess in changed.items():
             module.preprocess = preprocess
