@@ -355,3 +355,14 @@ def test_a_key_is_a_name_whatever_yaml_takes_it_for(tmp_path, name):
 def test_a_path_that_ends_in_something_invisible_is_shown_in_quotes(tmp_path):
     with pytest.raises(ConfigError, match=r"^'.*job.yaml\\r': no such file"):
         load_config(f"{tmp_path}/job.yaml\r")
+
+
+@pytest.mark.parametrize("field", ["eval_strategy", "save_strategy", "logging_strategy"])
+def test_a_strategy_of_no_needs_no_quotes(tmp_path, field):
+    path = tmp_path / "a.yaml"
+    path.write_text(f"run_name: a\ndatasets: {{}}\nmodel: {{}}\noutput_dir: b\ntraining: {{{field}: no, bf16: no}}\n")
+    for overrides in ((), (f"training.{field}=no",)):
+        loaded = load_config(path, overrides)
+        assert loaded.training == {field: "no", "bf16": False}
+        (tmp_path / "b.yaml").write_text(config_to_yaml(loaded))
+        assert load_config(tmp_path / "b.yaml") == loaded

@@ -345,7 +345,7 @@ def test_what_is_right_passes(load, overrides):
         (["training.seed=1.5"], "training.seed", ["a whole number"]),
         (["training.bf16=1"], "training.bf16", ["true or false"]),
         (["training.batch_sampler=no_duplicate"], "training.batch_sampler", ["Did you mean no_duplicates?"]),
-        (["training.eval_strategy=no"], "training.eval_strategy", ['write "no" in quotes']),
+        (["training.eval_strategy=off_"], "training.eval_strategy", ["it takes one of no, steps, epoch"]),
         (
             ["training.eval_strategy=step"],
             "training.eval_strategy",

@@ -39,7 +39,8 @@ def check_training_fields(training: dict[str, Any]) -> list[str]:
             suggestion = did_you_mean(name, known) or " See SentenceTransformerTrainingArguments for those there are."
             faults.append(f"{key}: the trainer has no such argument.{suggestion}")
         elif known and (wanted := wanted_type(value, known[name])):
-            faults.append(f"{key}: found {describe(value)}, but it takes {wanted}.{_advice(name, value, wanted)}")
+            meant = did_you_mean(value, wanted.removeprefix("one of ").split(", ")) if isinstance(value, str) else ""
+            faults.append(f"{key}: found {describe(value)}, but it takes {wanted}.{meant}")
     if training.get("bf16") is True and training.get("fp16") is True:
         faults.append("training.fp16: bf16 is on as well. Keep one of the two.")
     return faults
@@ -135,9 +136,3 @@ def _eval_steps(training: dict[str, Any]) -> Any:
 
 def _positive(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-
-
-def _advice(name: str, value: Any, wanted: str) -> str:
-    if value is False and "no" in wanted.removeprefix("one of ").split(", "):
-        return ' YAML takes a bare no for false: write "no" in quotes.'
-    return did_you_mean(value, wanted.removeprefix("one of ").split(", ")) if isinstance(value, str) else ""

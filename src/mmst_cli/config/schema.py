@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SECRETS = ("hub_token",)
 """Fields of ``training`` that are written down nowhere."""
+STRATEGIES = ("eval_strategy", "save_strategy", "logging_strategy")
+"""Fields of ``training`` that may be `no`."""
 
 
 class Choice(StrEnum):
@@ -320,6 +322,12 @@ class Config(Section):
     """The evaluators, by name."""
     training: dict[str, Any] = {}
     """Fields of SentenceTransformerTrainingArguments, under their own names."""
+
+    @field_validator("training")
+    @classmethod
+    def _take_no_for_text(cls, training: dict[str, Any]) -> dict[str, Any]:
+        """Take the `no` of `save_strategy: no`, which YAML takes for false, as it is meant."""
+        return {name: "no" if value is False and name in STRATEGIES else value for name, value in training.items()}
 
     @property
     def seed(self) -> int:
