@@ -70,6 +70,8 @@ def evaluate(model: str, rows: Path) -> float:
     from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Modality, Role, Use
     from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
     from mmst_cli.model.image_planes import take_planes
+    from mmst_cli.model.large_images import shrink_large_images
+    from mmst_cli.retrieval.data_card import readers_of
     from mmst_cli.retrieval.retrieval_set import RowRetrieval
     from mmst_cli.rows.row_preparation import prepare_rows
 
@@ -81,6 +83,7 @@ def evaluate(model: str, rows: Path) -> float:
     take_planes()  # as loading a model by mmst does
     begun = time.perf_counter()
     prepared = prepare_rows("eval", DatasetConfig(use=Use.eval, path=str(rows), columns=columns))
+    shrink_large_images(loaded, readers_of(prepared))  # as preparing a model for its rows does
     MatryoshkaRetrievalEvaluator(RowRetrieval(prepared), name="pages", batch_size=BATCH)(loaded)
     return time.perf_counter() - begun
 
