@@ -173,7 +173,7 @@ def test_losses_equal_a_plain_script_bitwise(finished, tmp_path, tiny_model_path
     assert losses(folder / "run") == plain
     saved = load_file(folder / "run/model/model.safetensors")
     weights = model[0].model.state_dict()
-    assert all(torch.equal(saved[name], weights[name]) for name in saved)
+    assert all(torch.equal(saved[f"model.{name}"], weight) for name, weight in weights.items())
 
 
 def test_a_taken_folder_is_refused_replaced_or_gone_on_with(finished, tmp_path):
@@ -229,7 +229,7 @@ def test_the_best_model_is_kept(tmp_path):
     state = json.loads((tmp_path / "run/checkpoint-4/trainer_state.json").read_text())
     kept = load_file(tmp_path / "run" / state["best_model_checkpoint"].rsplit("/", 1)[-1] / "model.safetensors")
     final = load_file(tmp_path / "run/model/model.safetensors")
-    assert all(torch.equal(kept[name], final[name]) for name in final)
+    assert all(torch.equal(kept[name.removeprefix("model.")], tensor) for name, tensor in final.items())
 
 
 def test_a_loss_is_evaluated_where_no_evaluator_reads_the_dataset(tmp_path):

@@ -8,6 +8,7 @@ from mmst_cli.evaluation.comparison import verdict
 from mmst_cli.evaluation.evaluation_output import save_evaluation_files
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.report_page import write_page
+from mmst_cli.model.served_layout import save_for_servers
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.training.gated_saving import save_as_measured
 from mmst_cli.training.model_card import write_card
@@ -37,7 +38,7 @@ def finish(
     saved = save_as_measured(
         run,
         gate,
-        lambda folder: job.model.save_pretrained(str(folder), create_model_card=False),
+        lambda folder: save_for_servers(job.model, folder, job.config.matryoshka_dims),
         lambda folder, found: write_card(folder, job.card(after, summary, found.sentence)),
         may_stay=may_stay,
     )
