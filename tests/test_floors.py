@@ -11,7 +11,7 @@ import pytest
 import mmst_cli
 
 SOURCE = Path(mmst_cli.__file__).parent
-COMMANDS = ["evaluation", "checking", "mining", "encoding", "searching"]
+COMMANDS = ["evaluation", "checking", "mining", "encoding", "searching", "exporting"]
 FLOORS = [
     ["cli", "__main__"],
     ["training"],

@@ -213,7 +213,7 @@ def test_planted_faults_are_caught(gate, saved, plant, tmp_path_factory):
 
 def test_a_model_that_training_left_alone_is_no_trained_one(gate, saved):
     """Also where saving went well: unless the learning rate was 0 all along."""
-    moved, gate.base = gate.base, gate._embed()
+    moved, gate.base = gate.base, gate.embed()
     try:
         assert "Training has changed nothing" in gate.check(saved).sentence
         assert gate.check(saved, may_stay=True).passed
@@ -244,7 +244,7 @@ def test_no_random_state_is_disturbed(gate):
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
     before = states()
-    gate._embed()
+    gate.embed()
     assert states() == before
 
 
@@ -271,7 +271,7 @@ def on_gpu(gate, monkeypatch, free):
     other = SavedModelGate.__new__(SavedModelGate)
     other.__dict__ |= gate.__dict__
     other.model = SimpleNamespace(device=torch.device("cuda:0"), state_dict=gate.model.state_dict)
-    other._embed = lambda: gate._embed()
+    other.embed = lambda: gate.embed()
     return other
 
 
@@ -327,7 +327,7 @@ def test_inputs_that_the_library_alone_refuses_are_left_out_by_name(gate, saved)
         item = {"value": {"no": "kind"}, "side": "query", "kind": "text", "place": "row 7", "options": {}}
         with plain(gate.model):
             assert not other._takes(item) and other.left_out[0]["input"] == "row 7"
-        other.base = other._embed()
+        other.base = other.embed()
         result = other.check(saved, may_stay=True)
         assert result.passed and "No vector was compared" in result.sentence
         assert result.figures["left_out"][0]["input"] == "row 7"

@@ -14,6 +14,7 @@ from mmst_cli.cli.cache_command import cache
 from mmst_cli.cli.check_command import check
 from mmst_cli.cli.encode_command import encode
 from mmst_cli.cli.evaluate_command import evaluate
+from mmst_cli.cli.export_command import export
 from mmst_cli.cli.inspect_command import inspect_modalities
 from mmst_cli.cli.mine_command import mine
 from mmst_cli.cli.search_command import search
@@ -30,6 +31,7 @@ app.command(name="eval")(evaluate)
 app.command()(encode)
 app.command()(search)
 app.command()(mine)
+app.command()(export)
 app.command(name="inspect-modalities")(inspect_modalities)
 app.command()(cache)
 

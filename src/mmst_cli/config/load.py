@@ -53,6 +53,13 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Config
     return config, [*faults, *broken.values(), *found]
 
 
+def with_model(config: Config, name_or_path: str) -> Config:
+    """Return the config with another model, as a whole one: what the config's own is put together from is left out."""
+    put_together: dict[str, Any] = {"routes": {}, "dimension": None, "frozen": []}
+    model = config.model.model_copy(update={"name_or_path": name_or_path, "revision": None, **put_together})
+    return config.model_copy(update={"model": model})
+
+
 def config_to_yaml(config: Config) -> str:
     """Return the config as YAML that ``load_config`` reads back to an equal one.
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mmst_cli.config.load import with_model
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ModelError
@@ -20,7 +21,7 @@ from mmst_cli.evaluation.evaluation_output import (
     save_runs,
     show_advice,
 )
-from mmst_cli.evaluation.evaluation_request import EvaluationOptions, refuse_if_written, with_grid, with_model
+from mmst_cli.evaluation.evaluation_request import EvaluationOptions, refuse_if_written, with_grid
 from mmst_cli.evaluation.evaluation_results import Evaluation, load_evaluation
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
 from mmst_cli.evaluation.recommendation import advised

@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from mmst_cli.config.load import with_model
 from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.config.schema import Config
@@ -80,13 +80,6 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
         raise RunError(f"{run.path}: this run has no model yet. {run.way_to_model()}")
     config = load_checked_config(config_path or run.config, overrides, for_training=False)
     return with_model(config, str(run.model))
-
-
-def with_model(config: Config, name_or_path: str) -> Config:
-    """Return the config with another model, as a whole one: what the config's own is put together from is left out."""
-    put_together: dict[str, Any] = {"routes": {}, "dimension": None, "frozen": []}
-    model = config.model.model_copy(update={"name_or_path": name_or_path, "revision": None, **put_together})
-    return config.model_copy(update={"model": model})
 
 
 def report_path(config: Config, output: Path | None) -> Path:

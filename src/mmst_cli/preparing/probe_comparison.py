@@ -32,7 +32,9 @@ class Tolerance:
     reason: str
 
 
-def choose_tolerance(dtype: str, measured_on: str, loaded_on: str, *, same_attention: bool = True) -> Tolerance:
+def choose_tolerance(
+    dtype: str, measured_on: str, loaded_on: str, *, same_attention: bool = True, measured_in: str | None = None
+) -> Tolerance:
     """Return what may differ between the model that was measured and the one that was loaded.
 
     Args:
@@ -40,7 +42,11 @@ def choose_tolerance(dtype: str, measured_on: str, loaded_on: str, *, same_atten
         measured_on: type of the device in memory, as `cuda`.
         loaded_on: the same of the fresh process.
         same_attention: whether both have the same attention implementation.
+        measured_in: what the one in memory was computed in, if that is another.
     """
+    if measured_in not in (None, dtype):
+        lowest = max(OTHER_PLACE.get(dtype, EXACT), OTHER_PLACE.get(str(measured_in), EXACT))
+        return Tolerance(lowest, f"{dtype}, measured in {measured_in}")
     if measured_on != loaded_on:
         return Tolerance(OTHER_PLACE.get(dtype, EXACT), f"{dtype}, measured on {measured_on}, loaded on {loaded_on}")
     if not same_attention:

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,26 +81,30 @@ class SavedModelGate:
         self._process: FreshProcess | None = None
 
     def take_base(self) -> None:
-        """Keep what the model makes of the probe before it is trained. No random state is disturbed."""
-        self.base = self._embed()
+        """Keep what the model makes of the probe before it is trained."""
+        self.base = self.embed()
 
     def prepare(self) -> None:
         """Start the fresh process, so that its imports are done when it is asked."""
         if self._process is None:
             self._process = FreshProcess()
 
-    def check(self, folder: Path, *, may_stay: bool = False) -> GateResult:
+    def check(
+        self, folder: Path, *, may_stay: bool = False, measured: Embedded | None = None, exported: str | None = None
+    ) -> GateResult:
         """Load the model in ``folder`` in a fresh process and compare.
 
         Args:
             folder: a folder of sentence-transformers.
             may_stay: whether training could leave the model as it was: at a learning rate of 0.
+            measured: what the model in memory made of the probe, if it isn't as it was any more.
+            exported: the dtype of the folder's weights, where it may be another than that in memory.
         """
         begun = time.perf_counter()
         self.prepare()
         clear_device_cache(garbage_collection=True)  # of what training held
         try:
-            memory, device = self._embed(), self._choose_device()
+            memory, device = measured or self.embed(), self._choose_device()
         except Exception as shortage:
             if not is_memory_shortage(shortage):
                 raise
@@ -116,8 +120,14 @@ class SavedModelGate:
             return GateResult(False, sentence, figures)
         dtype = self.autocast or memory.settings["dtype"]
         same_attention = memory.settings["attention"] == saved.settings["attention"]
+        if exported is not None:
+            memory = replace(memory, settings=memory.settings | {"dtype": exported})
         tolerance = choose_tolerance(
-            dtype, self.model.device.type, torch.device(device).type, same_attention=same_attention
+            exported or dtype,
+            self.model.device.type,
+            torch.device(device).type,
+            same_attention=same_attention,
+            measured_in=dtype,
         )
         found = compare_probes(self.inputs, memory, saved, self.base)
         faults = find_faults(found, tolerance, may_stay=may_stay)
@@ -151,7 +161,8 @@ class SavedModelGate:
             return False
         return True
 
-    def _embed(self) -> Embedded:
+    def embed(self) -> Embedded:
+        """Return what the model in memory makes of the probe; no random state is disturbed."""
         with undisturbed(self.model.device), plain(self.model):
             return embed(self.model, self.inputs, self.autocast)
 

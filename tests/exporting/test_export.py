@@ -1,0 +1,83 @@
+"""A run's model in other dtypes: what is written is what was measured, or nothing is written."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
+from small_job import DIMS, job, write_job
+from typer.testing import CliRunner
+
+from mmst_cli.cli import app
+from mmst_cli.config.load import load_config
+from mmst_cli.config.schema import Dtype
+from mmst_cli.errors import RunError, WorkError
+from mmst_cli.exporting import export
+from mmst_cli.exporting.export import FIGURES, run_export
+from mmst_cli.runs import RunFolder
+from mmst_cli.training.train import run_training
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    run_training(load_config(write_job(job(folder, max_steps=2), folder / "job.yaml")))
+    return RunFolder(folder / "run")
+
+
+@pytest.mark.parametrize("dtype", [Dtype.bfloat16, Dtype.float16, Dtype.auto])
+def test_another_dtype(run, tmp_path, dtype):
+    found = run_export(run, tmp_path / "out", dtype)
+    held = "float32" if dtype is Dtype.auto else str(dtype)
+    weights = load_file(tmp_path / "out" / "model.safetensors")
+    assert {str(tensor.dtype) for tensor in weights.values()} == {f"torch.{held}"}
+    before = load_file(run.model / "model.safetensors")
+    assert all(torch.equal(tensor, before[name].to(tensor.dtype)) for name, tensor in weights.items())
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert (config["dtype"], config["matryoshka_dimensions"]) == (held, sorted(DIMS))
+    figures = json.loads((tmp_path / "out" / FIGURES).read_text())
+    assert figures == found.to_dict() and figures["gate"]["passed"]
+    assert (figures["gate"]["largest_difference"] == 0) == (dtype is Dtype.auto)
+    vector = SentenceTransformer(str(tmp_path / "out"), device="cpu", model_kwargs={"dtype": "auto"}).encode("a page")
+    expected = SentenceTransformer(str(run.model), device="cpu").encode("a page")
+    assert abs(vector - expected).max() < 0.02
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_has_other_vectors_is_not_exported(run, tmp_path, monkeypatch):
+    save = export.save_for_servers
+
+    def spoil(model, folder, dims):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        save(model, folder, dims)
+
+    monkeypatch.setattr(export, "save_for_servers", spoil)
+    with pytest.raises(WorkError, match=r"^nothing was exported: .* vectors differ from those that were measured"):
+        run_export(run, tmp_path / "out", Dtype.bfloat16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_replaced_but_an_earlier_export_that_is_named(run, tmp_path):
+    taken = tmp_path / "out"
+    taken.mkdir()
+    (taken / "mine.txt").write_text("keep")
+    with pytest.raises(RunError, match=r"holds something\. Name another place, or add --overwrite\."):
+        run_export(run, taken, Dtype.auto)
+    with pytest.raises(RunError, match=r"is no earlier export"):
+        run_export(run, taken, Dtype.auto, overwrite=True)
+    with pytest.raises(RunError, match=r"is no earlier export"):
+        run_export(run, run.path, Dtype.auto, overwrite=True)
+    assert (taken / "mine.txt").read_text() == "keep"
+
+
+def test_the_command(run, tmp_path):
+    done = CliRunner().invoke(app, ["export", str(run.path), "--output", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["dtype"] == "bfloat16"
+    again = ["export", str(run.path), "--output", str(tmp_path / "out"), "--overwrite", "--dtype", "float16", "--json"]
+    assert json.loads(CliRunner().invoke(app, again).stdout)["dtype"] == "float16"
+    none = CliRunner().invoke(app, ["export", str(tmp_path), "--output", str(tmp_path / "two")])
+    assert none.exit_code == 2 and "no run of `mmst train`" in none.stderr
