@@ -12,6 +12,7 @@ from mmst_cli.model.served_layout import save_for_servers
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.training.gated_saving import save_as_measured
 from mmst_cli.training.model_card import write_card
+from mmst_cli.training.serving_section import serving_section
 from mmst_cli.training.training_job import TrainingJob
 from mmst_cli.vectors.ranges import BEFORE as RANGES_BEFORE
 from mmst_cli.vectors.ranges import SUFFIX as RANGES
@@ -35,11 +36,12 @@ def finish(
     for name, evaluation in after.items():
         save_evaluation_files(evaluation, job.suite, run.evaluations, before=before.get(name))
     summary = verdict(before, after)
+    serving = serving_section(job.model, job.precision, job.config.matryoshka_dims)
     saved = save_as_measured(
         run,
         gate,
         lambda folder: save_for_servers(job.model, folder, job.config.matryoshka_dims),
-        lambda folder, found: write_card(folder, job.card(after, summary, found.sentence)),
+        lambda folder, found: write_card(folder, job.card(after, summary, found.sentence, serving)),
         may_stay=may_stay,
     )
     job.terminal.say(f"gate: {saved.sentence}")

@@ -24,6 +24,7 @@ def model_card(
     after: Mapping[str, Evaluation],
     summary: str = "",
     saved: str = "",
+    serving: str = "",
 ) -> str:
     """Return a model card in Markdown, with the hub's front matter.
 
@@ -37,6 +38,7 @@ def model_card(
         after: what this one scored.
         summary: the outcome in a sentence.
         saved: whether this folder holds the model that was measured, in a sentence; nothing if left out.
+        serving: how it is served.
     """
     base = model_label(config.model)
     parts = [
@@ -44,6 +46,7 @@ def model_card(
         f"# {config.run_name}",
         f"An embedding model finetuned from `{base}` with mmst {__version__} and sentence-transformers.",
         _usage(config, rows),
+        serving,
         _scores(before, after, summary),
         f"## Saved as measured\n\n{saved}" if saved else "",
         _data(config, rows),

@@ -117,7 +117,7 @@ class TrainingJob:
             steps=self.steps,
         )
 
-    def card(self, after: Mapping[str, Evaluation], summary: str, saved: str = "") -> str:
+    def card(self, after: Mapping[str, Evaluation], summary: str, saved: str = "", serving: str = "") -> str:
         """Return the model card: what was reached (nothing yet, in a checkpoint), and what the gate found."""
         yaml = config_to_yaml(self.config)
-        return model_card(self.config, yaml, self.rows, self.measurements.before, after, summary, saved)
+        return model_card(self.config, yaml, self.rows, self.measurements.before, after, summary, saved, serving)
