@@ -14,7 +14,7 @@ SOURCE = Path(mmst_cli.__file__).parent
 COMMANDS = ["evaluation", "checking", "mining", "encoding", "searching", "exporting"]
 FLOORS = [
     ["cli", "__main__"],
-    ["training"],
+    ["training", "merging"],
     COMMANDS,
     ["preparing"],
     ["similarity", "html"],

@@ -13,8 +13,8 @@ from mmst_cli.cli import app
 from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import Dtype
 from mmst_cli.errors import RunError, WorkError
-from mmst_cli.exporting import export
 from mmst_cli.exporting.export import FIGURES, run_export
+from mmst_cli.preparing import compared_folder
 from mmst_cli.runs import RunFolder
 from mmst_cli.training.train import run_training
 
@@ -46,7 +46,7 @@ def test_another_dtype(run, tmp_path, dtype):
 
 
 def test_what_has_other_vectors_is_not_exported(run, tmp_path, monkeypatch):
-    save = export.save_for_servers
+    save = compared_folder.save_for_servers
 
     def spoil(model, folder, dims):
         with torch.no_grad():
@@ -54,8 +54,8 @@ def test_what_has_other_vectors_is_not_exported(run, tmp_path, monkeypatch):
                 parameter.add_(0.05 * torch.randn_like(parameter))
         save(model, folder, dims)
 
-    monkeypatch.setattr(export, "save_for_servers", spoil)
-    with pytest.raises(WorkError, match=r"^nothing was exported: .* vectors differ from those that were measured"):
+    monkeypatch.setattr(compared_folder, "save_for_servers", spoil)
+    with pytest.raises(WorkError, match=r"^nothing was written: .* vectors differ from those that were measured"):
         run_export(run, tmp_path / "out", Dtype.bfloat16)
     assert not list(tmp_path.iterdir())
 
@@ -66,9 +66,9 @@ def test_nothing_is_replaced_but_an_earlier_export_that_is_named(run, tmp_path):
     (taken / "mine.txt").write_text("keep")
     with pytest.raises(RunError, match=r"holds something\. Name another place, or add --overwrite\."):
         run_export(run, taken, Dtype.auto)
-    with pytest.raises(RunError, match=r"is no earlier export"):
+    with pytest.raises(RunError, match=r"was not written by this command"):
         run_export(run, taken, Dtype.auto, overwrite=True)
-    with pytest.raises(RunError, match=r"is no earlier export"):
+    with pytest.raises(RunError, match=r"was not written by this command"):
         run_export(run, run.path, Dtype.auto, overwrite=True)
     assert (taken / "mine.txt").read_text() == "keep"
 

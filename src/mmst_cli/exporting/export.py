@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmst_cli.config.load import with_model
-from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.schema import Config, Dtype
-from mmst_cli.errors import RunError, WorkError
 from mmst_cli.model.precision_of_run import as_recorded
-from mmst_cli.model.served_layout import save_for_servers
 from mmst_cli.output_claim import claimed
+from mmst_cli.preparing.compared_folder import config_of_run, probed_datasets, refuse_if_taken, write_compared
 from mmst_cli.preparing.prepared_config import prepare_config
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.runs import RunFolder
-from mmst_cli.storage import replace_folder, told_of_disk, write_json
+from mmst_cli.shell_words import quoted
+from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
 
 FIGURES = "export.json"
@@ -46,7 +45,7 @@ def run_export(
         run: the run.
         output: the folder to write; ``export.json`` in it says how far its vectors are from the measured ones.
         dtype: of the weights; auto leaves them as they are.
-        overwrite: replace a folder that is there.
+        overwrite: replace an earlier export that is there.
         terminal: where to show progress.
 
     Raises:
@@ -54,57 +53,27 @@ def run_export(
         WorkError: the vectors are too far from those that were measured.
     """
     terminal = terminal or Terminal()
-    config = _config_of(run)
-    _refuse_if_taken(output, overwrite)
+    config = config_of_run(run)
+    refuse_if_taken(output, FIGURES, overwrite=overwrite)
     with claimed(output, "--output"), told_of_disk(output):
-        return _export(as_recorded(config, terminal), output, dtype, terminal)
+        return _export(run, as_recorded(config, terminal), output, dtype, terminal)
 
 
-def _config_of(run: RunFolder) -> Config:
-    if not run.is_run():
-        raise RunError(f"{run.path}: no run of `mmst train`. Name one; its config says what to compare vectors of.")
-    if not (run.model / "modules.json").is_file():
-        raise RunError(f"{run.path}: this run has no model yet. {run.way_to_model()}")
-    return with_model(load_checked_config(run.config, (), for_training=False), str(run.model))
-
-
-def _refuse_if_taken(output: Path, overwrite: bool) -> None:
-    if not output.is_dir() or not any(output.iterdir()):
-        return
-    if not overwrite:
-        raise RunError(f"--output: {output} holds something. Name another place, or add --overwrite.")
-    if not (output / FIGURES).is_file():
-        raise RunError(f"--overwrite: {output} is no earlier export ({FIGURES} isn't in it). Name another place.")
-
-
-def _export(config: Config, output: Path, dtype: Dtype, terminal: Terminal) -> Export:
+def _export(run: RunFolder, config: Config, output: Path, dtype: Dtype, terminal: Terminal) -> Export:
     quiet_libraries(terminal)
-    evaluated = [evaluator.dataset for evaluator in config.evaluators.values()]
-    prepared = prepare_config(config, terminal, list(dict.fromkeys(evaluated or config.datasets)))
-    model = prepared.model
-    gate = SavedModelGate(
-        model, prepared.rows, prepared.runtime.precision, trust_remote_code=config.model.trust_remote_code
-    )
-    gate.prepare()
-    found: list[Export] = []
-
-    def write(folder: Path) -> None:
+    prepared = prepare_config(config, terminal, probed_datasets(config))
+    model, precision = prepared.model, prepared.runtime.precision
+    trusted = config.model.trust_remote_code
+    with closing(SavedModelGate(model, prepared.rows, precision, trust_remote_code=trusted)) as gate:
+        gate.prepare()
         measured = gate.embed()
         if dtype is not Dtype.auto:
             model.to(getattr(torch, dtype))
         held = str(model.dtype).removeprefix("torch.")
+        record = (FIGURES, lambda found: Export(output, held, found).to_dict())
         with terminal.waiting(f"writing {output} in {held}"):
-            save_for_servers(model, folder, config.matryoshka_dims)
-            result = gate.check(folder, measured=measured, exported=held)
-        if not result.passed:
-            raise WorkError(f"nothing was exported: {result.sentence}")
-        found.append(Export(output, held, result))
-        write_json(folder / FIGURES, found[0].to_dict())
-
-    try:
-        replace_folder(output, write)
-    finally:
-        gate.close()
-    terminal.say(f"gate: {found[0].gate.sentence}")
-    terminal.say(f"model: {output} ({found[0].dtype})")
-    return found[0]
+            found = write_compared(output, gate, config.matryoshka_dims, record, measured=measured, exported=held)
+    terminal.say(f"gate: {found.sentence}")
+    terminal.say(f"model: {output} ({held})")
+    terminal.say(f"next: mmst eval {quoted(output)} --config {quoted(run.config)}")
+    return Export(output, held, found)

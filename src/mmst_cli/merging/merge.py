@@ -1,0 +1,197 @@
+"""`mmst merge`: a model whose weights are means of several models' weights, chosen by evaluation if asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmst_cli.config.load import with_model
+from mmst_cli.config.schema import Config, ModelConfig
+from mmst_cli.errors import ConfigError, ModelError
+from mmst_cli.evaluation.comparison import Comparison
+from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
+from mmst_cli.merging.mixes import Measured, Mix, choose, compared_with_single, mixed, mixes_table
+from mmst_cli.model.load_model import find_model, load_model
+from mmst_cli.model.precision_of_run import as_recorded
+from mmst_cli.output_claim import claimed
+from mmst_cli.preparing.compared_folder import config_of_run, probed_datasets, refuse_if_taken, write_compared
+from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
+from mmst_cli.runs import RunFolder
+from mmst_cli.shell_words import quoted
+from mmst_cli.storage import expand_home, told_of_disk
+from mmst_cli.terminal import Terminal, quiet_libraries
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+RECORD = "merge.json"
+METHODS = ("linear", "slerp")
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """How models are merged.
+
+    Attributes:
+        weights: one a model; equal ones if left out.
+        method: ``linear``, or ``slerp`` between two.
+        choose: measure the models and mixes of them on the evaluators of the config, and keep the best.
+        overwrite: replace an earlier output that is there.
+    """
+
+    weights: tuple[float, ...] = ()
+    method: str = "linear"
+    choose: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What was written, and what was measured on the way."""
+
+    folder: Path
+    names: Sequence[str]
+    mix: Mix
+    gate: GateResult
+    measured: list[Measured] = field(default_factory=list)
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "folder": str(self.folder),
+            **self.mix.to_dict(self.names),
+            "measured": [{**one.mix.to_dict(self.names), "score": one.score} for one in self.measured],
+            "comparisons": {name: asdict(comparison) for name, comparison in self.comparisons.items()},
+            "gate": self.gate.to_dict(),
+        }
+
+
+def run_merge(
+    models: Sequence[str],
+    output: Path,
+    config: Config | None = None,
+    options: MergeOptions | None = None,
+    terminal: Terminal | None = None,
+) -> Merged:
+    """Merge models, compare what was saved with what is in memory, and write it.
+
+    Args:
+        models: run folders, model folders or hub ids; prompts and processor are those of the first.
+        output: the folder to write; ``merge.json`` in it says what it is made of.
+        config: what to evaluate on, and to draw inputs from that are compared; that of the first run if left out.
+        options: how.
+        terminal: where to show progress and the table.
+
+    Raises:
+        MmstError: a mistake in the options, or models that don't go together; nothing is written.
+    """
+    options, terminal = options or MergeOptions(), terminal or Terminal()
+    mix = _declared(models, options)
+    folders = [find_model(model) for model in models]
+    config = with_model(config or _config_of_first_run(models), folders[0])
+    refuse_if_taken(output, RECORD, overwrite=options.overwrite)
+    with claimed(output, "--output"), told_of_disk(output):
+        return _merge(as_recorded(config, terminal), list(models), folders, mix, output, terminal)
+
+
+def _declared(models: Sequence[str], options: MergeOptions) -> Mix | None:
+    """Return the mix that is asked for; None where it is to be chosen."""
+    if len(models) < 2 or len(set(models)) != len(models):
+        raise ConfigError(f"mmst merge: name two or more different models, found {len(set(models))}.")
+    weights = options.weights
+    if options.method not in METHODS:
+        raise ConfigError(f"--method: {options.method}: there are {' and '.join(METHODS)}.")
+    if options.method == "slerp" and len(models) != 2:
+        raise ConfigError(f"--method slerp: it goes between two models, found {len(models)}. Leave it out.")
+    if options.choose:
+        if weights or options.method != "linear":
+            raise ConfigError(
+                "--choose: it finds the weights itself, of linear mixes. Leave --weights and --method out."
+            )
+        return None
+    if weights and len(weights) != len(models):
+        raise ConfigError(f"--weights: found {len(weights)} for {len(models)} models. Give one a model, as 0.7,0.3.")
+    if any(not 0 < weight < float("inf") for weight in weights):
+        raise ConfigError(f"--weights: {','.join(map(str, weights))}: each has to be above 0.")
+    weights = weights or (1.0,) * len(models)
+    return Mix(tuple(weight / sum(weights) for weight in weights), options.method)
+
+
+def _config_of_first_run(models: Sequence[str]) -> Config:
+    runs = [RunFolder(expand_home(model)) for model in models]
+    run = next((run for run in runs if run.is_run()), None)
+    if run is None:
+        raise ConfigError(
+            "mmst merge: none of these is a run, so that nothing says what to compare the saved vectors on. Name a run,"
+            " or a config by --choose CONFIG."
+        )
+    return config_of_run(run)
+
+
+def _merge(
+    config: Config, names: list[str], folders: list[str], mix: Mix | None, output: Path, terminal: Terminal
+) -> Merged:
+    quiet_libraries(terminal)
+    prepared = prepare_evaluation(config, terminal, probed_datasets(config))
+    models = [prepared.model, *(_load(folder, config, prepared) for folder in folders[1:])]
+    _check_prompts(models, names)
+    measured: list[Measured] = []
+    comparisons: dict[str, Comparison] = {}
+    if mix is None:
+        best, measured = choose(
+            len(models), lambda one: _measure(prepared, models, one, names, terminal), lambda _: None
+        )
+        comparisons, mix = compared_with_single(best, measured[: len(models)], names), best.mix
+        terminal.show(mixes_table(measured, best, names))
+        for comparison in comparisons.values():
+            terminal.say(comparison.verdict)
+    model, trusted = mixed(models, mix, names), config.model.trust_remote_code
+    precision = prepared.runtime.precision
+    with closing(SavedModelGate(model, prepared.rows, precision, trust_remote_code=trusted)) as gate:
+
+        def record(found: GateResult) -> dict[str, Any]:
+            return Merged(output, names, mix, found, measured, comparisons).to_dict()
+
+        found = write_compared(output, gate, config.matryoshka_dims, (RECORD, record))
+    terminal.say(f"gate: {found.sentence}")
+    terminal.say(f"model: {output} ({mix.label(names)})")
+    terminal.say(f"next: mmst encode {quoted(output)} INPUT --output vectors")
+    return Merged(output, names, mix, found, measured, comparisons)
+
+
+def _load(folder: str, config: Config, prepared: PreparedEvaluation) -> SentenceTransformer:
+    section = ModelConfig(
+        name_or_path=folder, dtype=config.model.dtype, trust_remote_code=config.model.trust_remote_code
+    )
+    return load_model(section, prepared.runtime.device, prepared.runtime.precision)[0]
+
+
+def _check_prompts(models: Sequence[SentenceTransformer], names: Sequence[str]) -> None:
+    """Refuse models that were trained with different prompts: the mix can have only one of each."""
+    first = _prompts(models[0])
+    for model, name in zip(models[1:], names[1:], strict=True):
+        if (other := _prompts(model)) != first:
+            raise ModelError(
+                f"{name}: its prompts are {other or 'none'}, and those of {names[0]} are {first or 'none'}. Merge"
+                " models that were trained with the same."
+            )
+
+
+def _prompts(model: SentenceTransformer) -> dict[str, str]:
+    return {name: prompt for name, prompt in model.prompts.items() if prompt}
+
+
+def _measure(
+    prepared: PreparedEvaluation,
+    models: Sequence[SentenceTransformer],
+    mix: Mix,
+    names: Sequence[str],
+    terminal: Terminal,
+) -> Measured:
+    with watched(prepared.suite, terminal, f"of {mix.label(names)}"):
+        prepared.suite(mixed(models, mix, names))
+    return Measured(mix, prepared.suite.evaluations)
