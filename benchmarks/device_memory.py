@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import random
 import time
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import torch
+from live_bytes import LiveBytes, tensors
 from reporting import report, row
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss, MatryoshkaLoss
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmst_cli.builtin.page_drawing import draw_page
 from mmst_cli.builtin.pages import PAGES, write_query
@@ -35,47 +34,6 @@ CPU = torch.device("cpu")
 DISTINCT = 16
 WITHIN = 1.1
 Batch = dict[str, Any]
-
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of storages that operations make, and their most at a time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and count what it made."""
-        given = {_address(value) for value in _tensors((args, kwargs))}
-        result = function(*args, **(kwargs or {}))
-        for value in _tensors(result):
-            if _address(value) not in given:
-                self.add(value)
-        return result
-
-    def add(self, value: torch.Tensor) -> None:
-        """Count a tensor's storage for as long as it lives."""
-        storage = value.untyped_storage()
-        if id(storage) in self._known or not storage.nbytes():
-            return
-        size = storage.nbytes()
-        self._known.add(id(storage))
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._drop, id(storage), size)
-
-    def _drop(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
-
-
-def _address(value: torch.Tensor) -> int:
-    return value.untyped_storage()._cdata
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]
 
 
 def repeated(features: Mapping[str, Any], times: int) -> Batch:
@@ -106,7 +64,7 @@ def step(model: SentenceTransformer, batch: Batch, mini_batch: int, ours: bool) 
         due.watch(loss)
         batch = left_on_host(batch, ["query", "page"], CPU)
     else:
-        for value in _tensors(batch):
+        for value in tensors(batch):
             counted.add(value)
     begun = time.perf_counter()
     with counted:
@@ -151,7 +109,7 @@ def main() -> None:
                 for column, values in inputs.items()
                 for name, value in repeated(preprocess(values), size // DISTINCT).items()
             }
-            held = sum(value.nbytes for value in _tensors(batch))
+            held = sum(value.nbytes for value in tensors(batch))
             losses[ours], seconds, peak = step(model, batch, arguments.mini_batch, ours)
             peaks[ours].append(peak)
             print(

@@ -1,6 +1,8 @@
 """Encoding in several processes: the vectors of one process, each input encoded once, one sentence where it fails."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from counted_memory import LIMITED
 
 
 @pytest.fixture
@@ -57,6 +60,21 @@ def test_each_process_encodes_its_share(pair, tmp_path, collection):
     done = encode(pair, tmp_path, "pages", "--output", "v", environment={"IMPORT_FIRST": "counted"})
     assert done.codes[0] == 1, done.err
     assert sorted(len((tmp_path / f"share-{rank}").read_text()) for rank in range(2)) == [11, 12]
+
+
+def test_all_take_the_smallest_batch_that_one_of_them_found(pair, tmp_path):
+    (tmp_path / "limited.py").write_text(LIMITED)
+    (tmp_path / "texts.txt").write_text("\n".join(f"text {n} " + "and more " * (n % 9) for n in range(240)))
+    environment = {"IMPORT_FIRST": "limited", "LIMITS": f"{99 * 2**20} {3 * 2**20}"}
+    command = ["encode", "builtin:tiny-text", "texts.txt", "--rows-per-part", "120"]
+    asked = pair.run(tmp_path, *command, "--output", "asked", count=1)
+    found = pair.run(tmp_path, *command, "--output", "found", "--batch-size", "auto", environment=environment)
+    assert asked.codes == [0] and found.codes == [0, 0], found.err
+    assert vectors(tmp_path / "found")[0] == vectors(tmp_path / "asked")[0]
+    assert np.abs(vectors(tmp_path / "found")[1] - vectors(tmp_path / "asked")[1]).max() < 1e-5
+    said = re.search(r"auto: (\d+) of the longest texts", found.err[0])
+    rooms = json.loads(pq.read_metadata(tmp_path / "found/part-00001.parquet").metadata[b"mmst_part"])["rooms"]
+    assert said and int(said[1]) == rooms["sized"]["inputs"] < 60  # the first alone has room for all of its share
 
 
 @pytest.mark.parametrize(

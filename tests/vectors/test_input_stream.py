@@ -5,6 +5,7 @@ import torch
 from mmst_cli.model.raw_pixels import PIXELS, RawPixels, raw_pixels_of
 from mmst_cli.vectors import batches as batching
 from mmst_cli.vectors import input_stream
+from mmst_cli.vectors.batch_sizes import AskedSize
 from mmst_cli.vectors.batches import Decoded, decoded_bytes, in_batches
 from mmst_cli.vectors.input_stream import encode_stream
 
@@ -86,7 +87,7 @@ class Unread:
 
 
 def cut(references, batch_size):
-    return list(in_batches(references, lambda: batch_size, {}, mix=False))
+    return list(in_batches(references, AskedSize(torch.nn.Identity(), batch_size), {}, mix=False))
 
 
 def windows(references, batch_size):
@@ -130,6 +131,6 @@ def test_nothing_is_read_ahead_of_a_window():
             read.append(number)
             yield Unread(number)
 
-    batches = in_batches(references(), lambda: 2, {}, mix=False)
+    batches = in_batches(references(), AskedSize(torch.nn.Identity(), 2), {}, mix=False)
     next(batches)
     assert read == [0, 1]

@@ -10,6 +10,7 @@ import typer
 
 from mmst_cli import processes
 from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
+from mmst_cli.errors import ConfigError
 
 
 def encode(
@@ -67,7 +68,13 @@ def encode(
             help="Decode a JPEG at 1/2, 1/4 or 1/8 of its size where the model sees it smaller still.",
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Inputs per forward pass.")] = 32,
+    batch_size: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Inputs per forward pass; auto takes as many as the memory of a GPU allows, of short texts more.",
+        ),
+    ] = "32",
     workers: Annotated[
         int | None,
         typer.Option(
@@ -111,7 +118,7 @@ def encode(
             table=TableOptions(name=name, split=split, sql=sql),
             dim=dim,
             prompt_name=prompt_name,
-            batch_size=batch_size,
+            batch_size=_batch_size(batch_size),
             resume=resume,
             overwrite=overwrite,
             revision=revision,
@@ -134,3 +141,12 @@ def encode(
             print_json(result.to_dict())
     if result.failed:
         raise typer.Exit(1)
+
+
+def _batch_size(given: str) -> int | None:
+    """Return what `--batch-size` says; None for auto."""
+    if given == "auto":
+        return None
+    if not given.isdecimal() or not int(given):
+        raise ConfigError(f"--batch-size: {given}; write a whole number above 0, or auto.")
+    return int(given)

@@ -18,6 +18,8 @@ SECRETS = ("hub_token",)
 """Fields of ``training`` that are written down nowhere."""
 STRATEGIES = ("eval_strategy", "save_strategy", "logging_strategy")
 """Fields of ``training`` that may be `no`."""
+AUTO = "auto"
+"""What stands for a size that the memory of the device decides."""
 
 
 class Choice(StrEnum):
@@ -207,7 +209,7 @@ class LossConfig(Section):
     type: str
     """A class of sentence_transformers.losses, such as CoSENTLoss, or your own: `my_package.losses.MyLoss`."""
     args: dict[str, Any] = {}
-    """Its arguments, but for the model and the inner loss."""
+    """Its arguments, but for the model and the inner loss; a Cached loss takes `mini_batch_size: auto`: what fits."""
 
 
 class MineConfig(Section):

@@ -11,7 +11,7 @@ from typing import Any
 
 from mmst_cli import ending_together, processes
 from mmst_cli.aside import drop_aside
-from mmst_cli.config.schema import Dtype, ModelConfig
+from mmst_cli.config.schema import AUTO, Dtype, ModelConfig
 from mmst_cli.encoding.encoder import Encoder, load_encoder
 from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.manifest import write_manifest
@@ -24,13 +24,16 @@ from mmst_cli.inputs.items import Item, Source
 from mmst_cli.inputs.media_options import media_settings, parse_pages
 from mmst_cli.inputs.table_inputs import TableOptions
 from mmst_cli.media.reading import Reader
+from mmst_cli.model import device_memory
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import weights_identity
+from mmst_cli.model.precision import Runtime
 from mmst_cli.model.precision_of_run import encoding_runtime, name_of
 from mmst_cli.output_claim import claimed
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
 from mmst_cli.vectors.data_workers import Workers
+from mmst_cli.vectors.found_sizes import DEFAULT
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
 from mmst_cli.vectors.shared_encoding import serve_in, shared_encoding
@@ -47,7 +50,7 @@ def run_encode(
     table: TableOptions | None = None,
     dim: int | None = None,
     prompt_name: str | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = DEFAULT,
     resume: bool = False,
     overwrite: bool = False,
     revision: str | None = None,
@@ -70,7 +73,7 @@ def run_encode(
         table: which rows of tables: configuration, split, query.
         dim: truncate to so many dimensions and normalise again.
         prompt_name: a prompt of the model; as documents are evaluated, with their prompt, if left out.
-        batch_size: inputs per forward pass.
+        batch_size: inputs per forward pass; None finds it by the memory of the device.
         resume: keep the whole parts of the same job and go on behind them.
         overwrite: replace what an earlier job wrote.
         revision: branch, tag or commit of a hub id.
@@ -104,7 +107,7 @@ def run_encode(
         table_name=table.name,
         split=table.split if table.split != "train" else None,
         sql=table.sql,
-        batch_size=batch_size,
+        batch_size=_batch_size(batch_size, runtime, terminal),
         rows_per_part=rows_per_part,
         precision=precision,
         ranges=ranges_digest(found[1]) if found else None,
@@ -192,13 +195,24 @@ def _write(
     if found:  # whoever searches needs them for the queries
         save_ranges(output / RANGES, found[1])
     with progress:
-        records = kept + encoder.write_parts(items, output, len(kept), progress, workers)
+        records = kept + encoder.write_parts(items, output, kept, progress, workers)
     write_manifest(output, encoder, records, found)
     drop_aside(output)  # also where there was nothing to write
     return records
 
 
-def _check_arguments(dim: int | None, batch_size: int, rows_per_part: int) -> None:
+def _batch_size(asked: int | None, runtime: Runtime, terminal: Terminal) -> int | str:
+    """Return what the job says of the batch size: a number, or auto where the memory of the device is measured."""
+    if asked is None and device_memory.memory_of(runtime.device) is None:
+        kind = "CPU" if runtime.device.type == "cpu" else runtime.device.type
+        terminal.say(
+            f"--batch-size auto: {DEFAULT} inputs go into a batch, for the memory of the {kind} isn't measured."
+        )
+        return DEFAULT
+    return asked or AUTO
+
+
+def _check_arguments(dim: int | None, batch_size: int | None, rows_per_part: int) -> None:
     numbers = {"--dim": dim, "--batch-size": batch_size, "rows_per_part": rows_per_part}
     faults = [
         f"{name}: {value}; write a whole number above 0."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,14 +112,19 @@ class Encoder:
         self.commit: str | None = getattr(model.config, "_commit_hash", None)
 
     def write_parts(
-        self, items: Iterator[Item], output: Path, first: int, progress: Progress, workers: Workers | None = None
+        self,
+        items: Iterator[Item],
+        output: Path,
+        kept: Sequence[PartRecord],
+        progress: Progress,
+        workers: Workers | None = None,
     ) -> list[PartRecord]:
-        """Write parts from number ``first`` on and return their records.
+        """Write parts behind those that are kept, and return the records of the new ones.
 
         Args:
             items: what there is to encode, up to its end.
             output: the folder.
-            first: number of the first part.
+            kept: the records of the parts that are there.
             progress: counts items.
             workers: processes that prepare inputs; chosen if left out.
         """
@@ -127,15 +132,18 @@ class Encoder:
         with InputPipeline(
             self.model,
             read=self.inputs,
-            batch_size=self.job.batch_size,
+            batch_size=self.job.batch_size if isinstance(self.job.batch_size, int) else None,
             precision=self.precision,
             workers=workers,
             setting="--workers",
+            rooms=kept[-1].rooms if kept else None,
+            say=lambda found: progress.terminal.say(f"--batch-size auto: {found}"),
         ) as pipeline:
             for item in items:
                 part = chain([item], islice(items, self.job.rows_per_part - 1))
-                with open_part(output, first + len(records), self.format) as writer:
+                with open_part(output, len(kept) + len(records), self.format) as writer:
                     self._write_items(pipeline, part, writer, progress)
+                    writer.record.rooms = pipeline.rooms
                 records.append(writer.record)
                 drop_aside(output)  # from here on --resume goes on with these
         return records

@@ -19,7 +19,8 @@ class EncodeJob:
     prompt_name: str | None
     inputs: list[dict[str, Any]]
     columns: list[str]
-    batch_size: int
+    batch_size: int | str
+    """Inputs of a forward pass; auto where the memory of the device decides."""
     rows_per_part: int
     precision: str
     ranges: str | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from accelerate.utils.memory import clear_device_cache
 from safetensors.torch import load_file
@@ -21,6 +19,7 @@ from mmst_cli import processes
 from mmst_cli.errors import WorkError, first_line, is_memory_shortage
 from mmst_cli.model.patch_embedding import convolved
 from mmst_cli.model.precision import Precision
+from mmst_cli.model.random_state import randomness_kept
 from mmst_cli.preparing.fresh_process import FreshProcess
 from mmst_cli.preparing.plain_probe import ANSWER, VECTORS, Embedded, embed, embed_inputs, write_inputs
 from mmst_cli.preparing.probe_bounds import draw_bounds
@@ -74,7 +73,7 @@ class SavedModelGate:
         self.left_out: list[dict[str, str]] = []
         """Inputs that plain sentence-transformers refuses, and why: where a run does something for them."""
         if processes.is_first():
-            with undisturbed(model.device), plain(model):
+            with randomness_kept(), plain(model):
                 drawn = draw_probe(rows)
                 self.inputs = [item for item in (*drawn, *draw_bounds(drawn)) if self._takes(item)]
         self.base: Embedded | None = None
@@ -163,7 +162,7 @@ class SavedModelGate:
 
     def embed(self) -> Embedded:
         """Return what the model in memory makes of the probe; no random state is disturbed."""
-        with undisturbed(self.model.device), plain(self.model):
+        with randomness_kept(), plain(self.model):
             return embed(self.model, self.inputs, self.autocast)
 
     def _load(self, folder: Path, device: str) -> tuple[Embedded | None, str | None]:
@@ -195,18 +194,6 @@ class SavedModelGate:
         size = sum(tensor.numel() * tensor.element_size() for tensor in self.model.state_dict().values())
         free, _ = torch.cuda.mem_get_info(device)
         return str(device) if free > size + ROOM else "cpu"
-
-
-@contextmanager
-def undisturbed(device: torch.device) -> Iterator[None]:
-    """Put the random states of Python, NumPy and torch back afterwards, that of ``device`` included."""
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.searching.queries import Query, read_query
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.forward_pass import how_to_encode
+from mmst_cli.vectors.found_sizes import DEFAULT
 from mmst_cli.vectors.input_stream import encode_stream
 from mmst_cli.vectors.quantise import shorten
 from mmst_cli.vectors.refused_inputs import RefusedInputError
@@ -115,7 +116,10 @@ def embed_queries(
             raise ModelError(f"QUERY: {visible(item.id)}: {found}.")
     task, named = how_to_encode(prompt_name or "query")
     options: dict[str, Any] = {"task": task, "prompt_name": named, "precision": runtime.precision}
-    stream = encode_stream(model, map(read_query, items), batch_size=folder.job.get("batch_size", 32), **options)
+    size = folder.job.get("batch_size")  # of a folder of an earlier version nothing says, and auto is no number
+    stream = encode_stream(
+        model, map(read_query, items), batch_size=size if isinstance(size, int) else DEFAULT, **options
+    )
     try:
         vectors = torch.cat(list(stream)).cpu()
     except RefusedInputError as error:

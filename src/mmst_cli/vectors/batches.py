@@ -6,7 +6,7 @@ sorts them, so that little of a batch is padding. The others are taken as they c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,14 +79,27 @@ class Batch:
         ]
 
 
+class BatchSize(Protocol):
+    """How many inputs go into a batch."""
+
+    def inputs(self, *, sized: bool) -> int:
+        """Return how many go into the first batch of a window; ``sized``: their size is known without reading them."""
+
+    def begin(self, window: Sequence[Reference], options: dict[str, Any]) -> None:
+        """Take note of a window that is going to be cut."""
+
+    def next(self, *, sized: bool) -> int:
+        """Return how many go into the next batch of it."""
+
+
 def in_batches(
-    references: Iterable[Reference], batch_size: Callable[[], int], options: dict[str, Any], mix: bool
+    references: Iterable[Reference], batch_size: BatchSize, options: dict[str, Any], mix: bool
 ) -> Iterator[Batch]:
     """Cut a stream into batches, reading nothing ahead of a window.
 
     Args:
         references: the inputs.
-        batch_size: tells how many go into a batch; it may become less.
+        batch_size: tells how many go into a batch, each time anew.
         options: see :class:`Batch`.
         mix: let long and short ones alternate in a batch instead of sorting them, as
             sentence-transformers does where batches aren't padded.
@@ -97,32 +110,35 @@ def in_batches(
     for reference in references:
         size = reference.size
         if window and (size is None) is not (sizes[-1] is None):
-            yield from _batches_of(window, sizes, batch_size(), options, mix)
+            yield from _batches_of(window, sizes, batch_size, options, mix)
             window, sizes, weight, before = [], [], 0, 0
         window.append(reference)
         sizes.append(size)
         weight += reference.weight
-        if len(window) % batch_size() == 0:
+        if len(window) % batch_size.inputs(sized=size is not None) == 0:
             # The next batch is taken to be as heavy as this one.
             if size is None or 2 * weight - before > WINDOW_BYTES or len(window) >= WINDOW_INPUTS:
-                yield from _batches_of(window, sizes, batch_size(), options, mix)
+                yield from _batches_of(window, sizes, batch_size, options, mix)
                 window, sizes, weight = [], [], 0
             before = weight
     if window:
-        yield from _batches_of(window, sizes, batch_size(), options, mix)
+        yield from _batches_of(window, sizes, batch_size, options, mix)
 
 
 def _batches_of(
-    window: list[Reference], sizes: list[int | None], batch_size: int, options: dict[str, Any], mix: bool
+    window: list[Reference], sizes: list[int | None], batch_size: BatchSize, options: dict[str, Any], mix: bool
 ) -> Iterator[Batch]:
     order = np.arange(len(window))
     if sizes[0] is not None:
         order = np.argsort([-(size or 0) for size in sizes])
         order = _interleaved(order) if mix else order
-    for start in range(0, len(window), batch_size):
-        places = order[start : start + batch_size].tolist()
-        ends = start + batch_size >= len(window)
-        yield Batch(places, [window[place] for place in places], options, ends)
+    batch_size.begin(window, options)
+    start = 0
+    while start < len(window):
+        end = start + batch_size.next(sized=sizes[0] is not None)
+        places = order[start:end].tolist()
+        yield Batch(places, [window[place] for place in places], options, end >= len(window))
+        start = end
 
 
 def _interleaved(order: Any) -> Any:

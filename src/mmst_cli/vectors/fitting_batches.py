@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
@@ -16,7 +16,7 @@ from mmst_cli.errors import WorkError, is_memory_shortage
 Found = TypeVar("Found")
 
 _log = logging.getLogger(__name__)
-_fitting: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
+SEEN_TO_FIT: WeakKeyDictionary[nn.Module, int] = WeakKeyDictionary()
 """Model to the largest batch that was seen to fit, once one didn't: it holds for all that comes after."""
 
 
@@ -26,11 +26,15 @@ class MemoryShortageError(WorkError):
 
 def fitting_size(model: nn.Module, batch_size: int) -> int:
     """Return how many inputs go into a batch: ``batch_size``, or what was seen to fit."""
-    return min(batch_size, _fitting.get(model, batch_size))
+    return min(batch_size, SEEN_TO_FIT.get(model, batch_size))
 
 
 def encode_fitting(
-    model: nn.Module, encode: Callable[[int], Found], batch_size: int, asked: int | None = None
+    model: nn.Module,
+    encode: Callable[[int], Found],
+    batch_size: int,
+    asked: int | None = None,
+    fitting: MutableMapping[nn.Module, int] = SEEN_TO_FIT,
 ) -> Found:
     """Return what ``encode`` returns, given the largest batch that fits: ``batch_size``, or half of it, and so on.
 
@@ -41,11 +45,12 @@ def encode_fitting(
         encode: takes the inputs per forward pass, and does the work.
         batch_size: inputs in the batch at hand.
         asked: the size of batches that was asked for, where this one is cut from a stream.
+        fitting: takes what was seen to fit; it holds for all batches of the model unless something else is given.
 
     Raises:
         MemoryShortageError: not even one input fits.
     """
-    known, asked = _fitting.get(model, batch_size), asked or batch_size
+    known, asked = fitting.get(model, batch_size), asked or batch_size
     size = min(batch_size, known)
     while True:
         try:
@@ -67,4 +72,4 @@ def encode_fitting(
         gc.collect()
         clear_device_cache()
         size //= 2
-        _fitting[model] = size
+        fitting[model] = size

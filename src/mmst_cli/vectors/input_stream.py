@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,10 +20,12 @@ from mmst_cli.errors import DataError, is_memory_shortage
 from mmst_cli.model.precision import Precision
 from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
 from mmst_cli.model.raw_pixels import raw_pixels_beside
+from mmst_cli.vectors.batch_sizes import choose_sizes
 from mmst_cli.vectors.batches import Batch, Decoded, Reference, in_batches, in_pieces, mixes_sizes
 from mmst_cli.vectors.data_workers import Cost, WorkerPool, Workers, choose_workers, cost_of, measure, one_thread
-from mmst_cli.vectors.fitting_batches import encode_fitting, fitting_size
+from mmst_cli.vectors.fitting_batches import encode_fitting
 from mmst_cli.vectors.forward_pass import Task, forward, prompt_of
+from mmst_cli.vectors.found_sizes import Rooms
 from mmst_cli.vectors.prepared_batches import Fault, Preparation, Prepared, Read, read_plainly
 from mmst_cli.vectors.refused_inputs import RefusedInputError
 
@@ -45,6 +46,8 @@ class Encoded:
     """By place, for those without a vector, ascending."""
     notes: list[Any]
     """One a reference: what reading it noted; None where it can't be read."""
+    rooms: Rooms = field(default_factory=dict)
+    """What the process found of batch sizes, where another one asked it to encode."""
 
 
 class InputPipeline:
@@ -53,10 +56,13 @@ class InputPipeline:
     Args:
         model: the model.
         read: reads a reference, in whatever process.
-        batch_size: inputs per forward pass; fewer, and said once, where the memory is too small for so many.
+        batch_size: inputs per forward pass; fewer, and said once, where the memory is too small for so many. None finds
+            it by the memory of the device, which has to be measured there.
         precision: mixed precision to run under.
         workers: processes that prepare inputs; chosen by what preparing costs if left out.
         setting: what sets their number, for messages.
+        rooms: what was found of batch sizes before, as :attr:`rooms` has it.
+        say: takes the sentence about a batch size that was found.
     """
 
     def __init__(
@@ -64,10 +70,12 @@ class InputPipeline:
         model: SentenceTransformer,
         *,
         read: Read = read_plainly,
-        batch_size: int,
+        batch_size: int | None,
         precision: Precision | None = None,
         workers: Workers | None = None,
         setting: str = "training.dataloader_num_workers",
+        rooms: Rooms | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.setting = setting
         self.model, self.batch_size, self.precision = model, batch_size, precision or Precision()
@@ -75,6 +83,7 @@ class InputPipeline:
         self._prepare = Preparation(Preprocessor(model, raw_pixels_beside(model) if anywhere else None), read)
         self._asked = workers if anywhere else Workers()
         self._pool: WorkerPool | None = None
+        self._size = choose_sizes(model, batch_size, self._prepare, self._try, say, rooms)
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +96,11 @@ class InputPipeline:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+
+    @property
+    def rooms(self) -> Rooms:
+        """What was found of batch sizes, in plain values; nothing where one was asked for."""
+        return self._size.record()
 
     def encode(
         self,
@@ -119,7 +133,9 @@ class InputPipeline:
             return
         settings = {"read": self._prepare.read, "batch_size": self.batch_size, "workers": self._asked}
         for piece in in_pieces(references):
-            found = self.model._distributed_inference(piece, stream={**settings, "options": options})
+            told = {"options": options, "rooms": self.rooms}
+            found = self.model._distributed_inference(piece, stream={**settings, **told})
+            self._size.take([encoded.rooms for encoded in found])
             first = 0
             for encoded in found:
                 there = piece[first : first + len(encoded.references)]
@@ -136,8 +152,8 @@ class InputPipeline:
             options: task and prompt.
             left: as there.
         """
-        size = partial(fitting_size, self.model, self.batch_size)
-        batches = in_batches(references, size, options, mixes_sizes(self.model))
+        mix = self.batch_size is not None and mixes_sizes(self.model)  # what was found goes by sorted sizes
+        batches = in_batches(references, self._size, options, mix)
         window, ready = _Window(), None
         for batch, prepared in self._prepared(batches, left):
             self._run(batch, prepared, window)
@@ -180,12 +196,14 @@ class InputPipeline:
         """Return how many processes shall prepare inputs from here on, by the cost of those before or of the first."""
         if self._asked is not None:
             return self._asked
-        if left is None and len(batch.places) < fitting_size(self.model, self.batch_size):
+        size = self._size.inputs(sized=False)
+        if left is None and len(batch.places) < size:
             left = len(batch.places)  # a batch that isn't full is the last of its kind
-        if left is not None and left <= self.batch_size:
+        asked = self.batch_size or size
+        if left is not None and left <= asked:
             return None  # beside what shall it be prepared?
         cost = cost or measure(self._prepare, batch)
-        return None if cost is None else choose_workers(cost, self.batch_size, self.model.device, left)
+        return None if cost is None else choose_workers(cost, asked, self.model.device, left)
 
     def _start_pool(self, workers: Workers) -> None:
         if workers.count:
@@ -202,9 +220,15 @@ class InputPipeline:
             # What was prepared is for a larger batch, and is prepared again.
             return [piece for part in batch.cut(fitting) for piece in self._forward(self._prepare(part))]
 
+        fitting = self._size.fitting()
         with self.precision.forward_of(self.model):
-            for piece in encode_fitting(self.model, in_batches_of, size, self.batch_size):
+            for piece in encode_fitting(self.model, in_batches_of, size, self.batch_size or size, fitting):
                 window.add(piece)
+        self._size.note(batch, prepared, fitting.get(self.model))
+
+    def _try(self, prepared: Prepared) -> None:
+        with self.precision.forward_of(self.model):
+            self._forward(prepared)
 
     def _forward(self, prepared: Prepared) -> list[_Piece]:
         vectors = [forward(self.model, group, self._prepare.preprocess.raw) for group in prepared.groups]

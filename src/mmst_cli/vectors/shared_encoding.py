@@ -39,10 +39,11 @@ def _encode_references(
 ) -> list[Encoded]:
     """Return what becomes of references, without these: the first process has them."""
     with InputPipeline(model, **settings) as pipeline:
-        return [
+        found = [
             replace(encoded, references=[None] * len(encoded.references), vectors=encoded.vectors.cpu())
             for encoded in pipeline.encode_here(references, options, len(references))
         ]
+        return [replace(encoded, rooms=pipeline.rooms) for encoded in found]
 
 
 @contextmanager
