@@ -19,6 +19,7 @@ from mmst_cli.evaluation.evaluate import run_evaluation
 from mmst_cli.evaluation.evaluation_request import find_config
 from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
 from mmst_cli.model.attention import choose_attention, compute_capability
+from mmst_cli.model.device_memory import CudaMemory
 from mmst_cli.training.train import run_training
 
 pytestmark = pytest.mark.gpu
@@ -136,3 +137,27 @@ def test_attention_goes_by_the_gpu():
     assert chosen.implementation in ("flash_attention_2", "sdpa")
     if capability < (8, 0):
         assert "compute capability" in chosen.reason
+
+
+def test_the_memory_of_a_gpu_is_measured_and_freed():
+    memory, held = CudaMemory(torch.device("cuda", 0)), torch.cuda.memory_allocated()
+    before = memory.peak_of(lambda: None)
+    assert 2**28 <= memory.peak_of(lambda: torch.empty(2**28, dtype=torch.uint8, device="cuda")) - before < 2**30
+    assert memory.peak_of(lambda: torch.empty(2**50, dtype=torch.uint8, device="cuda")) is None
+    assert memory.peak_of(lambda: None) - before < 2**27 and torch.cuda.memory_allocated() == held
+    assert before < memory.total == torch.cuda.get_device_properties(0).total_memory
+
+
+def test_sizes_are_found_by_the_memory_of_the_gpu(tmp_path, quiet):
+    config = job(tmp_path, use_cpu=False, max_steps=2)
+    config["loss"][0]["args"] = {"mini_batch_size": "auto"}
+    found = train(config, tmp_path, terminal=quiet).found
+    assert found == {"loss.0.args.mini_batch_size": 16}  # the whole batch of a tiny model
+    vectors = []
+    for name, size in (("asked", 32), ("found", None)):
+        data = [str(tmp_path / "train.parquet")]
+        run_encode(str(tmp_path / "run"), data, tmp_path / name, columns=["query"], batch_size=size, terminal=quiet)
+        table = pq.read_table(tmp_path / name / "part-00000.parquet")
+        vectors.append(torch.tensor(table["embedding"].to_pylist()))
+    assert torch.allclose(*vectors, atol=1e-3)
+    assert "of the longest texts go into a batch" in " ".join(quiet.console.file.getvalue().split())

@@ -15,7 +15,8 @@ import torch
 from mmst_cli.config.load import load_config
 from mmst_cli.config.rules import check_config
 from mmst_cli.errors import ConfigError, DataError
-from mmst_cli.training.rehearsal import _randomness_kept, _state_kept
+from mmst_cli.model.random_state import randomness_kept
+from mmst_cli.training.rehearsal import _state_kept
 from mmst_cli.training.train import run_training
 from mmst_cli.training.training_start import build_arguments
 
@@ -207,7 +208,7 @@ def test_a_rehearsal_leaves_buffers_modes_and_random_states_as_they_were():
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2)).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     drawn = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
-    with _randomness_kept(), _state_kept(SimpleNamespace(model=model, losses=[torch.nn.Identity()])):
+    with randomness_kept(), _state_kept(SimpleNamespace(model=model, losses=[torch.nn.Identity()])):
         model.train()(torch.rand(4, 2)).sum().backward()
         random.random(), np.random.rand()
         assert not torch.equal(model[1].running_mean, before["1.running_mean"])

@@ -173,6 +173,19 @@ def test_the_loss_of_an_evaluated_set_is_not_computed_on_smaller_batches(tmp_pat
     assert str(caught.value).startswith("training.per_device_eval_batch_size: out of memory with 16 rows")
 
 
+def test_an_evaluated_batch_of_more_rows_than_there_are_takes_no_room_for_them(tmp_path, quiet):
+    config = text_job(tmp_path, eval_strategy="steps", eval_steps=1, max_steps=1)
+    config["training"]["per_device_eval_batch_size"] = 2**31 - 1
+    config["datasets"]["eval"] = {**config["datasets"]["train"], "use": "eval"}
+    run(config, tmp_path, quiet)
+    assert '"eval_loss": ' in (tmp_path / "run/metrics.jsonl").read_text()
+    config["training"]["per_device_eval_batch_size"] = 10**12
+    with pytest.raises(
+        ConfigError, match=r"^training\.per_device_eval_batch_size: found 1000000000000, but it is betw"
+    ):
+        run(config, tmp_path, quiet, overwrite=True)
+
+
 @NO_ROOM
 @pytest.mark.parametrize("cached", ["", "Cached"])
 def test_a_training_step_names_what_its_loss_has(tmp_path, quiet, cached, error):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmst_cli.config.arguments import check_arguments
-from mmst_cli.config.schema import Config, DatasetConfig, LossConfig, Use
+from mmst_cli.config.schema import AUTO, Config, DatasetConfig, LossConfig, Use
 from mmst_cli.config.signatures import loss_names, loss_signature
 from mmst_cli.config.user_classes import is_dotted
 from mmst_cli.errors import ConfigError, did_you_mean
@@ -117,7 +117,11 @@ def _check_loss(loss: LossConfig, key: str, index: int, dims: list[int]) -> list
     if signature is None:
         return [f"{key}.type: sentence-transformers has no loss {loss.type}.{_suggest(loss.type)}"]
     faults = _check_place(loss.type, "loss" in signature.parameters, key, index)
-    faults += check_arguments(loss.type, loss.args, signature, ("model", "loss"), f"{key}.args")
+    args, automatic = loss.args, loss.args.get("mini_batch_size") == AUTO
+    if automatic and "mini_batch_size" in signature.parameters:
+        args = {**loss.args, "mini_batch_size": 1}
+        faults += _check_automatic(loss, f"{key}.args.mini_batch_size")
+    faults += check_arguments(loss.type, args, signature, ("model", "loss"), f"{key}.args")
     own_dims = loss.args.get("matryoshka_dims")
     if own_dims != dims:  # else their faults are told where they stand, at the top of the file
         faults += check_dimensions(own_dims, f"{key}.args.matryoshka_dims")
@@ -130,6 +134,14 @@ def _check_loss(loss: LossConfig, key: str, index: int, dims: list[int]) -> list
             " Give one for each."
         )
     return faults
+
+
+def _check_automatic(loss: LossConfig, key: str) -> list[str]:
+    if is_dotted(loss.type):
+        return [f"{key}: {AUTO} is for the cached losses of sentence-transformers. Write a number for your own."]
+    if loss.args.get("mini_batch_num_tokens") is not None:
+        return [f"{key}: with mini_batch_num_tokens it does nothing. Leave one of the two out."]
+    return []
 
 
 def _check_place(type_name: str, wraps: bool, key: str, index: int) -> list[str]:

@@ -10,10 +10,11 @@ from mmst_cli.config.schema import Config
 from mmst_cli.errors import did_you_mean
 
 _LARGEST_SEED = 2**32 - 1  # numpy's
+_LARGEST_COUNT = 2**31 - 1  # more rows than any batch has, and than libraries count
 
 # Field to its least and its largest value, each None where there is none.
 _BOUNDS: dict[str, tuple[float | None, float | None]] = {
-    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), (1, None)),
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), (1, _LARGEST_COUNT)),
     **dict.fromkeys(("gradient_accumulation_steps", "eval_accumulation_steps", "torch_empty_cache_steps"), (1, None)),
     **dict.fromkeys(("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps"), (0, None)),
     **dict.fromkeys(("eval_steps", "eval_delay", "dataloader_num_workers"), (0, None)),

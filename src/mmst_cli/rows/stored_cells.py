@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mmst_cli.config.chat_templates import MEDIA
 from mmst_cli.config.schema import Modality
 from mmst_cli.rows.columns import LARGEST_LABEL, ROW, RowSet, place
@@ -42,6 +44,19 @@ def empty_cells(chunk: Any) -> list[int]:
     if contents is not None and paths is not None:
         is_empty = compute.or_(is_empty, compute.and_(compute.is_null(contents), compute.is_null(paths)))
     return compute.indices_nonzero(is_empty).to_pylist() if compute.any(is_empty).as_py() else []  # type: ignore[no-any-return]
+
+
+def text_lengths(rows: Dataset, name: str) -> np.ndarray | None:
+    """Return how many characters each text of a column has, 0 where there is none; None where it holds other things."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    found = []
+    for _, chunk in column_chunks(rows, name):
+        if not (types.is_string(chunk.type) or types.is_large_string(chunk.type)):
+            return None
+        found.append(compute.fill_null(compute.utf8_length(chunk), 0).to_numpy(zero_copy_only=False))
+    return np.concatenate(found) if found else None
 
 
 def rows_with_unusable_labels(rows: Dataset, name: str) -> set[int]:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.aside import FAILED, is_aside
+from mmst_cli.config.automatic_sizes import SIZE
 from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
-from mmst_cli.config.schema import Config
+from mmst_cli.config.schema import AUTO, Config
 from mmst_cli.errors import WorkError, is_memory_shortage
 from mmst_cli.evaluation.finite_vectors import BrokenVectorsError
 from mmst_cli.runs import RunFolder
@@ -79,10 +80,11 @@ def less_memory(config: Config, where: str, keys: Iterable[str]) -> str:
     """
     losses = {key: loss_layers(config, key)[0] for key in sorted(keys)}
     cached = {key: loss.args for key, loss in losses.items() if "cached" in loss.type.lower()}
-    sizes = [f"{key}.0.args.{_mini_batch(args)}" for key, args in cached.items()]
-    sizes = sizes or ["training.per_device_train_batch_size"]
+    found = [key for key, args in cached.items() if args.get(SIZE) == AUTO]  # it is tried with one row at a time
+    sizes = [f"{key}.0.args.{_mini_batch(args)}" for key, args in cached.items() if key not in found]
+    sizes = sizes if sizes or found else ["training.per_device_train_batch_size"]
     return (
-        f"out of memory {where}. Lower {' or '.join(sizes)} or model.processor.max_pixels, or set"
+        f"out of memory {where}. Lower {' or '.join([*sizes, 'model.processor.max_pixels'])}, or set"
         " training.gradient_checkpointing=true."
     )
 

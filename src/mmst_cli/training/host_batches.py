@@ -25,16 +25,17 @@ state to keep, and the model that they have to be copied."""
 
 def takes_mini_batches(loss: nn.Module) -> bool:
     """Say whether a loss hands the model nothing but mini-batches: the library's cached ones, in Matryoshka too."""
-    inner = _inner(loss)
+    inner = cached_part(loss)
     return is_cached(inner) and type(inner).__module__.startswith("sentence_transformers.")
 
 
 def is_cached(loss: nn.Module) -> bool:
     """Say whether a loss, or the one in Matryoshka, goes through the model again when it goes backward."""
-    return bool(uses_gradient_cache(_inner(loss)))
+    return bool(uses_gradient_cache(cached_part(loss)))
 
 
-def _inner(loss: nn.Module) -> nn.Module:
+def cached_part(loss: nn.Module) -> nn.Module:
+    """Return the loss that may take mini-batches: what is in Matryoshka, else the loss itself."""
     return loss.loss if type(loss) is MatryoshkaLoss else loss
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,8 +11,9 @@ from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from torch import nn
 
 from mmst_cli import processes
+from mmst_cli.config.automatic_sizes import SIZE
 from mmst_cli.config.rules_loss import loss_keys, loss_layers
-from mmst_cli.config.schema import Config, LossConfig
+from mmst_cli.config.schema import AUTO, Config, LossConfig
 from mmst_cli.config.user_classes import is_dotted, user_loss
 from mmst_cli.errors import ConfigError
 
@@ -53,12 +54,17 @@ def build_loss(layers: Sequence[LossConfig], model: SentenceTransformer, key: st
         inner = {} if loss is None else {"loss": loss}
         try:
             kind = user_loss(layer.type) if is_dotted(layer.type) else getattr(losses, layer.type)
-            loss = kind(model, **inner, **layer.args)
+            loss = kind(model, **inner, **_with_numbers(layer.args))
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{key}.{index}.args: {layer.type}: {error}") from error
     if loss is None:
         raise ConfigError(f"{key}: empty. Name at least one loss, such as MultipleNegativesRankingLoss.")
     return loss
+
+
+def _with_numbers(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with 1 for a size that is yet to be found."""
+    return {name: 1 if name == SIZE and value == AUTO else value for name, value in args.items()}
 
 
 class MatryoshkaMeter:

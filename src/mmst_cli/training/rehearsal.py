@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import cmath
-import random
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from transformers.integrations import get_reporting_integration_callbacks
@@ -24,10 +22,13 @@ from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, MmstError, is_memory_shortage
 from mmst_cli.model.precision import Precision
+from mmst_cli.model.random_state import randomness_kept
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.training.argument_faults import in_words, told_by_key
 from mmst_cli.training.collator import BAD_ROWS
 from mmst_cli.training.endings import less_memory
+from mmst_cli.training.gradients import compute_gradients
+from mmst_cli.training.optimizer_state import step_beside
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.training_start import build_arguments
 from mmst_cli.vectors.data_workers import Cost, one_thread
@@ -37,7 +38,12 @@ ROWS = 8  # of each dataset, through loss and gradients
 TIMED = 2  # of them, prepared once more
 
 
-def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[Any]], RunTrainer]) -> int:
+def rehearse(
+    config: Config,
+    precision: Precision,
+    build: Callable[[Path, list[Any]], RunTrainer],
+    then: Callable[[RunTrainer], None] = lambda _: None,
+) -> int:
     """Build what the trainer builds, compute the loss of a few rows of each dataset and its gradients, and count steps.
 
     Weights, buffers and random states are afterwards what they were, so that the run is the same with it and without.
@@ -46,6 +52,7 @@ def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[A
         config: the whole config.
         precision: of forward passes.
         build: makes the trainer of the run, given a folder and callbacks.
+        then: what else is tried with that trainer.
 
     Returns:
         How many steps the run takes.
@@ -59,7 +66,7 @@ def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[A
         for tracker in get_reporting_integration_callbacks(arguments.report_to):
             # Where its package is missing it is never whole, and MLflow's would then fail once more while it goes.
             type(tracker.__name__, (tracker,), {"__del__": lambda _: None})()
-    with _randomness_kept(), tempfile.TemporaryDirectory() as folder:
+    with randomness_kept(), tempfile.TemporaryDirectory() as folder:
         with told_by_key(config.training):
             trainer = build(Path(folder), [])
         with _state_kept(trainer):
@@ -67,6 +74,7 @@ def rehearse(config: Config, precision: Precision, build: Callable[[Path, list[A
             _try_changes_of_model(trainer, config.training)
             for drawn, rows in trainer.drawn:
                 _try_loss(config, precision, trainer, drawn, rows)
+            then(trainer)
     return steps
 
 
@@ -78,7 +86,7 @@ def _try_schedule(trainer: RunTrainer, training: Mapping[str, Any]) -> int:
         steps = trainer.set_initial_training_values(trainer.args, loader)[-1]
     with told_by_key(training, "optim", "learning_rate_mapping"):
         trainer.create_optimizer()
-        _try_step(trainer)
+        step_beside(trainer)
     with told_by_key(training, "lr_scheduler"):
         scheduler: Any = trainer.create_scheduler(num_training_steps=steps)
         for factor in getattr(scheduler, "lr_lambdas", ()):
@@ -86,18 +94,6 @@ def _try_schedule(trainer: RunTrainer, training: Mapping[str, Any]) -> int:
             if wrong := [value for value in found if isinstance(value, complex) or not cmath.isfinite(value)]:
                 raise ValueError(f"it makes the learning rate {wrong[0]}")
     return int(steps)
-
-
-def _try_step(trainer: RunTrainer) -> None:
-    """Take a step of the optimizer on a parameter that is no part of the model."""
-    kind, arguments = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
-    if not isinstance(kind, type) or not issubclass(kind, torch.optim.Optimizer):
-        return
-    if arguments.keys() & {"params", "model", "optimizer_dict"}:  # those take the model itself
-        return
-    parameter = nn.Parameter(torch.zeros(4, 4, device=trainer.model.device))
-    parameter.grad = torch.zeros_like(parameter)
-    kind([parameter], **arguments).step()
 
 
 def _try_changes_of_model(trainer: RunTrainer, training: Mapping[str, Any]) -> None:
@@ -134,11 +130,9 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
         if len(batch.pop(BAD_ROWS, ())) == len(chosen):
             return
         _note_cost(trainer, chosen, rows)
-        # As the trainer has it: forward passes in half precision, and the loss of what they give in float32.
-        with precision.forward_of(trainer.model) if precision.autocast else nullcontext(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.filterwarnings("error", "Using a target size")  # a label of one number would be each of a vector's
-            loss = trainer.compute_loss(trainer.model.train(), trainer._prepare_inputs(batch))
-            loss.backward()  # cached losses run the forward passes again
+            compute_gradients(trainer, precision, batch)
     except MmstError:
         raise
     except Exception as error:
@@ -166,20 +160,6 @@ def _some_rows(drawn: Any, count: int) -> list[dict[str, Any]]:
         return list(islice(iter(drawn), count))
     count = min(count, len(drawn))
     return [drawn[index * len(drawn) // count] for index in range(count)]
-
-
-@contextmanager
-def _randomness_kept() -> Iterator[None]:
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    try:
-        yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if on_gpus:
-            torch.cuda.set_rng_state_all(on_gpus)
 
 
 @contextmanager

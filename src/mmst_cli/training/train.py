@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import torch
 
 from mmst_cli import ending_together, processes
+from mmst_cli.config.automatic_sizes import with_recorded_sizes
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.rules_loss import training_datasets
@@ -59,6 +60,8 @@ def run_training(
     for warning in check_config(config):
         terminal.warn(warning)
     run = RunFolder(expand_home(config.output_dir))
+    if resume:
+        config = with_recorded_sizes(config, run.config)
     if dry_run:
         check_writable(run.path, "output_dir")
     with nullcontext() if dry_run else claimed(run.path, "output_dir"):
@@ -96,6 +99,7 @@ def _run(
     with processes.first_before_others():
         job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
     job.rehearse()
+    config = job.config  # with what it left to be found
     if dry_run:
         result = job.try_one_batch()
         ending_together.leave()

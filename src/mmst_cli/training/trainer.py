@@ -111,20 +111,10 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
         """Compute the loss of a batch that is evaluated.
 
         Raises:
-            WorkError: there is no room for it. Halved it would be another loss, whose negatives are fewer.
             DeadRunError: it is no number.
         """
         rows = inputs.pop(DRAWN_ROWS, None)
-        try:
-            found = super().prediction_step(model, inputs, *arguments, **keywords)
-        except Exception as error:
-            if not is_memory_shortage(error):
-                raise
-            size = self.args.per_device_eval_batch_size
-            raise WorkError(
-                f"training.per_device_eval_batch_size: out of memory with {size} rows in a batch of"
-                " which the loss is evaluated. Lower it."
-            ) from error
+        found = super().prediction_step(model, inputs, *arguments, **keywords)
         if found[0] is not None and not bool(found[0].isfinite().all()):
             said = f"the loss of a batch that is evaluated is {float(found[0].mean())}"
             raise DeadRunError(self.state.global_step, said, [] if rows is None else [rows])
@@ -134,9 +124,19 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
         """Evaluate as ST's trainer does, which shares the encoding over the processes.
 
         Raises:
-            WorkError: a process couldn't encode its share.
+            WorkError: a process couldn't encode its share, or there is no room for a batch of which the loss is
+                evaluated, on the device or the host. Halved it would be another loss, whose negatives are fewer.
         """
         if processes.count() > 1:  # the trainer's own counts by the dataset's length, as if batches had been padded
             self.gather_function = lambda losses: self.accelerator.gather(losses[: self.batch_rows])
-        with told_of_shares():
-            return super().evaluation_loop(*arguments, **keywords)
+        try:
+            with told_of_shares():
+                return super().evaluation_loop(*arguments, **keywords)
+        except Exception as error:
+            if not is_memory_shortage(error):
+                raise
+            size = self.args.per_device_eval_batch_size
+            raise WorkError(
+                f"training.per_device_eval_batch_size: out of memory with {size} rows in a batch of"
+                " which the loss is evaluated. Lower it."
+            ) from error

@@ -67,6 +67,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         model = arguments["model"]
         looks = any(column.may_hold_images for rows in self.row_sets for column in rows.columns)
         self.raw = raw_pixels_of(model) if looks and runs_anywhere(model) else None
+        _no_more_than_there_are(arguments["args"], evaluated)
         drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
         drawn += [_named(rows) for rows in evaluated]
         self.drawn = list(zip(drawn, self.row_sets, strict=True))
@@ -205,6 +206,13 @@ def _drawn_only(rows: RowSet) -> RowSet:
     reader = copy(rows.reader)
     reader.names_whole = False
     return replace(rows, reader=reader)
+
+
+def _no_more_than_there_are(args: Any, evaluated: Sequence[RowSet]) -> None:
+    """Lower the rows of an evaluated batch to those there are: samplers make room for as many as are asked for."""
+    if evaluated and not any(rows.is_stream for rows in evaluated):
+        most = -(-max(1, *map(len, evaluated)) // processes.count())
+        args.per_device_eval_batch_size = min(args.per_device_eval_batch_size, most)
 
 
 def _shared_out(batches: Any) -> Any:

@@ -88,6 +88,7 @@ class TrainingCourse:
             after=after,
             verdict=summary,
             next_command=next_command(self.run, after),
+            found=job.found,
         )
         show_result(result, self.run, self.terminal)
         return result

@@ -10,6 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 
+from mmst_cli.config.automatic_sizes import size_key, with_sizes
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules_loss import training_datasets
 from mmst_cli.config.schema import Config
@@ -25,6 +26,7 @@ from mmst_cli.training.dry_run import try_batches
 from mmst_cli.training.endings import told_how_it_ended
 from mmst_cli.training.loss import build_losses
 from mmst_cli.training.measurements import Measurements
+from mmst_cli.training.mini_batches import check_automatic, find_sizes
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
@@ -54,12 +56,15 @@ class TrainingJob:
         self.bad_rows = prepared.bad_rows
         self.precision = prepared.runtime.precision
         self.loss_rows = loss_rows(config, prepared.rows)
+        check_automatic(config, self.model)
         self.losses = build_losses(config, self.model, self.loss_rows)
         self.measurements = Measurements(self.model, self.suite, run, terminal)
         self.row_keys: dict[str, Dataset] = {}
         self.costs: dict[str, Cost] | None = {} if workers_of(config.training) is None else None
         self.steps = 0
         """How many the run takes, once it was rehearsed."""
+        self.sizes: dict[str, int] = {}
+        """What `mini_batch_size: auto` was found to be, by the dotted key of the loss, once it was rehearsed."""
         serve_in(self.model, self.suite.precision)
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
@@ -72,7 +77,17 @@ class TrainingJob:
 
     def rehearse(self) -> None:
         """Try what the trainer would notice only once the run is begun."""
-        self.steps = rehearse(self.config, self.precision, self.build_trainer)
+        self.steps = rehearse(self.config, self.precision, self.build_trainer, self._find_sizes)
+        if self.sizes:
+            self.config = with_sizes(self.config, self.sizes)
+
+    def _find_sizes(self, trainer: RunTrainer) -> None:
+        self.sizes = find_sizes(self.config, self.precision, trainer, self.terminal.say)
+
+    @property
+    def found(self) -> dict[str, int]:
+        """What was found, by its dotted key in the config."""
+        return {size_key(key): size for key, size in self.sizes.items()}
 
     def name_rows(self) -> dict[str, str]:
         """Return what names the rows of each dataset by content and order; nothing of a stream."""
@@ -92,7 +107,9 @@ class TrainingJob:
                 sentence = try_batches(trainer)
         self.terminal.show(sentence)
         seconds, command = time.perf_counter() - begun, "the same command without --dry-run"
-        return TrainingResult(str(self.run.path), 0, seconds, 0.0, verdict=sentence, next_command=command, dry_run=True)
+        return TrainingResult(
+            str(self.run.path), 0, seconds, 0.0, verdict=sentence, next_command=command, dry_run=True, found=self.found
+        )
 
     def build_trainer(self, folder: Path, callbacks: list[Any]) -> RunTrainer:
         """Return the trainer, which writes into ``folder``."""

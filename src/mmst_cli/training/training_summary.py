@@ -29,6 +29,8 @@ class TrainingResult:
     verdict: str = ""
     next_command: str = ""
     dry_run: bool = False
+    found: dict[str, int] = field(default_factory=dict)
+    """What the config left to be found, by dotted key."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -40,6 +42,7 @@ class TrainingResult:
             "evaluators": {name: comparison_rows(self.before.get(name), r) for name, r in self.after.items()},
             "verdict": self.verdict,
             "next": self.next_command,
+            "found": self.found,
         }
 
 
