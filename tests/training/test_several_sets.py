@@ -202,3 +202,10 @@ def test_a_mean_over_evaluators_chooses_the_best_model(tmp_path):
     means = [line["eval_mean"] for line in lines(tmp_path) if "eval_mean" in line and line["step"]]
     assert final == pytest.approx(max(means), abs=1e-9)
     assert "pairs" in (tmp_path / "run/model/README.md").read_text()
+
+
+def test_a_set_with_a_loss_of_its_own_may_be_called_as_modules_may_not(tmp_path, quiet):
+    config = several_job(tmp_path, max_steps=2)
+    config["datasets"] = {"train": config["datasets"]["scored"], "pairs": config["datasets"]["pairs"]}
+    train(config, tmp_path, terminal=quiet)
+    assert {line["step"] for line in lines(tmp_path)} >= {1, 2}

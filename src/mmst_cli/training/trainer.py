@@ -59,6 +59,19 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
         with self.account.spent("forward", waits=True), self.flops.counted():
             return super().compute_loss(model, inputs, *arguments, **keywords)
 
+    def get_optimizer_cls_and_kwargs(self, args: Any, model: Any = None) -> tuple[Any, Any]:
+        """Return what the library does, whatever datasets are called: it makes modules of their losses by their names.
+
+        As a module none may be called `train`, which one has already.
+        """
+        losses = self.loss
+        if isinstance(losses, Mapping):
+            self.loss = {_module_name(name): loss for name, loss in losses.items()}
+        try:
+            return super().get_optimizer_cls_and_kwargs(args, model)  # type: ignore[no-any-return]
+        finally:
+            self.loss = losses
+
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         """Compute the loss of a batch and its gradients, and remember both the loss and the rows."""
         rows = inputs.pop(DRAWN_ROWS, None)
@@ -140,3 +153,7 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
                 f"training.per_device_eval_batch_size: out of memory with {size} rows in a batch of"
                 " which the loss is evaluated. Lower it."
             ) from error
+
+
+def _module_name(dataset: str) -> str:
+    return f"{dataset}_loss" if hasattr(nn.Sequential(), dataset) else dataset
