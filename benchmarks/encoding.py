@@ -1,10 +1,11 @@
 """`mmst encode` and evaluation beside the library: whole commands, throughput once loaded, memory, the same vectors.
 
-    python benchmarks/encoding.py [--only commands loaded texts evaluation memory] [--rounds 3]
-        [--commands 100 600] [--loaded 2000] [--texts 100000] [--evaluation 1000] [--memory 200 2000]
+    python benchmarks/encoding.py [--only commands loaded texts evaluation memory ray] [--rounds 3]
+        [--commands 100 600] [--loaded 2000] [--texts 100000] [--evaluation 1000] [--memory 200 2000] [--ray 100000]
 
 Pages are JPEGs of 1700 x 2200 pixels that the tiny Qwen3-VL sees at up to 600 x 600. "The script" calls
-``model.encode_document`` on their paths. Both sides run in processes of their own, in turns.
+``model.encode_document`` on their paths. Both sides run in processes of their own, in turns. ``ray`` is `--engine ray`
+on this machine beside the command without it, both as whole commands.
 """
 
 from __future__ import annotations
@@ -153,11 +154,30 @@ def measure_loaded(count: int, rounds: int, work: Path, model: Path, drawn: Path
 def measure_texts(count: int, rounds: int, work: Path, _model: Path, _drawn: Path) -> list[dict]:
     from mmst_cli.builtin.tiny_text import build_tiny_text
 
-    texts, model = work / "texts.txt", build_tiny_text()
-    texts.write_text("".join(f"page {number} has a red header, a bar chart and a stamp\n" for number in range(count)))
-    ours, theirs, ratio = once_loaded(rounds, model, texts, work)
+    ours, theirs, ratio = once_loaded(rounds, build_tiny_text(), file_of_texts(count, work), work)
     measured = f"{ratio:.2f}x ({count / ours:,.0f} and {count / theirs:,.0f} a second)"
     return [row(f"{count:,} short texts once the model is loaded: throughput", "1x", measured, ratio >= 1)]
+
+
+def measure_ray(count: int, rounds: int, work: Path, _model: Path, _drawn: Path) -> list[dict]:
+    texts, (shared, alone) = file_of_texts(count, work), (work / "by-ray", work / "alone")
+    command = ["-m", "mmst_cli", "encode", "builtin:tiny-text", texts, "--overwrite", "--output"]
+    ours, theirs, ratio = in_turns(
+        rounds, lambda: run_command(*command, shared, "--engine", "ray"), lambda: run_command(*command, alone)
+    )
+    what = f"`mmst encode --engine ray` of {count:,} short texts, whole command, beside the same without it: time"
+    same = all(path.read_bytes() == (shared / path.name).read_bytes() for path in alone.glob("part-*.parquet"))
+    return [
+        row(what, "1.5x or less", f"{1 / ratio:.2f}x ({ours:.1f} and {theirs:.1f} s)", 1 / ratio <= 1.5),
+        row("the same parts, byte by byte", "all", "all" if same else "others", same),
+    ]
+
+
+def file_of_texts(count: int, work: Path) -> Path:
+    """Return a file of so many short texts."""
+    texts = work / "texts.txt"
+    texts.write_text("".join(f"page {number} has a red header, a bar chart and a stamp\n" for number in range(count)))
+    return texts
 
 
 def measure_evaluation(count: int, rounds: int, _work: Path, model: Path, drawn: Path) -> list[dict]:
@@ -213,7 +233,7 @@ def folder_of(count: int, work: Path, drawn: Path) -> Path:
     return folder
 
 
-MEASURES = ("commands", "loaded", "texts", "evaluation", "memory")
+MEASURES = ("commands", "loaded", "texts", "evaluation", "memory", "ray")
 
 
 def main() -> None:
@@ -223,6 +243,7 @@ def main() -> None:
     parser.add_argument("--commands", type=int, nargs="+", default=[100, 600])
     parser.add_argument("--loaded", type=int, default=2000)
     parser.add_argument("--texts", type=int, default=100_000)
+    parser.add_argument("--ray", type=int, default=100_000)
     parser.add_argument("--evaluation", type=int, default=1000)
     parser.add_argument("--memory", type=int, nargs=2, default=[200, 2000])
     parser.add_argument("--job", nargs="+")

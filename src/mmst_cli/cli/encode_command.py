@@ -84,8 +84,14 @@ def encode(
         ),
     ] = None,
     num_processes: Annotated[
-        int | None, typer.Option(help="Encode in so many processes on this machine, one a GPU.")
+        int | None,
+        typer.Option(
+            help="Encode in so many processes, one a GPU: on this machine, or with --engine ray on a cluster."
+        ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(help="What encodes: local, this machine, or ray, a Ray cluster (RAY_ADDRESS) or a Ray here.")
+    ] = "local",
     rows_per_part: Annotated[int, typer.Option(min=1, help="Rows of one output file.")] = 50_000,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the parts that are there, and go on.")] = False,
@@ -99,7 +105,7 @@ def encode(
     Example: mmst encode runs/quickstart pages/ --output vectors --dim 64
     """
     with told_in_one_line():
-        if num_processes is not None and processes.count() == 1:
+        if num_processes is not None and processes.count() == 1 and engine != "ray":
             from mmst_cli.launcher import launch, no_gpu
 
             launch(num_processes, sys.argv[1:], on_cpu=no_gpu())
@@ -135,6 +141,8 @@ def encode(
             },
             pages=pages,
             workers=workers,
+            engine=engine,
+            num_processes=num_processes,
             terminal=terminal,
         )
         if json_output and processes.is_first():

@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmst_cli import ending_together, processes
 from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import AUTO, Dtype, ModelConfig
-from mmst_cli.encoding.encoder import Encoder, load_encoder
+from mmst_cli.encoding.encoder import Encoder
 from mmst_cli.encoding.job import EncodeJob
+from mmst_cli.encoding.local_engine import LocalEngine
 from mmst_cli.encoding.manifest import write_manifest
-from mmst_cli.encoding.several_processes import join, serve
+from mmst_cli.encoding.ray_cluster import check_engine
+from mmst_cli.encoding.several_processes import serve
 from mmst_cli.encoding.shards import PartRecord, begin_output, bring_back, check_output, holds_same_inputs, whole_parts
 from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
 from mmst_cli.errors import ConfigError, DataError
-from mmst_cli.inputs.collection import open_sources
 from mmst_cli.inputs.items import Item, Source
 from mmst_cli.inputs.media_options import media_settings, parse_pages
+from mmst_cli.inputs.opening import Opening
 from mmst_cli.inputs.table_inputs import TableOptions
 from mmst_cli.media.reading import Reader
 from mmst_cli.model import device_memory
-from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import weights_identity
 from mmst_cli.model.precision import Runtime
-from mmst_cli.model.precision_of_run import encoding_runtime, name_of
+from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.output_claim import claimed
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
-from mmst_cli.vectors.data_workers import Workers
-from mmst_cli.vectors.found_sizes import DEFAULT
+from mmst_cli.vectors.found_sizes import DEFAULT, Rooms
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
-from mmst_cli.vectors.shared_encoding import serve_in, shared_encoding
 from mmst_cli.vectors.vector_folder import RANGES, vectors_path
+from mmst_cli.vectors.windows import Encoded
 from mmst_cli.work import check_choice
+
+if TYPE_CHECKING:
+    from mmst_cli.encoding.ray_engine import RayEngine
+
+_WHOLE_PARTS_STAY = "Whole parts stay: the same command with --resume goes on behind them."
 
 
 def run_encode(
@@ -61,6 +68,8 @@ def run_encode(
     media: Mapping[str, Any] | None = None,
     pages: str | None = None,
     workers: int | None = None,
+    engine: str = "local",
+    num_processes: int | None = None,
     terminal: Terminal,
 ) -> EncodeResult:
     """Encode inputs into parquet parts with columns `id` and `embedding`.
@@ -84,6 +93,8 @@ def run_encode(
         media: fields of MediaConfig, over those that a run folder was trained with.
         pages: which pages of documents: all, first, or numbers from 1 with commas.
         workers: processes that prepare inputs beside the model; chosen by what preparing costs if left out.
+        engine: local, or ray for the workers of a Ray cluster.
+        num_processes: with Ray, actors with a model; see :func:`ray_cluster.joined`.
         terminal: where progress is shown.
 
     Raises:
@@ -93,53 +104,45 @@ def run_encode(
     _check_arguments(dim, batch_size, rows_per_part)
     check_choice(resume=resume, overwrite=overwrite)
     _check_precision(precision, ranges)
+    check_engine(engine, inputs, num_processes, batch_size)
     found = find_ranges(model, ranges, dim) if precision == "int8" else None
     reader = Reader(media_settings(model, media or {}), Path())
     reader.names_whole = False
     table = table or TableOptions()
-    runtime, dtype = encoding_runtime(find_model(model), dtype, terminal)
-    runtime = join(runtime)
-    config = ModelConfig(name_or_path=model, revision=revision, dtype=dtype)
-    job = EncodeJob(
-        *(model, revision, str(dtype), weights_identity(model), dim, prompt_name),
-        inputs=[],
-        columns=columns or [],
-        table_name=table.name,
-        split=table.split if table.split != "train" else None,
-        sql=table.sql,
-        batch_size=_batch_size(batch_size, runtime, terminal),
-        rows_per_part=rows_per_part,
-        precision=precision,
-        ranges=ranges_digest(found[1]) if found else None,
-        media=reader.settings.record(),
-        pages=parse_pages(pages),
-        mixed_precision=None if runtime.precision.autocast is None else name_of(runtime.precision),
-    )
-    limits = found[1] if found else None
-    if not processes.is_first():
-        return serve(job, config, runtime, limits, output)
-    sources = open_sources(inputs, columns, reader, parse_pages(pages), table, again=resume)
-    job = replace(job, inputs=[{"name": source.name, "bytes": source.bytes} for source in sources])
-    then = "" if overwrite else "Whole parts stay: the same command with --resume goes on behind them."
-    with claimed(output, "--output"), told_of_disk(output, then):
-        bring_back(output)  # of an --overwrite that was killed
-        check_output(output, asdict(job), resume=resume, overwrite=overwrite)
-        items, kept = _begin_items(sources, output, terminal, resume=resume)
-        quiet_libraries(terminal)
-        with processes.first_before_others():
-            encoder = load_encoder(job, config, runtime, sources, limits)
-        serve_in(encoder.model, runtime.precision)
-        say_beginning(sources, kept, encoder, output, terminal)
-        done = sum(record.items for record in kept)
-        progress = terminal.progress("encoding", count_inputs(sources), done=done, unit="inputs")
-        try:
-            asked = None if workers is None else Workers(workers)
-            with shared_encoding(encoder.model):
-                records = _write(encoder, items, kept, found, output, progress, asked, overwrite=overwrite)
-        except BaseException:
-            if bring_back(output):
-                terminal.say(f"The vectors that were in {output} are there again, as they were.")
-            raise
+    opening = Opening(inputs, columns, reader, parse_pages(pages), table, Path.cwd())
+    sources = opening.sources(again=resume) if processes.is_first() else []
+    with _engine_of(engine, opening, num_processes, workers, terminal) as begun:
+        runtime, dtype = begun.runtime(model, dtype, terminal)
+        job = EncodeJob(
+            *(model, revision, str(dtype), weights_identity(model), dim, prompt_name),
+            inputs=[{"name": source.name, "bytes": source.bytes} for source in sources],
+            columns=columns or [],
+            table_name=table.name,
+            split=table.split if table.split != "train" else None,
+            sql=table.sql,
+            batch_size=_batch_size(batch_size, runtime, terminal),
+            rows_per_part=rows_per_part,
+            precision=precision,
+            ranges=ranges_digest(found[1]) if found else None,
+            media=reader.settings.record(),
+            pages=opening.pages,
+            mixed_precision=None if runtime.precision.autocast is None else name_of(runtime.precision),
+        )
+        load = partial(begun.load, job, ModelConfig(name_or_path=model, revision=revision, dtype=dtype), runtime)
+        if not processes.is_first():
+            return serve(partial(load, sources, found[1] if found else None), output)
+        with claimed(output, "--output"), told_of_disk(output, "" if overwrite else _WHOLE_PARTS_STAY):
+            bring_back(output)  # of an --overwrite that was killed
+            check_output(output, asdict(job), resume=resume, overwrite=overwrite)
+            items, kept = _begin_items(sources, output, terminal, resume=resume)
+            quiet_libraries(terminal)
+            encoder = load(sources, found[1] if found else None)
+            say_beginning(sources, kept, encoder, output, terminal)
+            done, total = sum(record.items for record in kept), count_inputs(sources)
+            progress = terminal.progress("encoding", total, done=done, unit="inputs")
+            stream = begun.encode(encoder, items, kept, None if total is None else total - done)
+            with _said_if_brought_back(output, terminal), closing(stream):
+                records = _write(encoder, stream, kept, found, output, progress, begun.rooms, overwrite=overwrite)
     result = EncodeResult(
         output,
         count=sum(record.rows for record in records),
@@ -151,6 +154,16 @@ def run_encode(
     ending_together.leave()
     say_result(result, terminal)
     return result
+
+
+def _engine_of(
+    name: str, opening: Opening, num_processes: int | None, workers: int | None, terminal: Terminal
+) -> LocalEngine | RayEngine:
+    if name == "local":
+        return LocalEngine(workers, terminal)
+    from mmst_cli.encoding.ray_engine import RayEngine
+
+    return RayEngine(opening, num_processes, workers, terminal)
 
 
 def _begin_items(
@@ -181,12 +194,12 @@ def _walk(sources: list[Source]) -> Iterator[Item]:
 
 def _write(
     encoder: Encoder,
-    items: Iterator[Item],
+    stream: Iterator[Encoded],
     kept: list[PartRecord],
     found: tuple[Path, Ranges] | None,
     output: Path,
     progress: Progress,
-    workers: Workers | None,
+    rooms: Callable[[], Rooms],
     *,
     overwrite: bool,
 ) -> list[PartRecord]:
@@ -195,10 +208,21 @@ def _write(
     if found:  # whoever searches needs them for the queries
         save_ranges(output / RANGES, found[1])
     with progress:
-        records = kept + encoder.write_parts(items, output, kept, progress, workers)
+        records = kept + encoder.write_parts(stream, output, len(kept), progress, rooms)
     write_manifest(output, encoder, records, found)
     drop_aside(output)  # also where there was nothing to write
     return records
+
+
+@contextmanager
+def _said_if_brought_back(output: Path, terminal: Terminal) -> Iterator[None]:
+    """Bring back what was set aside where the new comes to nothing, and say so."""
+    try:
+        yield
+    except BaseException:
+        if bring_back(output):
+            terminal.say(f"The vectors that were in {output} are there again, as they were.")
+        raise
 
 
 def _batch_size(asked: int | None, runtime: Runtime, terminal: Terminal) -> int | str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,30 +14,26 @@ from mmst_cli.config.schema import Modality, ModelConfig
 from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.shards import PartRecord, PartWriter, open_part
 from mmst_cli.encoding.taken_inputs import TakenInputs
-from mmst_cli.errors import ModelError, WorkError
-from mmst_cli.inputs.items import Item, Source
+from mmst_cli.errors import ModelError
+from mmst_cli.inputs.items import Source
 from mmst_cli.inputs.media_options import in_options
 from mmst_cli.model.patch_embedding import multiply_patches
 from mmst_cli.model.precision import Precision, Runtime
+from mmst_cli.model.preprocessor import without_weights
 from mmst_cli.model.prompts import check_prompt_name
 from mmst_cli.preparing.model_probe import check_embeds
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.data_workers import Workers
-from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.forward_pass import how_to_encode
-from mmst_cli.vectors.input_stream import Encoded, InputPipeline
+from mmst_cli.vectors.found_sizes import Rooms
+from mmst_cli.vectors.input_stream import InputPipeline
 from mmst_cli.vectors.quantise import VectorFormat
 from mmst_cli.vectors.ranges import Ranges
+from mmst_cli.vectors.windows import Encoded
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-
-_LESS_MEMORY = (
-    "Lower what an input holds (--max-pixels and --max-frames of clips, --dpi of pages; of images the model's own"
-    " processor decides), or free the device. --resume goes on behind the parts that are whole."
-)
 
 
 def load_encoder(
@@ -101,6 +97,7 @@ class Encoder:
         precision: Precision | None = None,
     ) -> None:
         self.model, self.job, self.ranges, self.precision = model, job, ranges, precision
+        self.device = model.device
         self.inputs = TakenInputs(model)
         model.truncate_dim = model.truncate_dim if job.dim is None else None
         self.dimension = self.model_dimension = int(model.get_embedding_dimension() or 0)
@@ -111,54 +108,49 @@ class Encoder:
         # The commit that a branch or tag of a hub id stood for.
         self.commit: str | None = getattr(model.config, "_commit_hash", None)
 
-    def write_parts(
-        self,
-        items: Iterator[Item],
-        output: Path,
-        kept: Sequence[PartRecord],
-        progress: Progress,
-        workers: Workers | None = None,
-    ) -> list[PartRecord]:
-        """Write parts behind those that are kept, and return the records of the new ones.
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what another process gets: all but the weights."""
+        return {**vars(self), "model": without_weights(self.model)}
 
-        Args:
-            items: what there is to encode, up to its end.
-            output: the folder.
-            kept: the records of the parts that are there.
-            progress: counts items.
-            workers: processes that prepare inputs; chosen if left out.
-        """
-        records: list[PartRecord] = []
-        with InputPipeline(
+    def pipeline(
+        self, workers: Workers | None, rooms: Rooms | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> InputPipeline:
+        """Return what encodes streams of items; see :class:`InputPipeline` of the arguments."""
+        return InputPipeline(
             self.model,
             read=self.inputs,
             batch_size=self.job.batch_size if isinstance(self.job.batch_size, int) else None,
             precision=self.precision,
             workers=workers,
             setting="--workers",
-            rooms=kept[-1].rooms if kept else None,
-            say=lambda found: progress.terminal.say(f"--batch-size auto: {found}"),
-        ) as pipeline:
-            for item in items:
-                part = chain([item], islice(items, self.job.rows_per_part - 1))
-                with open_part(output, len(kept) + len(records), self.format) as writer:
-                    self._write_items(pipeline, part, writer, progress)
-                    writer.record.rooms = pipeline.rooms
-                records.append(writer.record)
-                drop_aside(output)  # from here on --resume goes on with these
-        return records
+            rooms=rooms,
+            say=say,
+        )
 
-    def _write_items(
-        self, pipeline: InputPipeline, items: Iterator[Item], writer: PartWriter, progress: Progress
-    ) -> None:
-        task, prompt_name = how_to_encode(self.job.prompt_name)
-        left = None if progress.total is None else progress.total - progress.done
-        try:
-            for encoded in pipeline.encode(items, task=task, prompt_name=prompt_name, left=left):
-                self._write(encoded, writer)
-                progress.advance(len(encoded.references))
-        except MemoryShortageError as error:
-            raise WorkError(f"{error}. {_LESS_MEMORY}") from error
+    def write_parts(
+        self, stream: Iterator[Encoded], output: Path, first: int, progress: Progress, rooms: Callable[[], Rooms] = dict
+    ) -> list[PartRecord]:
+        """Write parts from number ``first`` on and return their records.
+
+        Args:
+            stream: what became of the inputs, in order; nothing in it belongs to two parts.
+            output: the folder.
+            first: number of the first part.
+            progress: counts items.
+            rooms: tells what was found of batch sizes so far.
+        """
+        records: list[PartRecord] = []
+        for encoded in stream:
+            with open_part(output, first + len(records), self.format) as writer:
+                for more in chain([encoded], stream):
+                    self._write(more, writer)
+                    progress.advance(len(more.references))
+                    if writer.record.items == self.job.rows_per_part:
+                        break
+                writer.record.rooms = rooms()
+            records.append(writer.record)
+            drop_aside(output)  # from here on --resume goes on with these
+        return records
 
     def _write(self, encoded: Encoded, writer: PartWriter) -> None:
         for item, stamp in zip(encoded.references, encoded.notes, strict=True):

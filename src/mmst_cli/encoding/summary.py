@@ -64,7 +64,7 @@ def say_beginning(
     prompt, precision = encoder.model.prompts.get(encoder.job.prompt_name or "document"), encoder.job.precision
     size = f"{encoder.dimension} dimensions" + (f" of {precision}" if precision != "float32" else "")
     with_prompt = f', with the prompt "{prompt}"' if prompt else ""
-    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.model.device}, {size}{with_prompt}.")
+    terminal.say(f"Encoding {what} with {encoder.job.model} on {encoder.device}, {size}{with_prompt}.")
 
 
 def _skipped(source: Source) -> str:

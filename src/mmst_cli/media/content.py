@@ -6,6 +6,7 @@ import io
 import os
 import re
 import urllib.request
+from errno import ENOENT
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,7 +79,7 @@ def find_content(source: Any) -> Path | bytes | None:
     except (OSError, ValueError):  # a name too long, or with a zero in it, to be one
         there = False
     if not there:
-        raise DataError(f"no such file: {visible(show(source))}")
+        raise DataError(f"no such file: {visible(show(source))}") from FileNotFoundError(ENOENT, "", str(source))
     if not Path(source).stat().st_size:
         raise DataError(f"{name_of(Path(source))}a file of 0 bytes.")
     return Path(source)

@@ -9,14 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
 
-from mmst_cli.errors import DataError, is_memory_shortage
+from mmst_cli.errors import DataError
 from mmst_cli.model.precision import Precision
 from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
 from mmst_cli.model.raw_pixels import raw_pixels_beside
@@ -26,28 +25,12 @@ from mmst_cli.vectors.data_workers import Cost, WorkerPool, Workers, choose_work
 from mmst_cli.vectors.fitting_batches import encode_fitting
 from mmst_cli.vectors.forward_pass import Task, forward, prompt_of
 from mmst_cli.vectors.found_sizes import Rooms
-from mmst_cli.vectors.prepared_batches import Fault, Preparation, Prepared, Read, read_plainly
+from mmst_cli.vectors.prepared_batches import Preparation, Prepared, Read, read_plainly
 from mmst_cli.vectors.refused_inputs import RefusedInputError
+from mmst_cli.vectors.windows import Encoded, Piece, Window
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-
-@dataclass
-class Encoded:
-    """What became of consecutive inputs of a stream."""
-
-    references: list[Any]
-    vectors: torch.Tensor
-    """Of those in `good`, float32 of shape (good, embedding dimension), on the model's device."""
-    good: list[int]
-    """Places among the references, ascending."""
-    faults: dict[int, Fault]
-    """By place, for those without a vector, ascending."""
-    notes: list[Any]
-    """One a reference: what reading it noted; None where it can't be read."""
-    rooms: Rooms = field(default_factory=dict)
-    """What the process found of batch sizes, where another one asked it to encode."""
 
 
 class InputPipeline:
@@ -79,11 +62,12 @@ class InputPipeline:
     ) -> None:
         self.setting = setting
         self.model, self.batch_size, self.precision = model, batch_size, precision or Precision()
-        anywhere = runs_anywhere(model)
-        self._prepare = Preparation(Preprocessor(model, raw_pixels_beside(model) if anywhere else None), read)
-        self._asked = workers if anywhere else Workers()
+        self.anywhere = runs_anywhere(model)
+        """Whether other processes can prepare its inputs."""
+        self.prepare = Preparation(Preprocessor(model, raw_pixels_beside(model) if self.anywhere else None), read)
+        self._asked = workers if self.anywhere else Workers()
         self._pool: WorkerPool | None = None
-        self._size = choose_sizes(model, batch_size, self._prepare, self._try, say, rooms)
+        self._size = choose_sizes(model, batch_size, self.prepare, self._try, say, rooms)
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +115,7 @@ class InputPipeline:
         if self.model._distributed_inference is None:
             yield from self.encode_here(references, options, left)
             return
-        settings = {"read": self._prepare.read, "batch_size": self.batch_size, "workers": self._asked}
+        settings = {"read": self.prepare.read, "batch_size": self.batch_size, "workers": self._asked}
         for piece in in_pieces(references):
             told = {"options": options, "rooms": self.rooms}
             found = self.model._distributed_inference(piece, stream={**settings, **told})
@@ -154,15 +138,15 @@ class InputPipeline:
         """
         mix = self.batch_size is not None and mixes_sizes(self.model)  # what was found goes by sorted sizes
         batches = in_batches(references, self._size, options, mix)
-        window, ready = _Window(), None
+        window, ready = Window(), None
         for batch, prepared in self._prepared(batches, left):
-            self._run(batch, prepared, window)
+            window.take(batch, self.run(batch, prepared))
             del prepared  # or it would be held while the next one is prepared
             if not batch.ends_window:
                 continue
             if ready is not None:  # one behind, so that a device has work while its vectors are taken up
                 yield ready
-            ready, window = window.close(), _Window()
+            ready, window = window.close(), Window()
         if ready is not None:
             yield ready
 
@@ -178,19 +162,11 @@ class InputPipeline:
                 return
             begun = time.perf_counter()
             with one_thread() if unread else nullcontext():
-                prepared = self._prepared_here(batch)
+                prepared = self.prepare.if_it_fits(batch)
             cost = cost_of(prepared, time.perf_counter() - begun) if unread and prepared is not None else None
             yield batch, prepared
             del prepared  # or it would be held while the next one is prepared
             left = None if left is None else left - len(batch.places)
-
-    def _prepared_here(self, batch: Batch) -> Prepared | None:
-        try:
-            return self._prepare(batch)
-        except Exception as error:
-            if not is_memory_shortage(error):
-                raise
-            return None  # smaller batches are tried when it is its turn
 
     def _choose(self, batch: Batch, cost: Cost | None, left: int | None) -> Workers | None:
         """Return how many processes shall prepare inputs from here on, by the cost of those before or of the first."""
@@ -202,82 +178,45 @@ class InputPipeline:
         asked = self.batch_size or size
         if left is not None and left <= asked:
             return None  # beside what shall it be prepared?
-        cost = cost or measure(self._prepare, batch)
+        cost = cost or measure(self.prepare, batch)
         return None if cost is None else choose_workers(cost, asked, self.model.device, left)
 
     def _start_pool(self, workers: Workers) -> None:
         if workers.count:
-            self._pool = WorkerPool(self._prepare, workers, self.model.device, self.setting)
+            self._pool = WorkerPool(self.prepare, workers, self.model.device, self.setting)
 
-    def _run(self, batch: Batch, prepared: Prepared | None, window: _Window) -> None:
-        """Run a batch through the model, in smaller ones where it doesn't fit, and add it to its window."""
-        window.references.update(zip(batch.places, batch.references, strict=True))
+    def run(self, batch: Batch, prepared: Prepared | None) -> list[Piece]:
+        """Run a batch through the model, in smaller ones where it doesn't fit, and return what became of it.
+
+        Args:
+            batch: the inputs, of which some are prepared again where the batch is too large.
+            prepared: their features; None where there was no room for all of them.
+        """
         size = len(batch.places)
 
-        def in_batches_of(fitting: int) -> list[_Piece]:
+        def in_batches_of(fitting: int) -> list[Piece]:
             if fitting >= size:
-                return self._forward(prepared or self._prepare(batch))
+                return self._forward(prepared or self.prepare(batch))
             # What was prepared is for a larger batch, and is prepared again.
-            return [piece for part in batch.cut(fitting) for piece in self._forward(self._prepare(part))]
+            return [piece for part in batch.cut(fitting) for piece in self._forward(self.prepare(part))]
 
         fitting = self._size.fitting()
         with self.precision.forward_of(self.model):
-            for piece in encode_fitting(self.model, in_batches_of, size, self.batch_size or size, fitting):
-                window.add(piece)
+            pieces = encode_fitting(self.model, in_batches_of, size, self.batch_size or size, fitting)
         self._size.note(batch, prepared, fitting.get(self.model))
+        return pieces
 
     def _try(self, prepared: Prepared) -> None:
         with self.precision.forward_of(self.model):
             self._forward(prepared)
 
-    def _forward(self, prepared: Prepared) -> list[_Piece]:
-        vectors = [forward(self.model, group, self._prepare.preprocess.raw) for group in prepared.groups]
+    def _forward(self, prepared: Prepared) -> list[Piece]:
+        vectors = [forward(self.model, group, self.prepare.preprocess.raw) for group in prepared.groups]
         places = [place for group in prepared.groups for place in group.places]
-        pieces = [_Piece(places, vectors, prepared.faults, prepared.notes)]
+        pieces = [Piece(places, vectors, prepared.faults, prepared.notes)]
         if prepared.left is not None:
-            pieces += self._forward(self._prepare(prepared.left))
+            pieces += self._forward(self.prepare(prepared.left))
         return pieces
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """What became of some inputs, by place in their window."""
-
-    places: list[int]
-    vectors: list[torch.Tensor]
-    faults: dict[int, Fault]
-    notes: dict[int, Any]
-
-
-class _Window:
-    """Collects what becomes of the inputs of a window, in any order."""
-
-    def __init__(self) -> None:
-        self.references: dict[int, Any] = {}
-        self._places: list[int] = []
-        self._vectors: list[torch.Tensor] = []
-        self._faults: dict[int, Fault] = {}
-        self._notes: dict[int, Any] = {}
-
-    def add(self, piece: _Piece) -> None:
-        self._places += piece.places
-        self._vectors += piece.vectors
-        self._faults.update(piece.faults)
-        self._notes.update(piece.notes)
-
-    def close(self) -> Encoded:
-        """Return all of it in the order of the references."""
-        order = np.argsort(self._places)
-        vectors = torch.cat(self._vectors) if self._vectors else torch.empty(0, 0)
-        if not (np.diff(order) == 1).all():
-            vectors = vectors[torch.from_numpy(order).to(vectors.device)]
-        return Encoded(
-            [self.references[place] for place in range(len(self.references))],
-            vectors,
-            [self._places[index] for index in order],
-            dict(sorted(self._faults.items())),
-            [self._notes.get(place) for place in range(len(self.references))],
-        )
 
 
 def encode_stream(

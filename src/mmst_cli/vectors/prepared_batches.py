@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from mmst_cli.errors import is_memory_shortage
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.message import clip_options
 from mmst_cli.model.preprocessor import Preprocessor
@@ -84,6 +85,15 @@ class Preparation:
                 places, references = batch.places[done:], batch.references[done:]
                 return prepared._replace(left=replace(batch, places=places, references=references))
         return prepared
+
+    def if_it_fits(self, batch: Batch) -> Prepared | None:
+        """Prepare a batch; None where there is no room for it, so that smaller ones are tried when it is its turn."""
+        try:
+            return self(batch)
+        except Exception as error:
+            if not is_memory_shortage(error):
+                raise
+            return None
 
     def _read_in_pieces(self, batch: Batch, prepared: Prepared) -> Iterator[dict[int, Any]]:
         """Yield the inputs by place, as many as may be held decoded."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mmst_cli import processes
 from mmst_cli.errors import WorkError
 from mmst_cli.model.precision import Precision
-from mmst_cli.vectors.input_stream import Encoded, InputPipeline
+from mmst_cli.vectors.input_stream import InputPipeline
+from mmst_cli.vectors.windows import Encoded
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
