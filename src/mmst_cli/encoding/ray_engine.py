@@ -106,12 +106,10 @@ class RayEngine:
         if next(items, None) is None:
             return
         walk = Walk(
-            *(
-                self._opening,
-                sum(record.items for record in kept),
-                encoder.job.rows_per_part,
-                self._batch_size(encoder),
-            ),
+            self._opening,
+            done=sum(record.items for record in kept),
+            rows_per_part=encoder.job.rows_per_part,
+            batch_size=int(encoder.job.batch_size),  # a number, or the command would have been refused
             options=self._seen.options,
             mix=self._seen.mix,
         )
@@ -125,10 +123,6 @@ class RayEngine:
                 if batch.ends_window:
                     yield window.close()
                     window = Window()
-
-    @staticmethod
-    def _batch_size(encoder: Encoder) -> int:
-        return int(encoder.job.batch_size)  # a number, or the command would have been refused
 
     def _pipeline(self, walk: Walk) -> Dataset:
         here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
