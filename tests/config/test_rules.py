@@ -80,6 +80,9 @@ def test_shipped_configs_break_no_rule(name, for_training):
         ["loss=[{type: BatchAllTripletLoss}]", ALONE],
         ["loss=[{type: DenoisingAutoEncoderLoss}]"],
         ["loss=[{type: ContrastiveTensionLoss}]", LABELLED],
+        ["loss=[{type: GISTEmbedLoss, args: {guide: {name_or_path: some/model, dtype: bfloat16}}}]"],
+        ["loss=[{type: MegaBatchMarginLoss, args: {use_mini_batched_version: false}}, {type: AdaptiveLayerLoss}]"],
+        ["loss.2={type: AdaptiveLayerLoss}"],
         [
             "loss=[{type: TripletLoss, args: {triplet_margin: 3}}]",
             "datasets.train.columns.n={role: negative}",
@@ -143,8 +146,29 @@ def test_what_is_right_passes(load, overrides):
         (
             ["loss=[{type: GISTEmbedLoss}]"],
             "loss.0.args.guide",
-            ["missing", "SentenceTransformer", "can't hold"],
+            ["missing", "Write guide: {name_or_path: ...}"],
         ),
+        (
+            ["loss=[{type: GISTEmbedLoss, args: {guide: some/model}}]"],
+            "loss.0.args.guide",
+            ["a model is a mapping", "{name_or_path: some/model}"],
+        ),
+        (
+            ["loss=[{type: CachedGISTEmbedLoss, args: {guide: {name: some/model}}}]"],
+            "loss.0.args.guide.name",
+            ["unknown key", "name_or_path"],
+        ),
+        (
+            ["loss=[{type: GISTEmbedLoss, args: {guide: {name_or_path: some/model, dtype: float31}}}]"],
+            "loss.0.args.guide.dtype",
+            ["Did you mean float32?"],
+        ),
+        (
+            ["loss=[{type: GISTEmbedLoss, args: {guide: {name_or_path: some/model, frozen: [a]}}}]"],
+            "loss.0.args.guide.frozen",
+            ["nothing of this model is trained"],
+        ),
+        (["loss=[{type: GISTEmbedLoss, args: {guide: {}}}]"], "loss.0.args.guide.name_or_path", ["missing"]),
         (["loss=[{type: SoftmaxLoss}]"], "loss.0.args.num_labels", ["missing", "SoftmaxLoss needs it"]),
         (["loss.1.args={}"], "loss.1.args.matryoshka_dims", ["missing", "MatryoshkaLoss needs it"]),
         (
@@ -153,6 +177,26 @@ def test_what_is_right_passes(load, overrides):
             ["wraps another loss"],
         ),
         (["loss.1={type: CoSENTLoss}"], "loss.1.type", ["can't wrap"]),
+        (
+            ["loss.0={type: CachedMultipleNegativesRankingLoss}", "loss.1={type: Matryoshka2dLoss}"],
+            "loss.1.type",
+            ["runs the model again", "Leave out Matryoshka2dLoss, or take another loss"],
+        ),
+        (
+            ["loss=[{type: MSELoss, args: {projection_dim: 8}}, {type: MatryoshkaLoss, args: {matryoshka_dims: [8]}}]"],
+            "loss.1.type",
+            ["MSELoss with projection_dim", "MatryoshkaLoss shortens them"],
+        ),
+        (
+            ["loss.2={type: MatryoshkaLoss, args: {matryoshka_dims: [8]}}"],
+            "loss.2.type",
+            ["stands in MatryoshkaLoss", "Matryoshka2dLoss alone does both"],
+        ),
+        (
+            ["loss.1={type: AdaptiveLayerLoss}", "loss.2={type: MatryoshkaLoss, args: {matryoshka_dims: [8]}}"],
+            "loss.2.type",
+            ["AdaptiveLayerLoss stands in MatryoshkaLoss"],
+        ),
         # dimensions
         (["matryoshka_dims=[64, 64, 0, -1]"], "matryoshka_dims", ["0, -1", "above 0"]),
         (["matryoshka_dims=[64, 64]"], "matryoshka_dims", ["64 stands there more than once"]),

@@ -6,7 +6,9 @@ import pytest
 import torch
 from resumed_job import as_config, text_job, train
 from safetensors.torch import load_file
+from sentence_transformers import SentenceTransformer
 
+from mmst_cli.builtin.tiny_text import build_tiny_text
 from mmst_cli.config.load import config_to_yaml, load_config
 from mmst_cli.errors import ConfigError, MmstError, RunError
 from mmst_cli.runs import COMPLETE, is_whole
@@ -53,13 +55,16 @@ def logged(folder):
     return [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("kind", ["SoftmaxLoss", "a user's own"])
+@pytest.mark.parametrize("kind", ["SoftmaxLoss", "ContrastiveTensionLoss", "a user's own"])
 def test_what_a_loss_has_learned_is_gone_on_with(kind, tmp_path, monkeypatch):
     config = text_job(tmp_path)
     if kind == "SoftmaxLoss":
         config["datasets"]["pairs"]["columns"]["kind"] = {"role": "label"}
         config["loss"] = [{"type": kind, "args": {"embedding_dimension": 128, "num_labels": 3}}]
         names = {"classifier.weight", "classifier.bias"}
+    elif kind == "ContrastiveTensionLoss":  # trains a copy of the model beside it
+        config["loss"] = [{"type": kind}]
+        names = {f"model1.{name}" for name in SentenceTransformer(str(build_tiny_text()), device="cpu").state_dict()}
     else:
         (tmp_path / "own_resumed_loss.py").write_text(OWN_LOSS)
         monkeypatch.syspath_prepend(tmp_path)
@@ -86,12 +91,10 @@ def test_a_checkpoint_without_the_weights_of_the_loss_is_told_of(tmp_path, capsy
 
 
 def test_a_loss_without_weights_and_a_guide_leave_nothing(tmp_path):
-    from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.losses import CachedGISTEmbedLoss, MatryoshkaLoss
 
-    from mmst_cli.builtin.tiny_text import build_tiny_text
-
     model, guide = (SentenceTransformer(str(build_tiny_text()), device="cpu") for _ in range(2))
+    guide.requires_grad_(False)
     loss = MatryoshkaLoss(model, CachedGISTEmbedLoss(model, guide), [64])
     assert weights_of_losses({"a": loss, "b": loss}, model) == {}
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mmst_cli.checking.findings import EXAMPLES, Checked, Example, Finding, columns_of, counted, first_cells, row_groups
-from mmst_cli.config.schema import Modality, Role
+from mmst_cli.config.schema import Fill, Modality, Role
 
 
 def find_relations(checked: Checked) -> Iterator[Finding]:
@@ -66,8 +66,18 @@ def _positives_of(checked: Checked, number: int) -> list[set[int]]:
     return [of[group if group >= 0 else -1 - row] for row, group in enumerate(first.tolist())]
 
 
+def _own_negatives(checked: Checked, number: int) -> list[int]:
+    """Return the columns of negatives but for those that are filled up with what stands there on purpose."""
+    inputs = checked.inputs(number)
+    return [
+        place
+        for place in columns_of(checked, number, Role.negative)
+        if (filled := inputs[place].filled) is None or filled.how is Fill.sample
+    ]
+
+
 def _own_positives(checked: Checked, number: int) -> Iterator[Finding]:
-    negatives = columns_of(checked, number, Role.negative)
+    negatives = _own_negatives(checked, number)
     positives = columns_of(checked, number, Role.positive)
     if not negatives or not positives:
         return
@@ -95,7 +105,7 @@ def _own_positives(checked: Checked, number: int) -> Iterator[Finding]:
 
 
 def _repeated_negatives(checked: Checked, number: int) -> Iterator[Finding]:
-    negatives = columns_of(checked, number, Role.negative)
+    negatives = _own_negatives(checked, number)
     if len(negatives) < 2:
         return
     groups = np.stack([checked.groups(number, column) for column in negatives], axis=1)

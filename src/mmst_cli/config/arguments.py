@@ -80,6 +80,15 @@ def needs_python_object(annotation: str) -> bool:
     return bool(names) and names <= PYTHON_OBJECTS
 
 
+def is_model(parameter: Parameter) -> bool:
+    """Say whether an argument is a SentenceTransformer, or one or nothing."""
+    if parameter.annotation is None:
+        return False
+    alternatives = _alternatives(ast.parse(parameter.annotation.strip("\"'"), mode="eval").body)
+    names = {_name(node).rpartition(".")[2] for node in alternatives if not _is_none(node)}
+    return names == {"SentenceTransformer"}
+
+
 def is_literal(source: str) -> bool:
     """Say whether ``source`` is a plain value, such as a number or a list of texts."""
     try:
@@ -168,7 +177,12 @@ def _is_ellipsis(node: ast.expr) -> bool:
 
 
 def check_arguments(
-    type_name: str, args: Mapping[str, Any], signature: Signature, given: Collection[str], key: str
+    type_name: str,
+    args: Mapping[str, Any],
+    signature: Signature,
+    given: Collection[str],
+    key: str,
+    sections: Collection[str] = (),
 ) -> list[str]:
     """Return the faults of ``args``, those in the file for the class ``type_name``.
 
@@ -178,13 +192,14 @@ def check_arguments(
         signature: what the class takes.
         given: arguments that mmst itself gives, and a file may not.
         key: dotted key of ``args`` in the file.
+        sections: arguments that are sections of a config, and checked as such.
     """
     free = {name: p for name, p in signature.parameters.items() if name not in given}
     faults = []
     for name, value in args.items():
         if name in given:
             faults.append(f"{key}.{name}: mmst gives {type_name} its {name}. Leave it out.")
-        elif name not in free and signature.is_open:
+        elif name in sections or (name not in free and signature.is_open):
             continue
         elif name not in free:
             known = f" It takes {', '.join(free)}." if free else " It takes none."
@@ -192,7 +207,7 @@ def check_arguments(
         elif fault := _check_value(type_name, value, free[name]):
             faults.append(f"{key}.{name}: {fault}")
     for name in signature.required:
-        if name in free and name not in args:
+        if name in free and name not in args and name not in sections:
             faults.append(f"{key}.{name}: missing. {type_name} needs it{_object_note(free[name])}.")
     return faults
 

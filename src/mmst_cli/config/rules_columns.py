@@ -29,10 +29,10 @@ def check_columns(dataset: DatasetConfig, key: str) -> list[str]:
 
 
 def _check_column(column: ColumnConfig, key: str, layout: Layout) -> list[str]:
-    given = {"parts": column.parts, "message": column.message, "pages": column.pages, "take": column.take}
+    given = {name: getattr(column, name) for name in ("parts", "message", "pages", "fill", "take")}
     made = [name for name, value in given.items() if value not in (None, [], {})]
-    if column.role is Role.label and made:
-        return [f"{key}.{made[0]}: a label is one value of one column. Leave it out."]
+    if column.role is Role.label and (refused := [name for name in made if name != "take"]):
+        return [f"{key}.{refused[0]}: a label is one value of one column. Leave it out."]
     if layout is Layout.beir and (refused := [name for name in made if name != "parts"]):
         return [
             f"{key}.{refused[0]}: in layout beir every input is one cell of queries or corpus, or parts of one row."
@@ -46,6 +46,10 @@ def _check_column(column: ColumnConfig, key: str, layout: Layout) -> list[str]:
         faults += [fault for i, m in enumerate(column.message) for fault in _check_message(m, f"{key}.message.{i}")]
     if column.pages is not None:
         faults += _check_pages(column, f"{key}.pages")
+    if column.fill is not None and column.role is not Role.negative:
+        faults.append(f"{key}.fill: only lists of negatives are filled up, and this is a {column.role}. Leave it out.")
+    elif column.fill is not None and column.take is None:
+        faults.append(f"{key}.take: missing. fill says where negatives come from; say how many each row is to have.")
     if column.take is not None and column.take < 1:
         faults.append(f"{key}.take: found {column.take}; it is 1 or more. Leave it out for all entries.")
     return faults

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmst_cli.config.rules_columns import check_columns, check_roles
 from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
-from mmst_cli.config.rules_mining import mined_columns
+from mmst_cli.config.rules_mining import check_filling, mined_columns
 from mmst_cli.config.schema import Config, DatasetConfig, Layout, Modality, OnBadRow, Role, Use
 
 TABLE_OF = {Role.anchor: "queries", Role.positive: "corpus"}
@@ -29,6 +29,7 @@ def check_datasets(config: Config) -> list[str]:
         if dataset.layout is Layout.beir:
             faults += _check_judgements(dataset, key)
         faults += check_columns(dataset, key)
+        faults += check_filling(dataset, key)
         faults += [
             f"{key}.columns.{column}: the trainer keeps this name for itself. Rename the column in the data."
             for column in dataset.columns

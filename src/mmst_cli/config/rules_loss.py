@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmst_cli.config.arguments import check_arguments
+from mmst_cli.config.rules_loss_models import check_loss_models, model_arguments
+from mmst_cli.config.rules_loss_stacks import check_stack
 from mmst_cli.config.schema import AUTO, Config, DatasetConfig, LossConfig, Use
 from mmst_cli.config.signatures import loss_names, loss_signature
 from mmst_cli.config.user_classes import is_dotted
@@ -60,6 +62,7 @@ def check_losses(config: Config, *, import_own: bool = True) -> list[str]:
         for index, loss in enumerate(layers):
             if import_own or not is_dotted(loss.type):
                 faults += _check_loss(loss, f"{key}.{index}", index, config.matryoshka_dims)
+        faults += check_stack(layers, key)
     for name, dataset in config.datasets.items():
         if dataset.loss and name not in computed:
             faults.append(
@@ -121,7 +124,9 @@ def _check_loss(loss: LossConfig, key: str, index: int, dims: list[int]) -> list
     if automatic and "mini_batch_size" in signature.parameters:
         args = {**loss.args, "mini_batch_size": 1}
         faults += _check_automatic(loss, f"{key}.args.mini_batch_size")
-    faults += check_arguments(loss.type, args, signature, ("model", "loss"), f"{key}.args")
+    sections = model_arguments(signature)
+    faults += check_arguments(loss.type, args, signature, ("model", "loss"), f"{key}.args", sections)
+    faults += check_loss_models(loss, signature, f"{key}.args")
     own_dims = loss.args.get("matryoshka_dims")
     if own_dims != dims:  # else their faults are told where they stand, at the top of the file
         faults += check_dimensions(own_dims, f"{key}.args.matryoshka_dims")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mmst_cli.config.schema import ColumnConfig, Config, DatasetConfig, Layout, MineConfig, Role, Use
+from mmst_cli.config.schema import ColumnConfig, Config, DatasetConfig, Fill, Layout, MineConfig, Role, Use
 
 LIMITS = ("max_score", "min_score", "absolute_margin", "relative_margin")
 """The settings by which a score alone keeps a document from being a negative."""
@@ -22,8 +22,37 @@ def check_mining(config: Config) -> list[str]:
 
 
 def mined_columns(dataset: DatasetConfig) -> list[ColumnConfig]:
-    """Return the columns that mining adds to those that are declared, for the loss to count."""
-    return [ColumnConfig(role=Role.negative, take=1)] * dataset.mine.num_negatives if dataset.mine else []
+    """Return the columns that mining adds to those that are declared, for the loss to count.
+
+    It adds none where it fills up lists of negatives that are there.
+    """
+    if dataset.mine is None or fills_by_mining(dataset):
+        return []
+    return [ColumnConfig(role=Role.negative, take=1)] * dataset.mine.num_negatives
+
+
+def fills_by_mining(dataset: DatasetConfig) -> bool:
+    """Say whether a list of negatives is filled up by mining."""
+    return any(column.fill is Fill.mine for column in dataset.columns.values())
+
+
+def check_filling(dataset: DatasetConfig, key: str) -> list[str]:
+    """Return the faults of a dataset whose lists of negatives are filled up; ``key`` is that of the dataset."""
+    columns = {name: column for name, column in dataset.columns.items() if column.fill is not None}
+    faults = [
+        f"{key}.columns.{name}.fill: {label} says something of the negatives that a row has, and nothing of those that"
+        " fill it up. Leave one of the two out."
+        for name in columns
+        for label, declared in dataset.columns.items()
+        if declared.role is Role.label
+    ]
+    for name, column in columns.items():
+        if column.fill is Fill.mine and dataset.use is not Use.train:
+            faults.append(f"{key}.columns.{name}.fill: only for a training set negatives are mined. Set sample.")
+    roles = [column.role for column in dataset.columns.values()]
+    if fills_by_mining(dataset) and dataset.mine is None:  # else they are counted there
+        faults += _check_counts(roles, f"{key}.columns")
+    return faults
 
 
 def negative_names(taken: Iterable[str], count: int) -> list[str]:
@@ -73,15 +102,19 @@ def check_settings(mine: MineConfig, name: Callable[[str], str]) -> list[str]:
 def check_minable(columns: dict[str, ColumnConfig], key: str) -> list[str]:
     """Return the faults of columns that keep negatives from being mined; ``key`` is that of the columns."""
     roles = [column.role for column in columns.values()]
-    faults = [
-        f"{key}: mining needs exactly one {role} column, and there is {roles.count(role) or 'none'}."
-        for role in (Role.anchor, Role.positive)
-        if roles.count(role) != 1
-    ]
+    faults = _check_counts(roles, key)
     if Role.label in roles:
         faults.append(f"{key}: a label says something of the inputs of its row, not of mined ones. Leave it out.")
     names = set(negative_names(columns, 1_000)) & set(columns)
     return faults + [f"{key}.{name}: mined negatives are called so. Rename it in the data." for name in sorted(names)]
+
+
+def _check_counts(roles: list[Role], key: str) -> list[str]:
+    return [
+        f"{key}: mining needs exactly one {role} column, and there is {roles.count(role) or 'none'}."
+        for role in (Role.anchor, Role.positive)
+        if roles.count(role) != 1
+    ]
 
 
 def _check_set(dataset: DatasetConfig, key: str) -> list[str]:

@@ -97,6 +97,17 @@ class Dtype(Choice):
     float16 = "float16"
 
 
+class Fill(Choice):
+    """Where the negatives come from that a row has too few of."""
+
+    repeat = "repeat"
+    """Its own, from the first."""
+    sample = "sample"
+    """Positives and negatives of other rows, drawn at random."""
+    mine = "mine"
+    """Mined before training, as the `mine` section of the dataset says."""
+
+
 class Sampling(Choice):
     """Which of the documents that may be negatives are taken."""
 
@@ -199,8 +210,10 @@ class ColumnConfig(Section):
     """One chat made of columns: messages with `role` and `content`, in which `{name}` stands for a column's text."""
     pages: Any = None
     """For cells that name PDF files: all, first, or a list of page numbers from 1. `file.pdf#3` is always page 3."""
+    fill: Fill | None = None
+    """For lists of negatives: repeat, sample or mine what a row has too few of for `take`; an error if left out."""
     take: int | None = None
-    """For cells that are lists: use so many entries of each, from the first; all if left out."""
+    """For cells that are lists, a label's too: use so many entries of each, from the first; all if left out."""
 
 
 class LossConfig(Section):

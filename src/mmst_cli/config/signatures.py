@@ -58,8 +58,12 @@ _USUAL = (
     *("BatchAllTripletLoss", "BatchHardTripletLoss", "BatchHardSoftMarginTripletLoss", "BatchSemiHardTripletLoss"),
 )
 
-# The documentation says "no label"; the code takes one, and without it compares the token ids of the inputs.
-_UNDOCUMENTED_INPUTS = {"ContrastiveTensionLoss": (LossInput(2, 2, None, pairs=True),)}
+_UNDOCUMENTED_INPUTS = {
+    # The documentation says "no label"; the code takes one, and without it compares the token ids of the inputs.
+    "ContrastiveTensionLoss": (LossInput(2, 2, None, pairs=True),),
+    # One line of its table is no description of columns. It is given a label, and doesn't look at it.
+    "DenoisingAutoEncoderLoss": (LossInput(2, 2, False),),
+}
 
 
 @cache

@@ -71,13 +71,32 @@ def validate(tree: Any, told: Collection[Keys], unset: Collection[Keys]) -> tupl
     return None if forgotten else config, [*faults, *forgotten]
 
 
-def _sentence(keys: Keys, kind: str, value: Any, unset: Collection[Keys]) -> str:
-    """Say what is wrong with ``value``, found at ``keys``; ``kind`` is pydantic's name of the fault."""
-    key, section = dotted(keys), _without_none(_type_at(keys[:-1]))
+def section_faults(kind: type[Section], tree: Any, key: str) -> list[str]:
+    """Return one sentence for each thing that keeps ``tree`` from being a section of this kind.
+
+    Args:
+        kind: the section.
+        tree: plain mappings, lists and values.
+        key: dotted key at which it stands.
+    """
+    if not isinstance(tree, dict):
+        return [f"{key}: found {describe(tree)}, but it takes a mapping with {', '.join(kind.model_fields)}."]
+    try:
+        kind.model_validate(tree)
+    except ValidationError as error:
+        return [
+            f"{key}.{_sentence(e['loc'], e['type'], e['input'], (), kind)}" for e in error.errors(include_url=False)
+        ]
+    return []
+
+
+def _sentence(keys: Keys, kind: str, value: Any, unset: Collection[Keys], root: type[Section] = Config) -> str:
+    """Say what is wrong with ``value``, found at ``keys`` of ``root``; ``kind`` is pydantic's name of the fault."""
+    key, section = dotted(keys), _without_none(_type_at(keys[:-1], root))
     if kind == "extra_forbidden":
         known = list(section.model_fields)
         return f"{key}: unknown key." + (did_you_mean(str(keys[-1]), known) or f" Known here: {', '.join(known)}.")
-    wanted = _type_at(keys)
+    wanted = _type_at(keys, root)
     if _is_section(section) and not _optional(wanted) and (value is None or keys in unset or kind == "missing"):
         return f"{key}: missing. It takes {_words(wanted)}."
     if keys in unset:
@@ -103,9 +122,9 @@ def _advice(hint: Any, value: Any) -> str:
     return ""
 
 
-def _type_at(keys: Iterable[str | int]) -> Any:
-    """Return the type of what stands at ``keys``, as the schema declares it."""
-    hint: Any = Config
+def _type_at(keys: Iterable[str | int], root: type[Section]) -> Any:
+    """Return the type of what stands at ``keys`` of a section, as the schema declares it."""
+    hint: Any = root
     for name in keys:
         hint = _inside(_without_none(hint), name)
     return hint

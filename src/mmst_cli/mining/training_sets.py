@@ -13,6 +13,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from mmst_cli.cached import MINED
+from mmst_cli.config.rules_mining import fills_by_mining
 from mmst_cli.config.schema import Config, MineConfig
 from mmst_cli.errors import WorkError
 from mmst_cli.mining.mine import open_search
@@ -20,6 +21,7 @@ from mmst_cli.mining.mining_job import mining_model, models_identity
 from mmst_cli.mining.mining_summary import MiningFacts, advice, facts_of
 from mmst_cli.mining.negative_search import mine_rows
 from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.filling import filled_by_mining, missing_places, put_mined
 from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.rows.shapes import add_negatives
 from mmst_cli.storage import build_folder, cache_folder, digest, write_json
@@ -53,9 +55,33 @@ def mine_training_sets(
     found = {}
     for key, section in config.datasets.items():
         data = rows.get(key)
-        if section.mine is not None and isinstance(data, RowSet):
-            found[key] = _mine_set(config, section.mine, data, model, terminal)
+        if not isinstance(data, RowSet):
+            continue
+        if fills_by_mining(section):
+            if filled_by_mining(data):
+                found[key] = _fill_set(config, section.mine or MineConfig(), data, model, terminal)
+        elif section.mine is not None:
+            found[key] = add_negatives(data, *_mine_set(config, section.mine, data, model, terminal))
     return found
+
+
+def _fill_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal) -> RowSet:
+    """Return rows whose lists of negatives are filled up with mined ones, without those for which none were found."""
+    lists = filled_by_mining(rows)
+    most = max(int(missing_places(rows, columns).sum(axis=1).max()) for columns in lists)
+    wanted = mine.model_copy(update={"num_negatives": most})
+    filled = put_mined(rows, *_mine_set(config, wanted, rows, model, terminal, tell=False))
+    names = ", ".join(columns[0].filled.name for columns in lists if columns[0].filled is not None)
+    if not len(filled):
+        raise WorkError(f"datasets.{rows.key}.columns.{names}.fill: no row got its negatives. Set fill: sample.")
+    terminal.say(f"negatives: {rows.key}: {names} filled up for {len(filled):,} of {len(rows):,} rows")
+    if left_out := len(rows) - len(filled):
+        terminal.warn(
+            f"datasets.{rows.key}.columns.{names}.fill: {left_out:,} row{' was' if left_out == 1 else 's were'} left"
+            f" out: mining found fewer than {most} documents for them. More get theirs by looser limits in"
+            f" datasets.{rows.key}.mine, a smaller take, or fill: sample."
+        )
+    return filled
 
 
 def check_minings(config: Config) -> None:
@@ -69,7 +95,16 @@ def check_minings(config: Config) -> None:
             check_index(str(section.mine.index))
 
 
-def _mine_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal) -> RowSet:
+def _mine_set(
+    config: Config,
+    mine: MineConfig,
+    rows: RowSet,
+    model: SentenceTransformer,
+    terminal: Terminal,
+    *,
+    tell: bool = True,
+) -> tuple[Any, Any]:
+    """Return the rows that got negatives, and whose positives these are, as :func:`add_negatives` takes them."""
     folder = cache_folder() / f"{MINED}-{digest(_identity(config, mine, rows))}"
     known = folder.is_dir()
     build_folder(folder, lambda target: _build(target, config, mine, rows, model, terminal))
@@ -80,10 +115,10 @@ def _mine_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTra
         f"negatives: {rows.key}: {origin}: {mine.num_negatives} for each of {facts.kept:,} of {facts.rows:,} rows"
         f" (mean similarity: {scores})"
     )
-    if sentence := advice(facts, mine):
+    if tell and (sentence := advice(facts, mine)):
         terminal.warn(f"datasets.{rows.key}.mine: {sentence}")
     stored = load_file(folder / "negatives.safetensors")
-    return add_negatives(rows, stored["kept"], stored["negatives"])
+    return stored["kept"], stored["negatives"]
 
 
 def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:

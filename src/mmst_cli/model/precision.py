@@ -41,16 +41,8 @@ class Precision:
         if self.autocast is None and model.dtype not in HALF:
             yield
             return
-        from accelerate.utils import convert_to_fp32
-
-        forward, own = model.forward, vars(model).get("forward")  # accelerate puts one of its own on a prepared model
-
-        def run(*inputs: Any, **options: Any) -> Any:
-            with self.context(model.device):
-                outputs = forward(*inputs, **options)
-            return convert_to_fp32(outputs)
-
-        model.forward = run
+        own = vars(model).get("forward")  # accelerate puts one of its own on a prepared model
+        self.take_over(model)
         try:
             yield
         finally:
@@ -58,6 +50,21 @@ class Precision:
                 del model.forward
             else:
                 model.forward = own
+
+    def take_over(self, model: Any) -> None:
+        """Run all forward passes of a model in this precision from here on, as :meth:`forward_of` does."""
+        if self.autocast is None and model.dtype not in HALF:
+            return
+        from accelerate.utils import convert_to_fp32
+
+        forward = model.forward
+
+        def run(*inputs: Any, **options: Any) -> Any:
+            with self.context(model.device):
+                outputs = forward(*inputs, **options)
+            return convert_to_fp32(outputs)
+
+        model.forward = run
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mmst_cli.config.rules_mining import fills_by_mining
 from mmst_cli.config.schema import Config, Layout, Modality, OnBadRow, Role
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.model_media import media_key, random_crop_warning
@@ -76,7 +77,9 @@ def _prepare_data(config: Config, key: str, bad_rows: BadRows) -> Rows:
 
 def _takes_all(config: Config, key: str) -> bool:
     """Whether a set is evaluated on or mined, which takes all its rows; a batch of training can do without one."""
-    return config.datasets[key].mine is not None or any(one.dataset == key for one in config.evaluators.values())
+    section = config.datasets[key]
+    mined = section.mine is not None or fills_by_mining(section)
+    return mined or any(evaluator.dataset == key for evaluator in config.evaluators.values())
 
 
 def _without_refused(config: Config, key: str, data: Rows, model: SentenceTransformer, bad_rows: BadRows) -> Rows:

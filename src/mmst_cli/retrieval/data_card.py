@@ -18,7 +18,7 @@ def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
     for key, data in rows.items():
         section = config.datasets[key]
         if isinstance(data, RowSet):
-            size = "a stream of rows" if data.is_stream else f"{len(data):,} rows"
+            size = "a stream of rows" if data.is_stream else ", ".join([f"{len(data):,} rows", *_filled(data)])
         else:
             size = f"{len(data.query_ids):,} queries, {len(data.corpus_ids):,} documents"
         card.append(
@@ -31,6 +31,12 @@ def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
             }
         )
     return card
+
+
+def _filled(rows: RowSet) -> list[str]:
+    """Return in words which negatives were missing, and how they were filled."""
+    filled = dict.fromkeys(column.filled for column in rows.columns if column.filled is not None)
+    return [f"{one.missing:,} of {one.of:,} in {one.name} filled ({one.how})" for one in filled]
 
 
 def columns_in_words(columns: Iterable[Column]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmst_cli.config.chat_templates import Message, fill
-from mmst_cli.config.schema import Modality, OnBadRow, Role
+from mmst_cli.config.schema import Fill, Modality, OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.input_errors import as_data_error
 from mmst_cli.media.reading import Reader
@@ -26,6 +27,21 @@ ROW = "__row__"
 """Column with the number that a row has in its source."""
 ENTRY = "__entry__"
 """Column with which entry of a list, or which page of a document, is meant."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A list of negatives of which some rows had too few, and where the missing ones come from."""
+
+    name: str
+    """The stored column of lists."""
+    how: Fill
+    positive: str | None
+    """The stored column of positives that stand in it as well."""
+    missing: int
+    """How many of the negatives were missing."""
+    of: int
+    """How many negatives the rows have in all."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,10 @@ class Column:
     """The drawn columns that say which stored row, and which entry of it, is read; of mined negatives their own."""
     dtypes: tuple[tuple[str, str], ...] = ()
     """The stored columns that hold arrays, and what of: they come as lists, which have lost it."""
+    filled: Filled | None = None
+    """For negatives of lists that are filled up; ``origin`` says where each is: an entry, or below 0 a positive."""
+    take: int | None = None
+    """For labels that are lists: how many entries are used; all where None."""
     classes: bool = False
     """For labels: whether each is the number of a class, and -1 says that there is none."""
 
@@ -63,7 +83,7 @@ class Column:
     @property
     def is_mined(self) -> bool:
         """Whether the inputs are those of other rows."""
-        return self.origin != (ROW, ENTRY)
+        return self.origin != (ROW, ENTRY) and self.filled is None
 
     def read(self, row: Mapping[str, Any], reader: Reader) -> Any:
         """Return what a row holds of this column, decoded.
@@ -82,6 +102,7 @@ class Column:
             return reader.read(Modality.message, fill(self.message, cells))
         cell = cells[self.sources[0]]
         if self.role is Role.label:
+            cell = cell if self.take is None or cell is None else cell[: self.take]
             check_label(cell, classes=self.classes)
             return as_label(cell)
         value = reader.read(self.modality, cell)
@@ -183,10 +204,28 @@ class RowSet:
         if self.stored is None:
             return row
         which, entry = origin
-        found: dict[str, Any] = self.stored[row[which]]
-        if self.listed is not None and self.listed in found:
-            found[self.listed] = entry_of(found[self.listed], row[entry])
+        return self.meant(self.stored[row[which]], row[entry], origin)
+
+    def meant(self, stored: Mapping[str, Any], entry: int, origin: tuple[str, str] = (ROW, ENTRY)) -> dict[str, Any]:
+        """Return a stored row with the one input that is meant in the cell that holds several."""
+        found = dict(stored)
+        filled = self._filled.get(origin)
+        if filled is not None and filled.name in found:
+            if entry >= 0:
+                found[filled.name] = _entry_in(found[filled.name], entry)
+            elif filled.positive is not None:
+                found[filled.name] = entry_of(found[filled.positive], -1 - entry)
+        elif filled is None and self.listed is not None and self.listed in found:
+            found[self.listed] = entry_of(found[self.listed], entry)
         return found
+
+    def holds_several(self, column: Column) -> bool:
+        """Whether the cells that a column is read from are several inputs, of which each drawn row means one."""
+        return column.filled is not None or self.listed in column.sources
+
+    @cached_property
+    def _filled(self) -> dict[tuple[str, str], Filled]:
+        return {column.origin: column.filled for column in self.columns if column.filled is not None}
 
     def read_column(self, column: Column, row: Mapping[str, Any]) -> Any:
         """Return what a stored row holds of a column, decoded.
@@ -227,7 +266,7 @@ def check_label(cell: Any, *, classes: bool = False) -> None:
     if cell is None or (classes and cell == -1):
         raise DataError(f"there is no label here: the value is {'empty' if cell is None else '-1, which is no class'}.")
     if isinstance(cell, np.ndarray):
-        cell = cell[~(np.abs(cell) <= LARGEST_LABEL)].tolist()
+        cell = cell[~(np.abs(cell.astype(np.float64)) <= LARGEST_LABEL)].tolist()
     if isinstance(cell, list | tuple):
         for entry in cell:
             check_label(entry)

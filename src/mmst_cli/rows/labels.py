@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,26 +17,65 @@ from mmst_cli.rows.stored_cells import column_chunks, place_of
 _LIST = "a list of numbers"
 
 
+# What labels that are lists hold for these losses, and how many entries that makes, given the documents of a row.
+_SCORES: dict[str, tuple[str, Callable[[int], set[int]]]] = {
+    "DistillKLDivLoss": ("a score for each document of the row", lambda documents: {documents}),
+    "MarginMSELoss": (
+        "a score for each document of the row, or the positive's less each negative's",
+        lambda documents: {documents, documents - 1},
+    ),
+}
+_VECTORS = ("MSELoss", "EmbedDistillLoss")
+
+
 def check_lengths(rows: RowSet, column: Column) -> None:
     """Check that labels that are lists are as long in every row: a batch of them is one array.
 
     Raises:
         DataError: they aren't; the message names the first row that differs.
     """
+    expected: int | None = None
+    for start, lengths in _lengths(rows, column):
+        expected = lengths[0] if expected is None else expected
+        for index in [place for place, length in enumerate(lengths) if length != expected][:1]:
+            shorter = min(lengths[index], expected)
+            raise DataError(
+                f"{place_of(rows, start + index, column.name)}: the label is a list of {lengths[index]}, and that of"
+                f" the first row one of {expected}. Give every row as many, or set take: {shorter} to use so many of"
+                " each."
+            )
+    if expected is not None and (ragged := _ragged_vectors(rows, column)):
+        raise DataError(ragged)
+
+
+def _lengths(rows: RowSet, column: Column) -> Iterator[tuple[int, list[int]]]:
+    """Yield (first row, lengths) of labels that are lists, as far as their entries are used."""
+    import pyarrow.compute as compute
+    from pyarrow import types
+
+    for start, chunk in column_chunks(rows.source, column.sources[0]):
+        kind = chunk.type
+        if len(chunk) and (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
+            found = [length or 0 for length in compute.list_value_length(chunk).to_pylist()]
+            yield start, [min(length, column.take or length) for length in found]
+
+
+def _ragged_vectors(rows: RowSet, column: Column) -> str | None:
+    """Return in a sentence which of the labels that are several vectors has others than the first; None for none."""
     import pyarrow.compute as compute
     from pyarrow import types
 
     expected: int | None = None
     for start, chunk in column_chunks(rows.source, column.sources[0]):
-        if not (types.is_list(chunk.type) or types.is_large_list(chunk.type)) or not len(chunk):
-            continue
-        lengths = compute.list_value_length(chunk)
+        inner = compute.list_flatten(chunk)
+        if not (types.is_list(inner.type) or types.is_large_list(inner.type)) or not len(inner):
+            return None
+        lengths, owners = compute.list_value_length(inner), compute.list_parent_indices(chunk)
         expected = lengths[0].as_py() if expected is None else expected
-        for index in compute.indices_nonzero(compute.not_equal(lengths, expected)).to_pylist()[:1]:
-            raise DataError(
-                f"{place_of(rows, start + index, column.name)}: the label is a list of {lengths[index].as_py()},"
-                f" and that of the first row one of {expected}. Give every row as many."
-            )
+        for place in compute.indices_nonzero(compute.not_equal(lengths, expected)).to_pylist()[:1]:
+            at = place_of(rows, start + owners[place].as_py(), column.name)
+            return f"{at}: a vector of {lengths[place]}, and the first one has {expected}. Give all as many numbers."
+    return None
 
 
 def check_labels(rows: RowSet, loss: LossConfig, key: str) -> list[str]:
@@ -49,21 +89,73 @@ def check_labels(rows: RowSet, loss: LossConfig, key: str) -> list[str]:
     features = getattr(rows.source, "features", None) or {}
     faults = []
     for column in rows.with_role(Role.label):
+        at = f"datasets.{rows.key}.columns.{column.name}"
         kind = label_kind(features.get(column.sources[0]))
         if kind and not takes_label(loss.type, is_list=kind == _LIST):
             wanted = "a number" if kind == _LIST else "a list of numbers, such as a teacher's scores or its vector"
             count = len(rows.columns) - 1
             others = fitting_losses(count, True, lists=kind == _LIST)
             faults.append(
-                f"datasets.{rows.key}.columns.{column.name}: each label is {kind}, but {loss.type} takes {wanted}."
+                f"{at}: each label is {kind}, but {loss.type} takes {wanted}."
                 + (f" For labels like these there is {', '.join(others[:6])}." if others else "")
             )
-        elif kind == "a number" and not rows.is_stream and (wrong := _outside(rows, column, loss.type)):
-            faults.append(f"datasets.{rows.key}.columns.{column.name}: {wrong}")
-        elif loss.type == "SoftmaxLoss" and kind == "a number" and not rows.is_stream:
+        elif kind == "a number" and column.take is not None:
+            faults.append(f"{at}.take: each label is a number, so there is nothing to take from. Leave it out.")
+        elif rows.is_stream:
+            continue
+        elif kind == _LIST:
+            faults += [f"{at}: {wrong}" for wrong in [_miscounted(rows, column, loss.type)] if wrong]
+        elif wrong := _outside(rows, column, loss.type):
+            faults.append(f"{at}: {wrong}")
+        elif loss.type == "SoftmaxLoss" and kind == "a number":
             values = np.array(as_label(list(rows.rows[column.sources[0]])))
             faults += _check_classes(values, loss.args.get("num_labels"), f"{key}.0.args.num_labels")
     return faults
+
+
+def _miscounted(rows: RowSet, column: Column, loss: str) -> str | None:
+    """Return in a sentence that labels have too many or too few entries for the inputs of a row, else None."""
+    first = next((lengths[0] for _, lengths in _lengths(rows, column)), None)
+    inputs = len(rows.columns) - 1
+    if first is None:
+        return None
+    if loss in _SCORES:
+        words, allowed = _SCORES[loss]
+        if first in allowed(inputs - 1):
+            return None
+        advice = " Set take to use fewer." if first > max(allowed(inputs - 1)) else ""
+        return f"each label is a list of {first}, but {loss} takes {words}, of which there are {inputs - 1}.{advice}"
+    is_several = len(np.shape(rows.value_at(column, 0))) > 1
+    if loss in _VECTORS and is_several and first != inputs:
+        return f"each label is {first} vectors, but {loss} takes one, or one for each of the {inputs} inputs of a row."
+    return None
+
+
+def check_widths(rows: RowSet, layers: Sequence[LossConfig], key: str, dimension: int) -> list[str]:
+    """Return what keeps a teacher's vectors from being compared with those of the model.
+
+    Args:
+        rows: the rows.
+        layers: the layers of their loss, innermost first.
+        key: dotted key of that loss.
+        dimension: that of the model's vectors.
+    """
+    labels = rows.with_role(Role.label)
+    if not labels or layers[0].type not in _VECTORS or rows.is_stream or not len(rows):
+        return []
+    shape = np.shape(rows.value_at(labels[0], 0))
+    projected = layers[0].args.get("projection_dim")
+    if not shape or shape[-1] == (projected or dimension):
+        return []
+    at = f"{key}.0.args.projection_dim"
+    have = f"labels of datasets.{rows.key} are vectors of {shape[-1]}"
+    if projected is not None:
+        return [f"{at}: found {projected}, but the {have}. Write {shape[-1]}."]
+    alone = f", without {layers[1].type}" if len(layers) > 1 else ""
+    return [
+        f"{at}: missing. The {have} dimensions, and those of the model have {dimension}. Write {shape[-1]} to learn a"
+        f" projection beside it{alone}."
+    ]
 
 
 def _outside(rows: RowSet, column: Column, loss: str) -> str | None:

@@ -19,7 +19,7 @@ from mmst_cli.media.input_digest import hash_parts
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.bad_rows import BadRow
-from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet, entry_of
+from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet
 from mmst_cli.rows.stored_cells import BATCH, parse_json
 
 if TYPE_CHECKING:
@@ -90,9 +90,9 @@ def _stored_keys(rows: RowSet, column: Column) -> list[str]:
 
 def _drawn_keys(rows: RowSet, column: Column) -> list[str]:
     """Return the key of each drawn row, reading each stored one once."""
-    listed = rows.listed if rows.listed in column.sources else None
+    several = rows.holds_several(column)
     row_of, entry_in = column.origin
-    entries = rows.rows[entry_in] if listed else [0] * len(rows)
+    entries = rows.rows[entry_in] if several else [0] * len(rows)
     drawn = list(zip(rows.rows[row_of], entries, strict=True))
     entries_of: dict[int, set[int]] = defaultdict(set)
     for origin, entry in drawn:
@@ -102,7 +102,7 @@ def _drawn_keys(rows: RowSet, column: Column) -> list[str]:
     assert stored is not None
     for origin, row in zip(origins, _read_batches(stored.select(origins)), strict=True):
         for entry in entries_of[origin]:
-            meant = row if listed is None else {**row, listed: entry_of(row[listed], entry)}
+            meant = rows.meant(row, entry, column.origin) if several else row
             keys[origin, entry] = _key(column, meant, rows.reader)
     return [keys[origin, entry] for origin, entry in drawn]
 

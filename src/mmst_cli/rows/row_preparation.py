@@ -13,6 +13,7 @@ from mmst_cli.media.reading import Reader
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.cells import array_type
 from mmst_cli.rows.columns import ORDER, ROW, Column, RowSet
+from mmst_cli.rows.filling import fill_negatives
 from mmst_cli.rows.row_checks import check_inputs, check_stream, check_types
 from mmst_cli.rows.shapes import open_lists
 from mmst_cli.rows.skipping import drop_bad_rows, look_at_rows, look_at_stream
@@ -71,7 +72,8 @@ def open_rows(key: str, config: DatasetConfig, seed: int = 0, media: MediaConfig
     columns = declare_columns(key, config.columns, rows.column_names)
     rows = choose_rows(rows, config.max_rows, seed)
     row_set = keep_columns(key, rows, columns, reader_of(config, media), lists=True)
-    return open_lists(replace(row_set, on_bad_row=config.on_bad_row), config.columns)
+    opened = open_lists(replace(row_set, on_bad_row=config.on_bad_row), config.columns)
+    return fill_negatives(opened, config.columns, seed)
 
 
 def number_rows(key: str, rows: Dataset) -> Dataset:
@@ -118,7 +120,7 @@ def declare(name: str, config: ColumnConfig) -> Column:
         message = parse_template(config.message)
         sources = tuple(dict.fromkeys(source for part in message for source in part.sources))
         return Column(name, config.role, Modality.message, sources, message=message)
-    return Column(name, config.role, config.modality, (name,))
+    return Column(name, config.role, config.modality, (name,), take=config.take if config.role is Role.label else None)
 
 
 def keep_columns(

@@ -44,9 +44,9 @@ def open_lists(rows: RowSet, declared: Mapping[str, ColumnConfig]) -> RowSet:
         if has_lists(rows, column):
             if config.pages is not None:
                 raise ConfigError(f"{at}.pages: the cells are lists. Name the pages in them, as in file.pdf#1.")
-            opened, entries = _open_list(rows, column, config.take)
+            opened, entries = _open_list(rows, column, config)
         else:
-            if config.take is not None:
+            if config.take is not None and column.role is not Role.label:
                 raise ConfigError(f"{at}.take: the cells are no lists, so there is nothing to take from. Leave it out.")
             opened, entries = [column], _pages(rows, column, config.pages)
         columns += opened
@@ -62,7 +62,7 @@ def has_lists(rows: RowSet, column: Column) -> bool:
     return holds_lists(rows.rows.features[column.sources[0]], column.modality)
 
 
-def _open_list(rows: RowSet, column: Column, take: int | None) -> tuple[list[Column], list[Entries] | None]:
+def _open_list(rows: RowSet, column: Column, config: ColumnConfig) -> tuple[list[Column], list[Entries] | None]:
     """Return the columns that a column of lists becomes, or the entries by row.
 
     Where broken rows are left out, an empty list stands for one input that isn't there.
@@ -72,6 +72,10 @@ def _open_list(rows: RowSet, column: Column, take: int | None) -> tuple[list[Col
             f"datasets.{rows.key}.columns.{column.name}: the cells are lists, and an anchor is one input."
             " Give it another role."
         )
+    take = config.take
+    if config.fill is not None and config.take is not None:  # what is missing is found later
+        _lengths(rows, column, take, may_be_empty=True)
+        return [replace(column, name=f"{column.name}_{entry}", entry=entry) for entry in range(config.take)], None
     lengths = _lengths(rows, column, take)
     if column.role is Role.negative:
         return _split(rows, column, lengths, take), None
@@ -82,7 +86,7 @@ def _open_list(rows: RowSet, column: Column, take: int | None) -> tuple[list[Col
     return [column], [list(range(min(length, take or length))) for length in lengths]
 
 
-def _lengths(rows: RowSet, column: Column, take: int | None) -> list[int]:
+def _lengths(rows: RowSet, column: Column, take: int | None, *, may_be_empty: bool = False) -> list[int]:
     """Return the lengths of lists, after checking that they and the entries in use are there, if they have to be."""
     import pyarrow.compute as compute
 
@@ -91,9 +95,9 @@ def _lengths(rows: RowSet, column: Column, take: int | None) -> list[int]:
         if rows.on_bad_row is OnBadRow.skip:
             found += [length or 0 for length in compute.list_value_length(chunk).to_pylist()]
             continue
-        for index in empty_cells(chunk):
+        for index in () if may_be_empty else empty_cells(chunk):
             raise DataError(f"{place_of(rows, start + index, column.name)}: nothing there. Remove the row, or fill it.")
-        lengths = compute.list_value_length(chunk).to_pylist()
+        lengths = [length or 0 for length in compute.list_value_length(chunk).to_pylist()]
         found += lengths
         empty = set(empty_cells(compute.list_flatten(chunk)))
         first = 0
@@ -114,7 +118,8 @@ def _split(rows: RowSet, column: Column, lengths: list[int], take: int | None) -
         wanted = f"take is {take}" if take else f"others have {longest}"
         advice = "Fill it, or remove the row." if shortest == 0 else f"Set take: {shortest} to use so many of each."
         at = place_of(rows, lengths.index(shortest), column.name)
-        raise DataError(f"{at}: a list of {shortest} negatives, and {wanted}. {advice}")
+        fill = " Or set fill: sample, repeat or mine (with take) to have the missing ones found."
+        raise DataError(f"{at}: a list of {shortest} negatives, and {wanted}. {advice}{fill}")
     return [replace(column, name=f"{column.name}_{entry}", entry=entry) for entry in range(take or shortest)]
 
 
@@ -189,12 +194,19 @@ def add_negatives(rows: RowSet, kept: Numbers, negatives: Numbers) -> RowSet:
     names = negative_names([column.name for column in rows.columns], negatives.shape[1])
     positive = rows.with_role(Role.positive)[0]
     drawn: dict[str, Any] = {ROW: places[kept], ENTRY: entries[kept]}
+    drawn |= {name: origins[kept] for name, origins in other_origins(rows).items()}
     columns: list[Column] = []
     for name, numbers in zip(names, negatives.T, strict=True):
         origin = (f"__{name}__", f"__{name}_entry__")
         drawn |= {origin[0]: places[numbers], origin[1]: entries[numbers]}
         columns.append(replace(positive, name=name, role=Role.negative, origin=origin))
     return replace(rows, rows=Dataset.from_dict(drawn), stored=rows.source, columns=(*rows.columns, *columns))
+
+
+def other_origins(rows: RowSet) -> dict[str, Numbers]:
+    """Return the drawn columns that say where negatives are read from that aren't the row's own."""
+    names = [name for column in rows.columns if column.origin != (ROW, ENTRY) for name in column.origin]
+    return {name: np.array(list(rows.rows[name]), dtype=np.int64) for name in names}
 
 
 def drawn_from(rows: RowSet) -> tuple[Numbers, Numbers]:

@@ -131,7 +131,7 @@ def _suspects(rows: RowSet, column: Column, looked_at: dict[tuple[Modality, str]
     """Return the stored rows in which nothing is there, or media that look broken."""
     empty = [empty_rows(rows.source, name) for name in column.sources]
     suspects = set() if column.message else set.intersection(*empty)
-    if column.entry is not None or rows.listed in column.sources:
+    if column.entry is not None or (rows.listed in column.sources and column.filled is None):
         suspects |= rows_with_empty_entries(rows.source, column.sources[0])
     if column.role is Role.label:
         suspects |= rows_with_unusable_labels(rows.source, column.sources[0])
@@ -146,7 +146,7 @@ def bad_row(rows: RowSet, column: Column, row: Mapping[str, Any], error: DataErr
     """Return what is broken about a drawn row: why its input in this column can't be read, or be processed."""
     found = rows.find(row, column.origin)
     number = found.get(ROW)
-    several = rows.listed is not None and rows.listed in column.sources
+    several = rows.holds_several(column)
     return BadRow(
         rows.key,
         number,

@@ -44,6 +44,8 @@ def _infer_numbers(rows: Rows, declared: DeclaredColumns) -> Types:
 
 
 def _widen(kind: pa.DataType, cell: str, is_label: bool, for_query: bool) -> pa.DataType:
+    if is_label and cell.lstrip().startswith("["):
+        return _list_type(kind, cell)
     if kind != pa.float64() and _WHOLE.fullmatch(cell):
         return pa.int64()
     try:
@@ -52,6 +54,19 @@ def _widen(kind: pa.DataType, cell: str, is_label: bool, for_query: bool) -> pa.
         return pa.string()
     written = _NUMBER.fullmatch(cell) if for_query else str(number) == cell or _WHOLE.fullmatch(cell)
     return pa.float64() if is_label or written else pa.string()
+
+
+def _list_type(kind: pa.DataType, cell: str) -> pa.DataType:
+    """Return the type of labels that are lists of numbers, given as JSON; text where they aren't."""
+    try:
+        found = pa.array([_parse_list(cell)]).type
+    except (ValueError, TypeError, pa.ArrowException):
+        return pa.string()
+    return found if pa.types.is_null(kind) or kind == found else pa.string()
+
+
+def _parse_list(cell: str) -> Any:
+    return json.loads(cell, parse_int=float)
 
 
 def _infer_json(rows: Rows) -> Types:
@@ -117,7 +132,9 @@ def _parse_numbers(values: list[str | None], kind: pa.DataType) -> pa.Array:
         for value in filter(None, values):
             check_characters(value)
         return pa.array(values, kind)
-    parse: Callable[[str], int | float] = int if pa.types.is_integer(kind) else float
+    parse: Callable[[str], Any] = int if pa.types.is_integer(kind) else float
+    if pa.types.is_list(kind):
+        parse = _parse_list
     return pa.array([None if value is None else parse(value) for value in values], kind)
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
@@ -97,7 +98,7 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         """
         self._check_label_lengths([row for row in read if not isinstance(row, BadRow)])
         try:
-            return super().__call__([{**row, **kept} for row in read if not isinstance(row, BadRow)]), read
+            return super().__call__([self._whole(row, kept) for row in read if not isinstance(row, BadRow)]), read
         except Exception as error:  # processors raise whatever they like
             if not concerns_input(error):
                 raise
@@ -110,7 +111,12 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
                 raise
             if self.current.on_bad_row is OnBadRow.error:
                 raise DataError(str(found[0])) from error
-        return super().__call__([{**row, **kept} for row in whole if not isinstance(row, BadRow)]), whole
+        return super().__call__([self._whole(row, kept) for row in whole if not isinstance(row, BadRow)]), whole
+
+    def _whole(self, row: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row with what it keeps, and a label that is an array as a tensor: the library stacks those."""
+        labels = {name: row[name] for name in label_columns(self.current) if isinstance(row[name], np.ndarray)}
+        return {**row, **kept, **{name: torch.from_numpy(label) for name, label in labels.items()}}
 
     def _check_label_lengths(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Raise where labels are lists that can't be one array: of a stream no other look was taken at all of them."""

@@ -16,6 +16,8 @@ from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import AUTO, Config, LossConfig
 from mmst_cli.config.user_classes import is_dotted, user_loss
 from mmst_cli.errors import ConfigError
+from mmst_cli.model.precision import declared_precision
+from mmst_cli.training.loss_models import LossModels
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -35,28 +37,46 @@ def build_losses(
         ConfigError: a class refuses its arguments, or the model.
     """
     keys = {name: key for name, key in loss_keys(config).items() if name in datasets}
+    models = LossModels(model.device, declared_precision(config.training))
     with torch.random.fork_rng(devices=[]):  # weights of a loss are drawn here, before the trainer sets any seed
         torch.manual_seed(int(config.training.get("seed", 42)))
-        built = {key: build_loss(loss_layers(config, key), model, key) for key in dict.fromkeys(keys.values())}
+        built = {key: build_loss(loss_layers(config, key), model, key, models) for key in dict.fromkeys(keys.values())}
     if len(built) == 1:
         return next(iter(built.values()))
     return {name: built[key] for name, key in keys.items()}
 
 
-def build_loss(layers: Sequence[LossConfig], model: SentenceTransformer, key: str = "loss") -> nn.Module:
-    """Build one loss, innermost layer first; ``key`` is its dotted key in the file.
+def build_loss(
+    layers: Sequence[LossConfig], model: SentenceTransformer, key: str = "loss", models: LossModels | None = None
+) -> nn.Module:
+    """Build one loss, innermost layer first.
+
+    Args:
+        layers: its layers.
+        model: the model to train.
+        key: its dotted key in the file.
+        models: loads the models that layers name.
 
     Raises:
         ConfigError: a class refuses its arguments, or the model.
+        ModelError: a model that a layer names can't be loaded.
     """
+    models = models or LossModels(model.device)
     loss: nn.Module | None = None
     for index, layer in enumerate(layers):
         inner = {} if loss is None else {"loss": loss}
+        own = is_dotted(layer.type)
+        named = models.load(layer, f"{key}.{index}.args")
         try:
-            kind = user_loss(layer.type) if is_dotted(layer.type) else getattr(losses, layer.type)
-            loss = kind(model, **inner, **_with_numbers(layer.args))
+            kind = user_loss(layer.type) if own else getattr(losses, layer.type)
+            loss = kind(model, **inner, **{**_with_numbers(layer.args), **named})
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{key}.{index}.args: {layer.type}: {error}") from error
+        except (AssertionError, AttributeError) as error:  # what the library presumes; in a user's class it is a bug
+            if own:
+                raise
+            why = str(error) or "it is made for models of transformers that embed texts"
+            raise ConfigError(f"{key}.{index}.type: {layer.type} doesn't go with this model: {why}.") from error
     if loss is None:
         raise ConfigError(f"{key}: empty. Name at least one loss, such as MultipleNegativesRankingLoss.")
     return loss

@@ -40,7 +40,7 @@ def told_of_damage(checkpoint: Path) -> Iterator[None]:
 
 
 def weights_of_losses(loss: nn.Module | Mapping[str, nn.Module], model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the parameters and buffers that losses have of their own: not the model's, and not a guide's.
+    """Return the parameters and buffers that losses have of their own: not the model's, and not a frozen guide's.
 
     Args:
         loss: the loss, or one a dataset, by its name.
@@ -63,7 +63,8 @@ def _own(module: nn.Module, prefix: str) -> Iterator[tuple[str, torch.Tensor]]:
         if tensor is not None and (name in module._parameters or name in lasting):
             yield f"{prefix}{name}", tensor
     for name, inner in module.named_children():
-        if not isinstance(inner, SentenceTransformer):
+        is_guide = isinstance(inner, SentenceTransformer) and not any(p.requires_grad for p in inner.parameters())
+        if not is_guide:  # the copy of the model that ContrastiveTensionLoss trains is none
             yield from _own(inner, f"{prefix}{name}.")
 
 

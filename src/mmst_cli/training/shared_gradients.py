@@ -1,14 +1,13 @@
 """Gradients averaged over the processes of a run once a backward pass is done.
 
+Those of weights that a loss has of its own are none of DistributedDataParallel's, and would differ in each process.
 A loss that isn't cached calls the model once a column before it goes backward, and towers of a model may take one
 column each. DistributedDataParallel counts which weights each call used, and stops where their gradients come again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
@@ -17,24 +16,10 @@ from torch import nn
 from mmst_cli import processes
 
 
-@contextmanager
-def averaged_after(model: Any, *, last: bool) -> Iterator[None]:
-    """Have gradients added up in each process alone within the context, and averaged at its end.
-
-    Args:
-        model: as the trainer wrapped it for several processes.
-        last: whether the optimizer's step comes next; of accumulated batches only the last one is.
-    """
-    with model.no_sync():
-        yield
-    if last:
-        average_gradients(model)
-
-
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def average_gradients(model: nn.Module) -> None:
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Average the gradients of all processes; a weight that none of them used keeps none."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
     if not trained:
         return
     used = torch.tensor([float(one.grad is not None) for one in trained], device=trained[0].device)

@@ -24,6 +24,7 @@ from mmst_cli.storage import expand_home
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.failed_run import told_of_failures
 from mmst_cli.training.hub_upload import check_pushing, push_model
+from mmst_cli.training.loss_models import check_models_of_losses
 from mmst_cli.training.one_device import idle_devices
 from mmst_cli.training.resume_rules import check_same_rows, check_steps
 from mmst_cli.training.training_course import TrainingCourse
@@ -81,8 +82,10 @@ def _run(
     quiet_libraries(terminal)
     ending_together.watch()  # before the libraries look for the other processes, and wait for hours
     # What the arguments and this machine refuse is reported before anything is loaded.
-    if idle := idle_devices(check_machine(config).device):
+    runtime = check_machine(config)
+    if idle := idle_devices(runtime.device):
         terminal.warn(idle)
+    check_models_of_losses(config, runtime)
     check_minings(config)
     build_arguments(config, run.path)
     check_pushing(config, terminal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,7 @@ from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, ROWS, TOKENS
 from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
 from mmst_cli.training.host_batches import DueInputs, is_cached
 from mmst_cli.training.model_flops import FlopMeter, peak_flops
-from mmst_cli.training.shared_gradients import averaged_after
+from mmst_cli.training.shared_gradients import average_gradients
 from mmst_cli.training.trainer_batches import BatchTrainer
 from mmst_cli.training.trainer_checkpoints import CheckpointTrainer
 from mmst_cli.vectors.shared_encoding import told_of_shares
@@ -75,12 +76,22 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         """Compute the loss of a batch and its gradients, and remember both the loss and the rows."""
         rows = inputs.pop(DRAWN_ROWS, None)
-        alone = processes.count() > 1 and not is_cached(self.loss_of(inputs))
-        together = averaged_after(model, last=self.accelerator.sync_gradients) if alone else nullcontext()
-        with self.account.spent("backward", waits=True), together:  # what is neither copying nor forward
-            loss = super().training_step(model, inputs, num_items_in_batch)
+        several = processes.count() > 1
+        alone = several and not is_cached(self.loss_of(inputs))
+        with self.account.spent("backward", waits=True):  # what is neither copying nor forward
+            with model.no_sync() if alone else nullcontext():
+                loss = super().training_step(model, inputs, num_items_in_batch)
+            if several and self.accelerator.sync_gradients:  # of accumulated batches the last one
+                average_gradients([*(model.parameters() if alone else ()), *self.own_weights])
         self.watch.add(rows, loss)
         return loss
+
+    @cached_property
+    def own_weights(self) -> list[nn.Parameter]:
+        """The parameters that losses have beside the model's, each once."""
+        models = {id(parameter) for parameter in self.model.parameters()}
+        every = nn.ModuleList(self.losses).parameters()
+        return [parameter for parameter in every if id(parameter) not in models]
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Return the length of the gradient, which is the last thing to be seen before the weights change.

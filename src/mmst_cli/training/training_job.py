@@ -12,19 +12,22 @@ from datasets import Dataset
 
 from mmst_cli.config.automatic_sizes import size_key, with_sizes
 from mmst_cli.config.load import config_to_yaml
-from mmst_cli.config.rules_loss import training_datasets
+from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
 from mmst_cli.config.schema import Config
+from mmst_cli.errors import ConfigError
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation
 from mmst_cli.mining.training_sets import mine_training_sets
 from mmst_cli.model.prompts import column_prompts
 from mmst_cli.rows.columns import RowSet
+from mmst_cli.rows.labels import check_widths
 from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.dry_run import try_batches
 from mmst_cli.training.endings import told_how_it_ended
 from mmst_cli.training.loss import build_losses
+from mmst_cli.training.loss_models import check_guides
 from mmst_cli.training.measurements import Measurements
 from mmst_cli.training.mini_batches import check_automatic, find_sizes
 from mmst_cli.training.mixing import loss_rows
@@ -57,7 +60,9 @@ class TrainingJob:
         self.precision = prepared.runtime.precision
         self.loss_rows = loss_rows(config, prepared.rows)
         check_automatic(config, self.model)
+        self._check_teachers()
         self.losses = build_losses(config, self.model, self.loss_rows)
+        check_guides(self.losses, self.loss_rows)
         self.measurements = Measurements(self.model, self.suite, run, terminal)
         self.row_keys: dict[str, Dataset] = {}
         self.costs: dict[str, Cost] | None = {} if workers_of(config.training) is None else None
@@ -68,6 +73,19 @@ class TrainingJob:
         serve_in(self.model, self.suite.precision)
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
+
+    def _check_teachers(self) -> None:
+        """Check that the vectors that a teacher gave can be compared with the model's.
+
+        Raises:
+            ConfigError: they can't.
+        """
+        keys, dimension = loss_keys(self.config), int(self.model.get_embedding_dimension() or 0)
+        checked = [
+            check_widths(r, loss_layers(self.config, keys[n]), keys[n], dimension) for n, r in self.loss_rows.items()
+        ]
+        if faults := [fault for found in checked for fault in found]:
+            raise ConfigError(*faults)
 
     def mine(self) -> None:
         """Give the sets that say `mine:` their negatives, or take them from the cache."""

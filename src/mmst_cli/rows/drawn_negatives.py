@@ -1,0 +1,134 @@
+"""Negatives drawn from what other rows hold, for rows whose own are too few: never a right answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmst_cli.config.schema import OnBadRow, Role
+from mmst_cli.errors import DataError
+from mmst_cli.rows.columns import Column, RowSet
+from mmst_cli.rows.row_keys import column_keys
+from mmst_cli.rows.shapes import drawn_from
+from mmst_cli.rows.stored_cells import column_chunks, empty_cells, place_of
+
+Numbers = npt.NDArray[np.int64]
+_TRIES = 50  # draws for one place, before all documents that are left are looked at
+
+
+@dataclass(frozen=True)
+class Document:
+    """What may be drawn: a document's content, the stored row it is in, and which entry; below 0 its positive's."""
+
+    content: int
+    row: int
+    entry: int
+
+
+class Pool:
+    """The documents of all rows, each content once, and which of them can be no negative of a row.
+
+    Args:
+        rows: the rows.
+        columns: a list of negatives, a column for each entry.
+        positive: the stored column of positives that are drawn as well.
+        lengths: how long the list of each drawn row is, shape (rows,).
+    """
+
+    def __init__(self, rows: RowSet, columns: list[Column], positive: str | None, lengths: Numbers) -> None:
+        self.rows, self.name = rows, columns[0].sources[0]
+        self.places, self.entries = drawn_from(rows)
+        self._contents: dict[str, int] = {}
+        self._of_columns = [self._number(column_keys(rows, column)) for column in columns]
+        self._of_positives = [
+            self._number(column_keys(rows, column))
+            for column in rows.with_role(Role.positive)
+            if positive is None or column.sources == (positive,)
+        ]
+        self._anchors = column_keys(rows, rows.with_role(Role.anchor)[0])
+        self.lengths = lengths
+        documents: dict[int, Document] = {}
+        for document in self._documents(drawn_positives=positive is not None):
+            documents.setdefault(document.content, document)
+        self.documents = list(documents.values())
+        self._answers: dict[str, set[int]] = {}
+        for contents in self._of_positives:
+            for anchor, content in zip(self._anchors, contents, strict=True):
+                self._answers.setdefault(anchor, set()).add(content)
+
+    def _number(self, keys: list[str]) -> list[int]:
+        return [self._contents.setdefault(key, len(self._contents)) for key in keys]
+
+    def _documents(self, *, drawn_positives: bool) -> Iterator[Document]:
+        nothing = _empty_entries(self.rows, self.name) if self.rows.on_bad_row is OnBadRow.skip else set()
+        for entry, contents in enumerate(self._of_columns):
+            for row in np.flatnonzero(self.lengths > entry).tolist():
+                if (place := int(self.places[row]), entry) not in nothing:
+                    yield Document(contents[row], place, entry)
+        if not drawn_positives:
+            return
+        positive = next(c for c in self.rows.with_role(Role.positive) if c.modality is self._modality)
+        gone = {
+            start + index
+            for start, chunk in column_chunks(self.rows.source, positive.sources[0])
+            for index in empty_cells(chunk)
+        }
+        for row, content in enumerate(self._of_positives[0]):
+            if (place := int(self.places[row])) not in gone:
+                yield Document(content, place, -1 - int(self.entries[row]))
+
+    @property
+    def _modality(self) -> Any:
+        return next(column.modality for column in self.rows.columns if column.sources == (self.name,))
+
+    def draw(self, missing: npt.NDArray[np.bool_], rng: np.random.Generator) -> tuple[list[int], list[int]]:
+        """Return stored row and entry of a document for each place that is missing, row by row.
+
+        None is a positive of any row with the same anchor, a negative that the row has, or drawn twice for it.
+
+        Raises:
+            DataError: no document is left for a row.
+        """
+        which, what = [], []
+        for row in np.flatnonzero(missing.any(axis=1)).tolist():
+            taken = set(self._answers[self._anchors[row]])
+            taken |= {contents[row] for contents in self._of_columns[: int(self.lengths[row])]}
+            for _ in range(int(missing[row].sum())):
+                found = self._draw_one(row, taken, rng)
+                taken.add(found.content)
+                which.append(found.row)
+                what.append(found.entry)
+        return which, what
+
+    def _draw_one(self, row: int, taken: set[int], rng: np.random.Generator) -> Document:
+        for _ in range(_TRIES if self.documents else 0):
+            found = self.documents[int(rng.integers(len(self.documents)))]
+            if found.content not in taken:
+                return found
+        left = [document for document in self.documents if document.content not in taken]
+        if left:
+            return left[int(rng.integers(len(left)))]
+        at = place_of(self.rows, int(self.places[row]), self.name)
+        raise DataError(
+            f"{at}: {int(self.lengths[row])} negatives, and other rows have too few documents to fill them up that"
+            " aren't its own. Lower take, or set fill: repeat."
+        )
+
+
+def _empty_entries(rows: RowSet, name: str) -> set[tuple[int, int]]:
+    """Return (row, entry) of the entries of lists in which nothing is."""
+    import pyarrow.compute as compute
+
+    found = set()
+    for start, chunk in column_chunks(rows.source, name):
+        lengths = compute.fill_null(compute.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
+        owners = np.repeat(np.arange(len(lengths)), lengths)
+        first = np.concatenate([[0], np.cumsum(lengths)])
+        for place in empty_cells(compute.list_flatten(chunk)):
+            owner = int(owners[place])
+            found.add((start + owner, int(place - first[owner])))
+    return found
