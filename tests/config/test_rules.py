@@ -42,6 +42,8 @@ BEST = ["training.load_best_model_at_end=true", "training.eval_strategy=steps"]
 NAMED = [*BEST, "training.metric_for_best_model=eval_hard_cosine_ndcg@10"]
 SCORED = "datasets.eval.columns={a: {role: anchor}, b: {role: positive}, s: {role: label}}"
 LABELLED = "datasets.train.columns={a: {role: anchor}, b: {role: positive}, s: {role: label}}"
+SHORTER = "{type: MatryoshkaLoss, args: {matryoshka_dims: [8]}}"
+HARD = "datasets.train.columns.c={role: negative}"
 ALONE = "datasets.train.columns={a: {role: anchor}, s: {role: label}}"
 BEIR = [
     "datasets.eval.layout=beir",
@@ -80,9 +82,10 @@ def test_shipped_configs_break_no_rule(name, for_training):
         ["loss=[{type: BatchAllTripletLoss}]", ALONE],
         ["loss=[{type: DenoisingAutoEncoderLoss}]"],
         ["loss=[{type: ContrastiveTensionLoss}]", LABELLED],
+        ["loss.0={type: CachedMultipleNegativesRankingLoss, args: {mask_false_negatives: 0.1, scale: 30}}"],
         ["loss=[{type: GISTEmbedLoss, args: {guide: {name_or_path: some/model, dtype: bfloat16}}}]"],
         ["loss=[{type: MegaBatchMarginLoss, args: {use_mini_batched_version: false}}, {type: AdaptiveLayerLoss}]"],
-        ["loss.2={type: AdaptiveLayerLoss}"],
+        [f"loss=[{{type: TripletLoss}}, {SHORTER}, {{type: AdaptiveLayerLoss}}]", "evaluators={}", HARD],
         [
             "loss=[{type: TripletLoss, args: {triplet_margin: 3}}]",
             "datasets.train.columns.n={role: negative}",
@@ -178,6 +181,24 @@ def test_what_is_right_passes(load, overrides):
         ),
         (["loss.1={type: CoSENTLoss}"], "loss.1.type", ["can't wrap"]),
         (
+            ["loss.0.args={mask_false_negatives: 0.1}"],
+            "loss.0.args.mask_false_negatives",
+            ["only CachedMultipleNegativesRankingLoss has it"],
+        ),
+        (
+            ["loss.0={type: CachedMultipleNegativesRankingLoss, args: {mask_false_negatives: yes}}"],
+            "loss.0.args.mask_false_negatives",
+            ["takes a number", "such as 0.1"],
+        ),
+        (
+            [
+                "loss.0={type: CachedMultipleNegativesRankingLoss, args: {mask_false_negatives: 0.1,"
+                " hardness_mode: all_negatives}}"
+            ],
+            "loss.0.args.hardness_mode",
+            ["found beside mask_false_negatives"],
+        ),
+        (
             ["loss.0={type: CachedMultipleNegativesRankingLoss}", "loss.1={type: Matryoshka2dLoss}"],
             "loss.1.type",
             ["runs the model again", "Leave out Matryoshka2dLoss, or take another loss"],
@@ -188,12 +209,12 @@ def test_what_is_right_passes(load, overrides):
             ["MSELoss with projection_dim", "MatryoshkaLoss shortens them"],
         ),
         (
-            ["loss.2={type: MatryoshkaLoss, args: {matryoshka_dims: [8]}}"],
+            [f"loss=[{{type: TripletLoss}}, {SHORTER}, {SHORTER}]"],
             "loss.2.type",
             ["stands in MatryoshkaLoss", "Matryoshka2dLoss alone does both"],
         ),
         (
-            ["loss.1={type: AdaptiveLayerLoss}", "loss.2={type: MatryoshkaLoss, args: {matryoshka_dims: [8]}}"],
+            [f"loss=[{{type: TripletLoss}}, {{type: AdaptiveLayerLoss}}, {SHORTER}]"],
             "loss.2.type",
             ["AdaptiveLayerLoss stands in MatryoshkaLoss"],
         ),

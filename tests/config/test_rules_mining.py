@@ -40,6 +40,40 @@ def faults(tmp_path):
     return find
 
 
+@pytest.mark.parametrize(
+    ("overrides", "key", "words"),
+    [
+        (["datasets.train.columns.n={role: negative, fill: sample}"], "datasets.train.columns.n.take", "missing"),
+        (["datasets.train.columns.p.fill=sample"], "datasets.train.columns.p.fill", "only lists of negatives"),
+        (
+            ["datasets.eval.columns.n={role: negative, fill: mine, take: 2}"],
+            "datasets.eval.columns.n.fill",
+            "Set sample",
+        ),
+        (
+            ["datasets.train.columns.n={role: negative, fill: repeat, take: 2}", "datasets.train.columns.s.role=label"],
+            "datasets.train.columns.n.fill",
+            "s says something of the negatives that a row has",
+        ),
+        (
+            ["datasets.train.columns.n={role: negative, fill: smaple, take: 2}"],
+            "datasets.train.columns.n.fill",
+            "sample",
+        ),
+    ],
+)
+def test_what_cannot_be_filled_up(faults, overrides, key, words):
+    assert any(fault.startswith(f"{key}: ") and words in fault for fault in faults(*overrides)), faults(*overrides)
+
+
+def test_mining_that_fills_adds_no_columns(faults):
+    loss = "loss=[{type: TripletLoss}]"
+    fill = "datasets.train.columns.n={role: negative, fill: mine, take: 1}"
+    assert any("found 5 input columns" in fault for fault in faults(loss, "datasets.eval.columns.n.role=negative"))
+    assert faults(loss, fill, "datasets.eval.columns.n.role=negative") == []
+    assert faults(fill, "datasets.train.mine=null") == []
+
+
 def test_an_empty_section_is_the_defaults(faults, tmp_path):
     assert faults() == []
     config = load_config(tmp_path / "job.yaml", ["datasets.train.mine={num_negatives: 2, sampling_strategy: random}"])

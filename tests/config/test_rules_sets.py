@@ -183,7 +183,7 @@ def test_what_is_right_passes(load, overrides):
         ([column("modality: image, pages: al")], "datasets.pairs.columns.page.pages", ['"al"', "Did you mean all?"]),
         ([column("modality: image, pages: [0]")], "datasets.pairs.columns.page.pages", ["page numbers from 1"]),
         ([column("take: 0")], "datasets.pairs.columns.page.take", ["found 0", "1 or more"]),
-        (["datasets.scored.columns.same.take=2"], "datasets.scored.columns.same.take", ["a label is one value"]),
+        (["datasets.scored.columns.same.pages=all"], "datasets.scored.columns.same.pages", ["a label is one value"]),
         ([said("x", "usr")], "datasets.pairs.columns.page.message.0.role", ["system, user, assistant", "mean user?"]),
         ([said("3")], "datasets.pairs.columns.page.message.0.content", ["number 3", "a list of {text: ...}"]),
         ([said("'a {page'")], "datasets.pairs.columns.page.message.0.content", ["expected '}'", "stands for a column"]),

@@ -24,7 +24,6 @@ def table(found: Mapping[str, Mapping[str, str]]) -> list[str]:
         for way in WAYS:
             outcome = outcomes[way]
             if outcome != "yes":
-                outcome = outcome.replace(" or 3 or more input columns and no label", "")
                 if outcome not in reasons:
                     reasons.append(outcome)
                 outcome = f"no ({reasons.index(outcome) + 1})"

@@ -60,13 +60,13 @@ class Case:
 
     Attributes:
         columns: those it is trained on alone and in wrappers.
-        label: the label beside three negatives, where it isn't that of ``columns``.
+        label: the label beside three negatives, where it isn't that of ``columns``; None for no label there.
         args: its arguments.
         sampler: what draws its batches.
     """
 
     columns: dict[str, Any]
-    label: str = ""
+    label: str | None = ""
     args: dict[str, Any] = field(default_factory=dict)
     sampler: str = "batch_sampler"
 
@@ -74,6 +74,8 @@ class Case:
     def with_negatives(self) -> dict[str, Any]:
         """The columns with three negatives."""
         labels = {self.label: LABEL} if self.label else {n: c for n, c in self.columns.items() if c is LABEL}
+        if self.label is None:
+            labels = {}
         return {**PAIR, **THREE, **labels}
 
 
@@ -83,6 +85,7 @@ CASES = {
     **dict.fromkeys(("ContrastiveLoss", "OnlineContrastiveLoss", "ContrastiveTensionLoss"), _SAME),
     **dict.fromkeys(_BATCH_TRIPLET, Case({"query": ANCHOR, "kind": LABEL}, sampler="group_by_label")),
     "BatchSemiHardTripletLoss": Case({"query": ANCHOR, "kind": LABEL}, sampler="group_by_label"),
+    "AnglELoss": Case({**PAIR, "likeness": LABEL}, label=None),
     "ContrastiveTensionLossInBatchNegatives": Case({"query": ANCHOR}),
     "SoftmaxLoss": Case({**PAIR, "kind": LABEL}, args={"embedding_dimension": 128, "num_labels": 3}),
     "TripletLoss": Case({**PAIR, **ONE}),
@@ -94,10 +97,11 @@ CASES = {
     "CachedGISTEmbedLoss": Case(PAIR, args={**GUIDE, "mini_batch_size": 4}),
     "CachedMultipleNegativesRankingLoss": Case(PAIR, args={"mini_batch_size": 4}),
     "MegaBatchMarginLoss": Case(PAIR, args={"mini_batch_size": 4}),
-    "MatryoshkaLoss": Case(PAIR, args=dict(MATRYOSHKA["args"])),
-    "Matryoshka2dLoss": Case(PAIR, args=dict(MATRYOSHKA["args"])),
+    **dict.fromkeys(("MatryoshkaLoss", "Matryoshka2dLoss"), Case(PAIR, args={"matryoshka_dims": DIMS})),
 }
 """Loss to what it is given; those that aren't here are given pairs."""
+WRAPPERS = ("MatryoshkaLoss", "Matryoshka2dLoss", "AdaptiveLayerLoss")
+"""Those are tried around MultipleNegativesRankingLoss."""
 
 WAYS = ("alone", "in MatryoshkaLoss", "in AdaptiveLayerLoss", "with three negatives")
 
@@ -106,6 +110,7 @@ def try_loss(name: str, way: str, folder: Path) -> str:
     """Train two steps with a loss: return `yes`, or why it is refused before anything is loaded."""
     case = CASES.get(name, Case(PAIR))
     wrapper = {"in MatryoshkaLoss": [MATRYOSHKA], "in AdaptiveLayerLoss": [LAYERS]}.get(way, [])
+    inner = [{"type": "MultipleNegativesRankingLoss"}] if name in WRAPPERS else []
     config = {
         "output_dir": str(folder / "run"),
         "model": {"name_or_path": "builtin:tiny-text", "dtype": "float32"},
@@ -116,7 +121,7 @@ def try_loss(name: str, way: str, folder: Path) -> str:
                 "columns": case.with_negatives if way == "with three negatives" else case.columns,
             }
         },
-        "loss": [{"type": name, "args": case.args}, *wrapper],
+        "loss": [*inner, {"type": name, "args": case.args}, *wrapper],
         "training": {
             "max_steps": 2,
             "per_device_train_batch_size": 8,
@@ -159,8 +164,10 @@ def _reason(error: ConfigError, name: str) -> str:
 
 def caching(name: str) -> str:
     """Say whether a loss takes its batch in mini-batches, or which one does so in its place."""
+    if name in WRAPPERS:
+        return "no" if name != "MatryoshkaLoss" else "if what it wraps is"
     from sentence_transformers.sentence_transformer import losses
 
     if getattr(getattr(losses, name), "uses_gradient_cache", False):
         return "yes"
-    return f"{f'Cached{name}'}" if f"Cached{name}" in loss_names() else "no"
+    return f"Cached{name}" if f"Cached{name}" in loss_names() else "no"

@@ -20,7 +20,7 @@ def outcomes():
 
 
 def test_the_table_has_every_loss_and_is_written_as_it_would_be(outcomes):
-    assert set(outcomes) == set(loss_names()) and len(outcomes) > 30
+    assert set(outcomes) == set(loss_names()) and len(outcomes) > 25
     assert table(outcomes) == written()
     assert all(caching(loss) == said["cached"] for loss, said in outcomes.items())
 

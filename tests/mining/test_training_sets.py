@@ -5,10 +5,11 @@ import json
 import pytest
 from safetensors.numpy import load_file
 from small_job import job, write_job
+from text_job import PAIRS, text_job, text_rows
 
 from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import Role
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, MmstError
 from mmst_cli.mining import training_sets
 from mmst_cli.training.train import run_training
 
@@ -105,3 +106,18 @@ def test_duplicate_free_batches_see_the_mined_negatives(config_of, quiet):
 def test_another_model_mines(config_of, quiet, tiny_model_path):
     run_training(config_of({"model": str(tiny_model_path), "num_negatives": 1}), terminal=quiet, dry_run=True)
     assert f"with {tiny_model_path} on cpu" in said(quiet)
+
+
+def test_lists_of_negatives_are_filled_up_by_mining(tmp_path, quiet, monkeypatch):
+    monkeypatch.setenv("MMST_CACHE", str(tmp_path / "cache"))
+    rows = text_rows(24, hard=[[f"never {i} {k}" for k in range(i % 4)] for i in range(24)])
+    columns = {**PAIRS, "hard": {"role": "negative", "take": 2, "fill": "mine"}}
+    config = text_job(tmp_path, rows, columns=columns, max_steps=2, batch_sampler="no_duplicates")
+    run_training(load_config(write_job(config, tmp_path / "job.yaml")), terminal=quiet)
+    assert "negatives: train: hard filled up for 24 of 24 rows" in " ".join(said(quiet).split())
+    card = (tmp_path / "run/model/README.md").read_text()
+    assert "24 rows, 18 of 48 in hard filled (mine)" in card and "hard_1 (negative, text)" in card
+    assert "negative_1" not in card
+    config["datasets"]["train"]["mine"] = {"max_score": -2}
+    with pytest.raises(MmstError, match="left out for lack of 2 negatives"):
+        run_training(load_config(write_job(config, tmp_path / "job.yaml")), terminal=quiet, dry_run=True)

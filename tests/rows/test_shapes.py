@@ -180,7 +180,8 @@ def test_take_of_lists_that_differ_in_length(parquet, prepare, fault):
     assert read_all(prepare(parquet(**values), negative(take=2))) == [("a", "c", "e", "f"), ("b", "d", "g", "h")]
     assert fault(negative(), **values) == (
         "datasets.train, row 1, column hard: a list of 2 negatives, and others have 3. "
-        "Set take: 2 to use so many of each. Or set fill: sample, repeat or mine (with take) to have the missing ones found."
+        "Set take: 2 to use so many of each."
+        " Or set fill: sample, repeat or mine (with take) to have the missing ones found."
     )
     assert "row 1, column hard: a list of 2 negatives, and take is 3." in fault(negative(take=3), **values)
 

@@ -268,18 +268,26 @@ def test_towers_of_which_each_takes_one_column(train, tmp_path, job):
     )  # AdamW's first steps go by the sign of a gradient
 
 
-def test_the_weights_of_a_loss_are_trained_as_one_process_trains_them(train, tmp_path, job):
-    """With those of each process alone, the two would learn from other gradients than one with the whole batch."""
+def test_weights_of_a_loss_and_masks_are_those_of_one_process(train, tmp_path, job):
+    """The weights of a loss learn from the whole batch; a mask looks at the documents of all processes."""
     path = tmp_path / "train.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     path.write_text("".join(json.dumps({**row, "kind": i % 3}) + "\n" for i, row in enumerate(rows)))
-    columns = {"query": {"role": "anchor"}, "doc": {"role": "positive"}, "kind": {"role": "label"}}
-    job["datasets"] = {"train": {"use": "train", "path": "train.jsonl", "columns": columns}}
-    job["loss"] = [{"type": "SoftmaxLoss", "args": {"embedding_dimension": 128, "num_labels": 3}}]
-    job["evaluators"] = {}
+    pair = {"query": {"role": "anchor"}, "doc": {"role": "positive"}}
+    softmax = {"type": "SoftmaxLoss", "args": {"embedding_dimension": 128, "num_labels": 3}}
+    masked = {**CACHED, "args": {**CACHED["args"], "mask_false_negatives": 0.0}}
+    words = {"use": "train", "path": "train.jsonl"}
+    job["datasets"] = {
+        "kinds": {**words, "columns": {**pair, "kind": {"role": "label"}}, "loss": [softmax]},
+        "words": {**words, "columns": dict(TRIPLETS), "loss": [masked, job["loss"][1]]},
+    }
+    job["loss"], job["evaluators"] = [], {}
     job["training"] |= {"max_steps": 4, "eval_strategy": "no", "save_steps": 4, "gradient_accumulation_steps": 2}
+    job["training"] |= {"multi_dataset_batch_sampler": "round_robin"}
     one, _ = train(job, "one", count=1)
     two, _ = train(job, "two")
     assert np.abs(series(one, "loss") / series(two, "loss") - 1).max() < 1e-5
+    assert np.abs(series(one, "masked_negatives") - series(two, "masked_negatives")).max() < 1e-3
+    assert 0 < series(one, "masked_negatives").max() < 1
     ours, theirs = (load_file(run / "checkpoint-4" / "loss.safetensors") for run in (one, two))
-    assert max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours) < 1e-5
+    assert len(ours) == 2 and max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours) < 1e-5

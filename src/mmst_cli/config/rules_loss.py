@@ -8,6 +8,7 @@ from typing import Any
 from mmst_cli.config.arguments import check_arguments
 from mmst_cli.config.rules_loss_models import check_loss_models, model_arguments
 from mmst_cli.config.rules_loss_stacks import check_stack
+from mmst_cli.config.rules_masking import MASK, check_masking
 from mmst_cli.config.schema import AUTO, Config, DatasetConfig, LossConfig, Use
 from mmst_cli.config.signatures import loss_names, loss_signature
 from mmst_cli.config.user_classes import is_dotted
@@ -124,8 +125,9 @@ def _check_loss(loss: LossConfig, key: str, index: int, dims: list[int]) -> list
     if automatic and "mini_batch_size" in signature.parameters:
         args = {**loss.args, "mini_batch_size": 1}
         faults += _check_automatic(loss, f"{key}.args.mini_batch_size")
-    sections = model_arguments(signature)
+    sections = [*model_arguments(signature), *([] if is_dotted(loss.type) else [MASK])]
     faults += check_arguments(loss.type, args, signature, ("model", "loss"), f"{key}.args", sections)
+    faults += [] if is_dotted(loss.type) else check_masking(loss, f"{key}.args")
     faults += check_loss_models(loss, signature, f"{key}.args")
     own_dims = loss.args.get("matryoshka_dims")
     if own_dims != dims:  # else their faults are told where they stand, at the top of the file

@@ -15,6 +15,7 @@ from sentence_transformers.sentence_transformer.losses import MatryoshkaLoss
 from torch import nn
 
 from mmst_cli.model.raw_pixels import RawPixels
+from mmst_cli.training.masked_ranking import MaskedRankingLoss
 from mmst_cli.training.time_account import TimeAccount
 from mmst_cli.vectors.forward_pass import on_device
 
@@ -26,7 +27,8 @@ state to keep, and the model that they have to be copied."""
 def takes_mini_batches(loss: nn.Module) -> bool:
     """Say whether a loss hands the model nothing but mini-batches: the library's cached ones, in Matryoshka too."""
     inner = cached_part(loss)
-    return is_cached(inner) and type(inner).__module__.startswith("sentence_transformers.")
+    is_own = isinstance(inner, MaskedRankingLoss)
+    return is_cached(inner) and (is_own or type(inner).__module__.startswith("sentence_transformers."))
 
 
 def is_cached(loss: nn.Module) -> bool:

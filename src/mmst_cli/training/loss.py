@@ -13,11 +13,13 @@ from torch import nn
 from mmst_cli import processes
 from mmst_cli.config.automatic_sizes import SIZE
 from mmst_cli.config.rules_loss import loss_keys, loss_layers
+from mmst_cli.config.rules_masking import MASK
 from mmst_cli.config.schema import AUTO, Config, LossConfig
 from mmst_cli.config.user_classes import is_dotted, user_loss
 from mmst_cli.errors import ConfigError
 from mmst_cli.model.precision import declared_precision
 from mmst_cli.training.loss_models import LossModels
+from mmst_cli.training.masked_ranking import MaskedRankingLoss
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -68,7 +70,7 @@ def build_loss(
         own = is_dotted(layer.type)
         named = models.load(layer, f"{key}.{index}.args")
         try:
-            kind = user_loss(layer.type) if own else getattr(losses, layer.type)
+            kind = user_loss(layer.type) if own else _class_of(layer)
             loss = kind(model, **inner, **{**_with_numbers(layer.args), **named})
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{key}.{index}.args: {layer.type}: {error}") from error
@@ -85,6 +87,13 @@ def build_loss(
 def _with_numbers(args: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments with 1 for a size that is yet to be found."""
     return {name: 1 if name == SIZE and value == AUTO else value for name, value in args.items()}
+
+
+def _class_of(layer: LossConfig) -> type[nn.Module]:
+    """Return the library's class, or ours where an argument asks for what the library's doesn't do."""
+    if MASK in layer.args:
+        return MaskedRankingLoss
+    return getattr(losses, layer.type)  # type: ignore[no-any-return]
 
 
 class MatryoshkaMeter:

@@ -17,6 +17,7 @@ from mmst_cli.training.endings import how_to_go_on, told_how_it_ended
 from mmst_cli.training.finishing import finish
 from mmst_cli.training.gated_saving import GateCallback, refuse_if_failed
 from mmst_cli.training.loss import MatryoshkaMeter
+from mmst_cli.training.masked_ranking import MaskMeter
 from mmst_cli.training.stop_signals import StopCallback, StopSignals
 from mmst_cli.training.time_account import advice
 from mmst_cli.training.trainer import RunTrainer
@@ -62,7 +63,8 @@ class TrainingCourse:
         job, measurements = self.job, self.job.measurements
         metrics = measurements.evaluate_before()
         losses = job.losses.values() if isinstance(job.losses, dict) else [job.losses]
-        reporter = RunReporter(self.run, self.terminal, MatryoshkaMeter(*losses), measurements.primary_keys())
+        meters = MatryoshkaMeter(*losses), MaskMeter(*losses)
+        reporter = RunReporter(self.run, self.terminal, *meters, measurements.primary_keys())
         trainer = job.build_trainer(self.run.path, [reporter, self.steps_taken])
         reporter.trainer, trainer.warn = trainer, self.terminal.warn
         measurements.check_best_metric(trainer, metrics)

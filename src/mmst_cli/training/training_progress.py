@@ -11,18 +11,23 @@ from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Progress, Terminal
 from mmst_cli.time_shares import in_shares
 from mmst_cli.training.loss import MatryoshkaMeter
+from mmst_cli.training.masked_ranking import MaskMeter
 
 if TYPE_CHECKING:
     from mmst_cli.training.trainer import RunTrainer
 
 _NOT_LOGGED = ("total_flos",)
+MASKED = "masked_negatives"
+"""In metrics.jsonl: the share of a step's negatives from other rows that was left out of its loss."""
 
 
 class RunReporter(TrainerCallback):  # type: ignore[misc]
     """Moves a bar on a terminal, prints plain lines elsewhere, and writes metrics.jsonl either way."""
 
-    def __init__(self, run: RunFolder, terminal: Terminal, meter: MatryoshkaMeter, primary: list[str]) -> None:
-        self.run, self.terminal, self.meter, self.primary = run, terminal, meter, primary
+    def __init__(
+        self, run: RunFolder, terminal: Terminal, meter: MatryoshkaMeter, masks: MaskMeter, primary: list[str]
+    ) -> None:
+        self.run, self.terminal, self.meter, self.masks, self.primary = run, terminal, meter, masks, primary
         self.trainer: RunTrainer
         self.best_so_far: str | None = None
         """Of a resumed run, the checkpoint that was measured best; the trainer's own record may name another folder."""
@@ -52,12 +57,13 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         steps, now = state.global_step - self.logged_step, time.perf_counter()
         seconds = now - self.logged_at
         per_second = steps / seconds
-        per_dim = self.meter.read()
+        per_dim, masked = self.meter.read(), self.masks.read()
         record = {
             "step": state.global_step,
             "epoch": state.epoch,
             **{key: value for key, value in logs.items() if key not in (*_NOT_LOGGED, "epoch")},
             "loss_per_dim": {str(dim): loss for dim, loss in per_dim.items()},
+            **({} if masked is None else {MASKED: masked}),
             "samples_per_second": per_second * self.batch,
             "tokens_per_second": self.trainer.tokens * args.world_size / seconds or None,
             "flops_utilisation": self.trainer.flops.utilisation(per_second * self.batches),
@@ -74,6 +80,7 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         dims = ", ".join(f"{dim}: {loss:.3f}" for dim, loss in per_dim.items())
         line = f"step {state.global_step}/{state.max_steps}  loss {record['loss']:.4f}"
         line += f" ({dims})" if dims else ""
+        line += f"  {record[MASKED]:.2%} of in-batch negatives masked" if MASKED in record else ""
         left = _clock((state.max_steps - state.global_step) * per_step)
         whole = f"{line}  {rates}  {left} left  ({in_shares(record['seconds'])})"
         if self.progress:
