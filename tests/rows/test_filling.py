@@ -6,7 +6,7 @@ import pytest
 from mmst_cli.config.schema import ColumnConfig, Fill, Modality, OnBadRow, Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.retrieval.data_card import data_card
-from mmst_cli.rows.filling import filled_by_mining, missing_places, put_mined
+from mmst_cli.rows.filling import filled_in_words, filled_lists, missing_places, put_mined
 from mmst_cli.rows.row_keys import row_keys, rows_identity
 from mmst_cli.rows.shapes import add_negatives
 from mmst_cli.rows.stored_inputs import stored_inputs
@@ -73,7 +73,7 @@ def test_sample_keeps_the_rows_own_and_draws_no_right_answer(ragged):
 def test_a_row_without_any_is_filled_too(ragged):
     rows = ragged(Fill.sample, hard=[["n1", "n2", "n3"], [], None, ["n1"], ["n6", "n7", "n8"]])
     assert all(len(set(found)) == 3 for found in negatives(rows))
-    assert rows.columns[2].filled.missing == 3 + 3 + 2
+    assert filled_in_words(rows) == ["8 of 15 in hard filled (sample)"]
 
 
 def test_too_few_documents_are_told(ragged):
@@ -120,6 +120,15 @@ def test_with_lists_of_positives_each_row_is_filled(ragged):
     )
 
 
+def test_no_positive_of_any_column_is_drawn(ragged):
+    second = {"also": ColumnConfig(role=Role.positive)}
+    also = ["qa", "n6", "n7", "n8", "n3"]
+    for seed in range(10):
+        rows = ragged(Fill.sample, seed=seed, more=second, also=also)
+        found = {row[0] + row[1]: row[3:] for row in texts(rows)}
+        assert "n6" not in found["bpb"] and "n7" not in found["cpc"] and not {"qa", "n8"} & set(found["apa2"])
+
+
 def test_images_are_filled_with_images_that_are_others(parquet, prepare, png):
     red, blue, green, pink = (png(colour) for colour in ("red", "blue", "green", "pink"))
     path = parquet(query=["a", "b", "c"], page=[red, blue, red], hard=[[green, pink], [pink], [green]])
@@ -137,7 +146,7 @@ def test_images_are_filled_with_images_that_are_others(parquet, prepare, png):
 
 def test_mined_ones_take_the_missing_places_alone(ragged):
     rows = ragged(Fill.mine)
-    (listed,) = filled_by_mining(rows)
+    (listed,) = filled_lists(rows, Fill.mine)
     assert missing_places(rows, listed).sum(axis=1).tolist() == [0, 2, 1, 2, 0]
     filled = put_mined(rows, np.array([1, 2, 4]), np.array([[4, 2], [0, 4], [0, 1]]))
     assert texts(filled) == [

@@ -268,6 +268,7 @@ def test_towers_of_which_each_takes_one_column(train, tmp_path, job):
     )  # AdamW's first steps go by the sign of a gradient
 
 
+@pytest.mark.slow
 def test_weights_of_a_loss_and_masks_are_those_of_one_process(train, tmp_path, job):
     """The weights of a loss learn from the whole batch; a mask looks at the documents of all processes."""
     path = tmp_path / "train.jsonl"

@@ -14,14 +14,14 @@ from safetensors.numpy import load_file, save_file
 
 from mmst_cli.cached import MINED
 from mmst_cli.config.rules_mining import fills_by_mining
-from mmst_cli.config.schema import Config, MineConfig
+from mmst_cli.config.schema import Config, Fill, MineConfig
 from mmst_cli.errors import WorkError
 from mmst_cli.mining.mine import open_search
 from mmst_cli.mining.mining_job import mining_model, models_identity
 from mmst_cli.mining.mining_summary import MiningFacts, advice, facts_of
 from mmst_cli.mining.negative_search import mine_rows
 from mmst_cli.rows.columns import RowSet
-from mmst_cli.rows.filling import filled_by_mining, missing_places, put_mined
+from mmst_cli.rows.filling import filled_lists, missing_places, put_mined
 from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.rows.shapes import add_negatives
 from mmst_cli.storage import build_folder, cache_folder, digest, write_json
@@ -58,7 +58,7 @@ def mine_training_sets(
         if not isinstance(data, RowSet):
             continue
         if fills_by_mining(section):
-            if filled_by_mining(data):
+            if filled_lists(data, Fill.mine):
                 found[key] = _fill_set(config, section.mine or MineConfig(), data, model, terminal)
         elif section.mine is not None:
             found[key] = add_negatives(data, *_mine_set(config, section.mine, data, model, terminal))
@@ -67,7 +67,7 @@ def mine_training_sets(
 
 def _fill_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal) -> RowSet:
     """Return rows whose lists of negatives are filled up with mined ones, without those for which none were found."""
-    lists = filled_by_mining(rows)
+    lists = filled_lists(rows, Fill.mine)
     most = max(int(missing_places(rows, columns).sum(axis=1).max()) for columns in lists)
     wanted = mine.model_copy(update={"num_negatives": most})
     filled = put_mined(rows, *_mine_set(config, wanted, rows, model, terminal, tell=False))

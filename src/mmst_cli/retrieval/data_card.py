@@ -8,6 +8,7 @@ from mmst_cli.config.schema import Config, Modality
 from mmst_cli.media.reading import Reader
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.rows.columns import Column, RowSet
+from mmst_cli.rows.filling import filled_in_words
 
 Rows = RowSet | RetrievalSet
 
@@ -18,7 +19,7 @@ def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
     for key, data in rows.items():
         section = config.datasets[key]
         if isinstance(data, RowSet):
-            size = "a stream of rows" if data.is_stream else ", ".join([f"{len(data):,} rows", *_filled(data)])
+            size = "a stream of rows" if data.is_stream else ", ".join([f"{len(data):,} rows", *filled_in_words(data)])
         else:
             size = f"{len(data.query_ids):,} queries, {len(data.corpus_ids):,} documents"
         card.append(
@@ -31,12 +32,6 @@ def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
             }
         )
     return card
-
-
-def _filled(rows: RowSet) -> list[str]:
-    """Return in words which negatives were missing, and how they were filled."""
-    filled = dict.fromkeys(column.filled for column in rows.columns if column.filled is not None)
-    return [f"{one.missing:,} of {one.of:,} in {one.name} filled ({one.how})" for one in filled]
 
 
 def columns_in_words(columns: Iterable[Column]) -> str:

@@ -38,10 +38,6 @@ class Filled:
     how: Fill
     positive: str | None
     """The stored column of positives that stand in it as well."""
-    missing: int
-    """How many of the negatives were missing."""
-    of: int
-    """How many negatives the rows have in all."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from mmst_cli.config.schema import OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.row_keys import column_keys
-from mmst_cli.rows.shapes import drawn_from
+from mmst_cli.rows.shapes import drawn_from, entries_of
 from mmst_cli.rows.stored_cells import column_chunks, empty_cells, place_of
 
 Numbers = npt.NDArray[np.int64]
@@ -41,49 +40,39 @@ class Pool:
 
     def __init__(self, rows: RowSet, columns: list[Column], positive: str | None, lengths: Numbers) -> None:
         self.rows, self.name = rows, columns[0].sources[0]
-        self.places, self.entries = drawn_from(rows)
+        self.places, self.entries = drawn_from(rows)[0], entries_of(rows, positive)
         self._contents: dict[str, int] = {}
         self._of_columns = [self._number(column_keys(rows, column)) for column in columns]
-        self._of_positives = [
-            self._number(column_keys(rows, column))
-            for column in rows.with_role(Role.positive)
-            if positive is None or column.sources == (positive,)
-        ]
+        positives = rows.with_role(Role.positive)
+        self._of_positives = {column: self._number(column_keys(rows, column)) for column in positives}
         self._anchors = column_keys(rows, rows.with_role(Role.anchor)[0])
         self.lengths = lengths
         documents: dict[int, Document] = {}
-        for document in self._documents(drawn_positives=positive is not None):
+        drawn = next((column for column in positives if column.sources == (positive,)), None)
+        for document in self._documents(drawn):
             documents.setdefault(document.content, document)
         self.documents = list(documents.values())
         self._answers: dict[str, set[int]] = {}
-        for contents in self._of_positives:
+        for contents in self._of_positives.values():
             for anchor, content in zip(self._anchors, contents, strict=True):
                 self._answers.setdefault(anchor, set()).add(content)
 
     def _number(self, keys: list[str]) -> list[int]:
         return [self._contents.setdefault(key, len(self._contents)) for key in keys]
 
-    def _documents(self, *, drawn_positives: bool) -> Iterator[Document]:
+    def _documents(self, positive: Column | None) -> Iterator[Document]:
         nothing = _empty_entries(self.rows, self.name) if self.rows.on_bad_row is OnBadRow.skip else set()
         for entry, contents in enumerate(self._of_columns):
             for row in np.flatnonzero(self.lengths > entry).tolist():
                 if (place := int(self.places[row]), entry) not in nothing:
                     yield Document(contents[row], place, entry)
-        if not drawn_positives:
+        if positive is None:
             return
-        positive = next(c for c in self.rows.with_role(Role.positive) if c.modality is self._modality)
-        gone = {
-            start + index
-            for start, chunk in column_chunks(self.rows.source, positive.sources[0])
-            for index in empty_cells(chunk)
-        }
-        for row, content in enumerate(self._of_positives[0]):
+        chunks = column_chunks(self.rows.source, positive.sources[0])
+        gone = {start + index for start, chunk in chunks for index in empty_cells(chunk)}
+        for row, content in enumerate(self._of_positives[positive]):
             if (place := int(self.places[row])) not in gone:
                 yield Document(content, place, -1 - int(self.entries[row]))
-
-    @property
-    def _modality(self) -> Any:
-        return next(column.modality for column in self.rows.columns if column.sources == (self.name,))
 
     def draw(self, missing: npt.NDArray[np.bool_], rng: np.random.Generator) -> tuple[list[int], list[int]]:
         """Return stored row and entry of a document for each place that is missing, row by row.

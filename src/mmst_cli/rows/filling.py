@@ -13,7 +13,7 @@ from mmst_cli.config.schema import ColumnConfig, Fill, Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.rows.columns import ENTRY, ROW, Column, Filled, RowSet
 from mmst_cli.rows.drawn_negatives import Pool
-from mmst_cli.rows.shapes import drawn_from, other_origins
+from mmst_cli.rows.shapes import drawn_from, entries_of, other_origins
 from mmst_cli.rows.stored_cells import column_chunks, place_of
 
 Numbers = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ def _fill(rows: RowSet, name: str, config: ColumnConfig, seed: int) -> RowSet:
     columns = [column for column in rows.columns if column.sources == (name,) and column.role is Role.negative]
     if not columns or columns[0].entry is None:
         raise ConfigError(f"datasets.{rows.key}.columns.{name}.fill: the cells are no lists. Leave it out.")
-    places, entries = drawn_from(rows)
+    places = drawn_from(rows)[0]
     lengths = list_lengths(rows, name)[places]
     wanted = np.arange(len(columns))[None, :]
     missing = wanted >= lengths[:, None]
@@ -61,8 +61,10 @@ def _fill(rows: RowSet, name: str, config: ColumnConfig, seed: int) -> RowSet:
         if config.fill is Fill.repeat:
             at = place_of(rows, int(places[none[0]]), name)
             raise DataError(f"{at}: no negative, so there is none to repeat. Set fill: sample, or remove the row.")
-        what[none] = -1 - entries[none][:, None]  # its own positive, which mining takes for no negative
-    filled = Filled(name, config.fill or Fill.repeat, positive, int(missing.sum()), missing.size)
+        what[none] = (
+            -1 - entries_of(rows, positive)[none][:, None]
+        )  # its own positive, which mining takes for no negative
+    filled = Filled(name, config.fill or Fill.repeat, positive)
     return _with_origins(rows, columns, filled, which, what)
 
 
@@ -103,30 +105,41 @@ def put_mined(rows: RowSet, kept: Numbers, negatives: Numbers) -> RowSet:
         kept: the rows for which negatives were mined, shape (kept,).
         negatives: the rows whose positives these are, shape (kept, negatives).
     """
-    places, entries = drawn_from(rows)
+    places = drawn_from(rows)[0]
     mined_for = np.full(len(rows), -1, dtype=np.int64)
     mined_for[kept] = np.arange(len(kept))
     whole = np.ones(len(rows), dtype=bool)
-    for columns in filled_by_mining(rows):
+    for columns in filled_lists(rows, Fill.mine):
         missing = missing_places(rows, columns)
         which, what = (_origins(rows, columns, end) for end in (0, 1))
         whole &= ~missing.any(axis=1) | (mined_for >= 0)
         order = np.cumsum(missing, axis=1) - 1
         row, column = np.nonzero(missing & (mined_for >= 0)[:, None])
         documents = negatives[mined_for[row], order[row, column]]
-        which[row, column], what[row, column] = places[documents], -1 - entries[documents]
         assert columns[0].filled is not None
+        entries = entries_of(rows, columns[0].filled.positive)
+        which[row, column], what[row, column] = places[documents], -1 - entries[documents]
         rows = _with_origins(rows, columns, columns[0].filled, which, what)
     return rows if whole.all() else replace(rows, rows=rows.rows.select(np.flatnonzero(whole)))
 
 
-def filled_by_mining(rows: RowSet) -> list[list[Column]]:
-    """Return the columns of each list that mining fills, where any row lacks some."""
+def filled_lists(rows: RowSet, how: Fill | None = None) -> list[list[Column]]:
+    """Return the columns of each list that is filled up, in one way or in any, where any row lacks some."""
     found: dict[str, list[Column]] = {}
     for column in rows.columns:
-        if column.filled is not None and column.filled.how is Fill.mine:
+        if column.filled is not None and how in (None, column.filled.how):
             found.setdefault(column.filled.name, []).append(column)
     return list(found.values())
+
+
+def filled_in_words(rows: RowSet) -> list[str]:
+    """Return of each list that is filled up how many of the negatives that the rows have were missing."""
+    told = []
+    for columns in filled_lists(rows):
+        missing, filled = missing_places(rows, columns), columns[0].filled
+        assert filled is not None
+        told.append(f"{int(missing.sum()):,} of {missing.size:,} in {filled.name} filled ({filled.how})")
+    return told
 
 
 def _origins(rows: RowSet, columns: list[Column], end: int) -> Numbers:

@@ -209,6 +209,12 @@ def other_origins(rows: RowSet) -> dict[str, Numbers]:
     return {name: np.array(list(rows.rows[name]), dtype=np.int64) for name in names}
 
 
+def entries_of(rows: RowSet, name: str | None) -> Numbers:
+    """Return which entry of a stored column's cells each drawn row means, 0 where each is one input; shape (rows,)."""
+    entries = drawn_from(rows)[1]
+    return entries if name is not None and rows.listed == name else np.zeros_like(entries)
+
+
 def drawn_from(rows: RowSet) -> tuple[Numbers, Numbers]:
     """Return the stored row that each drawn one means, and which entry of it: shape (rows,) both."""
     if rows.stored is None:

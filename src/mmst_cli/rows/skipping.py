@@ -131,7 +131,7 @@ def _suspects(rows: RowSet, column: Column, looked_at: dict[tuple[Modality, str]
     """Return the stored rows in which nothing is there, or media that look broken."""
     empty = [empty_rows(rows.source, name) for name in column.sources]
     suspects = set() if column.message else set.intersection(*empty)
-    if column.entry is not None or (rows.listed in column.sources and column.filled is None):
+    if column.entry is not None or rows.holds_several(column):
         suspects |= rows_with_empty_entries(rows.source, column.sources[0])
     if column.role is Role.label:
         suspects |= rows_with_unusable_labels(rows.source, column.sources[0])

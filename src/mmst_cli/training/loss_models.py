@@ -72,13 +72,14 @@ def check_models_of_losses(config: Config, runtime: Runtime) -> None:
                     raise ModelError(f"{key}.{index}.args.{name}: {error}") from error
 
 
-def check_guides(losses: nn.Module | Mapping[str, nn.Module], rows: Mapping[str, RowSet]) -> None:
+def check_guides(config: Config, losses: nn.Module | Mapping[str, nn.Module], rows: Mapping[str, RowSet]) -> None:
     """Check that a guide sees the inputs that the model sees.
 
     The library hands a guide the features of the model's processor, or, where its tokens are others, the tokens made
     into text again, in which no image, sound or clip is left.
 
     Args:
+        config: the whole config.
         losses: the loss, or one a dataset, by its name.
         rows: dataset to the rows that its loss is computed on.
 
@@ -86,6 +87,7 @@ def check_guides(losses: nn.Module | Mapping[str, nn.Module], rows: Mapping[str,
         ConfigError: a guide would only see the text of inputs that are more than that.
         ModelError: a guide doesn't take what a column holds.
     """
+    keys = loss_keys(config)
     for name, data in rows.items():
         loss = losses[name] if isinstance(losses, Mapping) else losses
         for module in loss.modules():
@@ -95,12 +97,12 @@ def check_guides(losses: nn.Module | Mapping[str, nn.Module], rows: Mapping[str,
             media = next((c for c in data.columns if set(c.modalities) != {Modality.text}), None)
             if media is not None and module.must_retokenize:
                 raise ConfigError(
-                    f"loss: the guide of {type(module).__name__} has another tokenizer than the model, so that it is"
-                    f" given texts alone, and column {media.name} of datasets.{name} holds"
+                    f"{keys[name]}: the guide of {type(module).__name__} has another tokenizer than the model, so that"
+                    f" it is given texts alone, and column {media.name} of datasets.{name} holds"
                     f" {' and '.join(media.modalities)}. Name a guide with the model's own processor, such as the model"
                     " itself or an earlier run of it."
                 )
             try:
                 check_columns(guide, name, data.columns)
             except ModelError as error:
-                raise ModelError(f"loss: the guide of {type(module).__name__}: {error}") from error
+                raise ModelError(f"{keys[name]}: the guide of {type(module).__name__}: {error}") from error

@@ -88,10 +88,10 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
 
     @cached_property
     def own_weights(self) -> list[nn.Parameter]:
-        """The parameters that losses have beside the model's, each once."""
+        """The parameters that losses train beside the model's, each once."""
         models = {id(parameter) for parameter in self.model.parameters()}
         every = nn.ModuleList(self.losses).parameters()
-        return [parameter for parameter in every if id(parameter) not in models]
+        return [parameter for parameter in every if parameter.requires_grad and id(parameter) not in models]
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """Return the length of the gradient, which is the last thing to be seen before the weights change.

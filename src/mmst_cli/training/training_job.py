@@ -62,7 +62,7 @@ class TrainingJob:
         check_automatic(config, self.model)
         self._check_teachers()
         self.losses = build_losses(config, self.model, self.loss_rows)
-        check_guides(self.losses, self.loss_rows)
+        check_guides(config, self.losses, self.loss_rows)
         self.measurements = Measurements(self.model, self.suite, run, terminal)
         self.row_keys: dict[str, Dataset] = {}
         self.costs: dict[str, Cost] | None = {} if workers_of(config.training) is None else None
