@@ -6,9 +6,11 @@ import pytest
 from mmst_cli.config.schema import ColumnConfig, Fill, Modality, OnBadRow, Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.retrieval.data_card import data_card
+from mmst_cli.rows.bad_rows import BadRow
 from mmst_cli.rows.filling import filled_in_words, filled_lists, missing_places, put_mined
 from mmst_cli.rows.row_keys import row_keys, rows_identity
 from mmst_cli.rows.shapes import add_negatives
+from mmst_cli.rows.skipping import try_read
 from mmst_cli.rows.stored_inputs import stored_inputs
 
 ROLES = {"query": ColumnConfig(role=Role.anchor), "doc": ColumnConfig(role=Role.positive)}
@@ -54,6 +56,13 @@ def test_repeat_takes_the_rows_own_in_turn(ragged):
         DataError, match=r"row 1, column hard: no negative, so there is none to repeat. Set fill: sample"
     ):
         ragged(Fill.repeat, hard=[["n1"], [], ["n5"], ["n1"], ["n6"]])
+
+
+def test_a_row_with_none_to_repeat_is_left_out_where_broken_rows_are(parquet, prepare):
+    path = parquet(**{**RAGGED, "hard": [["n1"], [], ["n5"], ["n1"], ["n6"]]})
+    rows = prepare(path, columns(Fill.repeat, 2), on_bad_row=OnBadRow.skip)
+    found = [try_read(rows, row) for row in rows.rows]
+    assert [isinstance(row, BadRow) for row in found] == [False, True, False, False, False]
 
 
 def test_sample_keeps_the_rows_own_and_draws_no_right_answer(ragged):

@@ -14,7 +14,8 @@ from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted, labe
 from mmst_cli.checking.processed_inputs import quantiles
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
-from mmst_cli.rows.columns import Column, RowSet, check_label
+from mmst_cli.rows.cells import check_label
+from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.row_checks import empty_rows, rows_drawn_of
 from mmst_cli.rows.stored_cells import rows_with_unusable_labels
 from mmst_cli.sources.tables import choose_indices

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _FEATURES = {Modality.image: ("Image", "Pdf"), Modality.audio: ("Audio",), Modality.video: ("Video", "Image")}
 SEVERAL = "values of several kinds"
 NUMBERS = ("int", "uint", "float", "bool")
+LARGEST_LABEL = 3.4028234e38
+"""The largest float32: batches hold labels as that."""
 _FIELDS = {  # of structures that hold media
     Modality.image: {"bytes", "path"},
     Modality.audio: {"bytes", "path", "array"},
@@ -120,6 +122,27 @@ def as_label(cell: Any) -> Any:
     if isinstance(cell, np.ndarray):  # as torch has a list of Python's numbers
         return cell.astype(np.float32)
     return int(cell) if isinstance(cell, bool) else cell
+
+
+def check_label(cell: Any, *, classes: bool = False) -> None:
+    """Check that a label is a number that a loss can be computed with.
+
+    Args:
+        cell: the number, or an array or list of numbers.
+        classes: it is the number of a class.
+
+    Raises:
+        DataError: nothing is there, or what is no finite float32, which would make all weights NaN.
+    """
+    if cell is None or (classes and cell == -1):
+        raise DataError(f"there is no label here: the value is {'empty' if cell is None else '-1, which is no class'}.")
+    if isinstance(cell, np.ndarray):
+        cell = cell[~(np.abs(cell.astype(np.float64)) <= LARGEST_LABEL)].tolist()
+    if isinstance(cell, list | tuple):
+        for entry in cell:
+            check_label(entry)
+    elif isinstance(cell, float) and not abs(cell) <= LARGEST_LABEL:
+        raise DataError(f"the label is {cell}, and a loss takes finite numbers of float32. Mend or remove the row.")
 
 
 def _innermost(feature: Any) -> Any:

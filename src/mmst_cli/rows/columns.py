@@ -7,21 +7,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mmst_cli.config.chat_templates import Message, fill
 from mmst_cli.config.schema import Fill, Modality, OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.input_errors import as_data_error
 from mmst_cli.media.reading import Reader
-from mmst_cli.rows.cells import as_label, to_array
+from mmst_cli.rows.cells import as_label, check_label, to_array
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 ORDER = (Role.anchor, Role.positive, Role.negative, Role.label)
-LARGEST_LABEL = 3.4028234e38
-"""The largest float32: batches hold labels as that."""
 _WITH_IMAGES = {Modality.image, Modality.message, Modality.mixed}
 ROW = "__row__"
 """Column with the number that a row has in its source."""
@@ -247,27 +243,6 @@ def read_cells(key: str, column: Column, row: Mapping[str, Any], reader: Reader)
             return column.read(row, reader)
     except DataError as error:
         raise DataError(f"{place(key, row.get(ROW), column.name)}: {error}") from error
-
-
-def check_label(cell: Any, *, classes: bool = False) -> None:
-    """Check that a label is a number that a loss can be computed with.
-
-    Args:
-        cell: the number, or an array or list of numbers.
-        classes: it is the number of a class.
-
-    Raises:
-        DataError: nothing is there, or what is no finite float32, which would make all weights NaN.
-    """
-    if cell is None or (classes and cell == -1):
-        raise DataError(f"there is no label here: the value is {'empty' if cell is None else '-1, which is no class'}.")
-    if isinstance(cell, np.ndarray):
-        cell = cell[~(np.abs(cell.astype(np.float64)) <= LARGEST_LABEL)].tolist()
-    if isinstance(cell, list | tuple):
-        for entry in cell:
-            check_label(entry)
-    elif isinstance(cell, float) and not abs(cell) <= LARGEST_LABEL:
-        raise DataError(f"the label is {cell}, and a loss takes finite numbers of float32. Mend or remove the row.")
 
 
 def place(key: str, number: int | None, column: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mmst_cli.config.schema import ColumnConfig, Fill, Role
+from mmst_cli.config.schema import ColumnConfig, Fill, OnBadRow, Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.rows.columns import ENTRY, ROW, Column, Filled, RowSet
 from mmst_cli.rows.drawn_negatives import Pool
@@ -58,12 +58,11 @@ def _fill(rows: RowSet, name: str, config: ColumnConfig, seed: int) -> RowSet:
         pool = Pool(rows, columns, positive, lengths)
         which[missing], what[missing] = pool.draw(missing, np.random.default_rng(seed))
     elif (none := np.flatnonzero(lengths == 0)).size:
-        if config.fill is Fill.repeat:
+        if config.fill is Fill.repeat and rows.on_bad_row is OnBadRow.error:
             at = place_of(rows, int(places[none[0]]), name)
             raise DataError(f"{at}: no negative, so there is none to repeat. Set fill: sample, or remove the row.")
-        what[none] = (
-            -1 - entries_of(rows, positive)[none][:, None]
-        )  # its own positive, which mining takes for no negative
+        if config.fill is Fill.mine:  # its own positive, which mining takes for no negative
+            what[none] = -1 - entries_of(rows, positive)[none][:, None]
     filled = Filled(name, config.fill or Fill.repeat, positive)
     return _with_origins(rows, columns, filled, which, what)
 

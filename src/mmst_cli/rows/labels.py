@@ -10,8 +10,8 @@ import numpy as np
 from mmst_cli.config.schema import LossConfig, Role
 from mmst_cli.config.signatures import fitting_losses, loss_inputs, takes_label
 from mmst_cli.errors import DataError
-from mmst_cli.rows.cells import as_label, label_kind
-from mmst_cli.rows.columns import LARGEST_LABEL, Column, RowSet
+from mmst_cli.rows.cells import LARGEST_LABEL, as_label, label_kind
+from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.stored_cells import column_chunks, place_of
 
 _LIST = "a list of numbers"

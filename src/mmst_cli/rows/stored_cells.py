@@ -10,7 +10,8 @@ import numpy as np
 
 from mmst_cli.config.chat_templates import MEDIA
 from mmst_cli.config.schema import Modality
-from mmst_cli.rows.columns import LARGEST_LABEL, ROW, RowSet, place
+from mmst_cli.rows.cells import LARGEST_LABEL
+from mmst_cli.rows.columns import ROW, RowSet, place
 
 if TYPE_CHECKING:
     from datasets import Dataset
