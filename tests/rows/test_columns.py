@@ -171,7 +171,7 @@ def test_true_and_false_in_lists_are_numbers(tmp_path, prepare):
     rows = prepare(tmp_path / "rows.parquet", texts(query="anchor", page="positive", score="label"))
     label = rows.read(rows.rows[0])["score"]
     assert label.tolist() == [1, 0]
-    assert label.dtype == numpy.float32
+    assert label.dtype == numpy.int64
 
 
 def test_the_first_label_that_is_no_number_is_named(tmp_path, prepare):

@@ -116,11 +116,11 @@ def label_kind(feature: Any) -> str | None:
 
 
 def as_label(cell: Any) -> Any:
-    """Return a label as a loss computes with it: true and false are 1 and 0, and what a teacher gave is float32."""
+    """Return a label as a loss computes with it: true and false are 1 and 0, and lists what torch makes of them."""
     if isinstance(cell, list | tuple):
         return [as_label(entry) for entry in cell]
-    if isinstance(cell, np.ndarray):  # as torch has a list of Python's numbers
-        return cell.astype(np.float32)
+    if isinstance(cell, np.ndarray):
+        return cell.astype(np.float32 if np.issubdtype(cell.dtype, np.floating) else np.int64)
     return int(cell) if isinstance(cell, bool) else cell
 
 
