@@ -16,7 +16,7 @@ from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.rules_masking import MASK
 from mmst_cli.config.schema import AUTO, Config, LossConfig
 from mmst_cli.config.user_classes import is_dotted, user_loss
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, first_line
 from mmst_cli.model.precision import declared_precision
 from mmst_cli.training.loss_models import LossModels
 from mmst_cli.training.masked_ranking import MaskedRankingLoss
@@ -73,11 +73,11 @@ def build_loss(
             kind = user_loss(layer.type) if own else _class_of(layer)
             loss = kind(model, **inner, **{**_with_numbers(layer.args), **named})
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"{key}.{index}.args: {layer.type}: {error}") from error
+            raise ConfigError(f"{key}.{index}.args: {layer.type}: {first_line(error)}") from error
         except (AssertionError, AttributeError) as error:  # what the library presumes; in a user's class it is a bug
             if own:
                 raise
-            why = str(error) or "it is made for models of transformers that embed texts"
+            why = first_line(error) if str(error) else "it is made for models of transformers that embed texts"
             raise ConfigError(f"{key}.{index}.type: {layer.type} doesn't go with this model: {why}.") from error
     if loss is None:
         raise ConfigError(f"{key}: empty. Name at least one loss, such as MultipleNegativesRankingLoss.")
