@@ -112,3 +112,13 @@ def test_its_batches_stay_on_the_host_as_the_librarys(model):
 
     assert takes_mini_batches(built(model, 0.1, wrapped=True))
     assert isinstance(built(model, 0.1, wrapped=False), MaskedRankingLoss)
+
+
+def test_where_mini_batches_are_tried_it_waits_for_no_other_process(model, monkeypatch):
+    from mmst_cli.training import masked_ranking, mini_batches
+
+    monkeypatch.setattr(mini_batches.processes, "count", lambda: 2)
+    gather = masked_ranking.all_gather_with_grad
+    with mini_batches._gathered_alone(built(model, MARGIN, wrapped=True)):
+        assert len(masked_ranking.all_gather_with_grad(torch.ones(3))) == 6
+    assert masked_ranking.all_gather_with_grad is gather

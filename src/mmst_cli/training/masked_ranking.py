@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
-from sentence_transformers.util import all_gather, all_gather_with_grad, get_rank
+from sentence_transformers.util import all_gather_with_grad, get_rank
 from torch import nn
 
 from mmst_cli import processes
@@ -85,7 +85,7 @@ class MaskedRankingLoss(CachedMultipleNegativesRankingLoss):  # type: ignore[mis
             return None
         queries, *documents = (torch.cat(pieces) for pieces in self._whole)
         if self.gather_across_devices:
-            documents = [all_gather(one) for one in documents]
+            documents = [all_gather_with_grad(one) for one in documents]
         return queries, torch.cat(documents)
 
     def _mask(self, scores: torch.Tensor, own: torch.Tensor, columns: int) -> torch.Tensor:

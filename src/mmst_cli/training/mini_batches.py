@@ -164,7 +164,8 @@ def _gathered_alone(loss: nn.Module) -> Iterator[None]:
         yield
         return
     kinds = dict.fromkeys(kind for module in loss.modules() for kind in type(module).__mro__)
-    names = dict.fromkeys(kind.__module__ for kind in kinds if kind.__module__.startswith("sentence_transformers."))
+    known = ("sentence_transformers.", "mmst_cli.")
+    names = dict.fromkeys(kind.__module__ for kind in kinds if kind.__module__.startswith(known))
     gathering = [sys.modules[name] for name in names if hasattr(sys.modules[name], _GATHER)]
     before = [getattr(module, _GATHER) for module in gathering]
     for module in gathering:
