@@ -79,6 +79,21 @@ class RunFolder:
         return self.path / "model.failed"
 
     @property
+    def adapter(self) -> Path:
+        """The adapter that was trained, where ``model`` has it merged; it needs the model that was begun with."""
+        return self.path / "adapter"
+
+    @property
+    def unchecked_adapter(self) -> Path:
+        """The adapter while it is compared with the one in memory."""
+        return self.path / "adapter.unchecked"
+
+    @property
+    def failed_adapter(self) -> Path:
+        """The adapter if it isn't the one that was trained."""
+        return self.path / "adapter.failed"
+
+    @property
     def gate(self) -> Path:
         """How the saved model compares with the measured one."""
         return self.path / "gate.json"
@@ -183,7 +198,8 @@ class RunFolder:
 
     def _written(self) -> list[Path]:
         """Return all that a run wrote and that is there."""
-        models = (self.model, self.unchecked_model, self.failed_model)
+        models = [self.model, self.unchecked_model, self.failed_model]
+        models += [self.adapter, self.unchecked_adapter, self.failed_adapter]
         folders = (*self.checkpoint_folders(), *models, self.evaluations, self.path / FAILED)
         record = (self.config, self.rows, self.environment, self.path / "overrides.txt")
         named = (*record, self.log, self.metrics, self.skipped_rows, self.report, self.gate)
@@ -313,9 +329,9 @@ def _marked(checkpoint: Path) -> dict[str, tuple[int, str | None]]:
 
 
 def run_of_model(model: str) -> RunFolder | None:
-    """Return the run that a model folder is the final model of, or None if it is no run's."""
+    """Return the run that a model folder is the final model of, or its adapter, or None if it is no run's."""
     run = RunFolder(Path(model).parent)
-    return run if Path(model) == run.model and run.is_run() else None
+    return run if Path(model) in (run.model, run.adapter) and run.is_run() else None
 
 
 def newest_run(root: Path = Path("runs")) -> RunFolder:

@@ -226,6 +226,25 @@ def test_float32_weights_run_under_bfloat16_autocast(mmst, tmp_path):
     assert not run.exists()
 
 
+def test_an_adapter_knows_the_revision_of_its_base_and_is_loaded_over_it(python, hub, tmp_path):
+    """The main branch holds no model, so that plain sentence-transformers can't load it."""
+    run, small = tmp_path / "run", ["training.max_steps=1", "training.eval_strategy='no'", "datasets.train.max_rows=16"]
+    commands = [
+        ["train", "configs/vdr-lora.yaml", f"output_dir={run}", *OVERRIDES, *small, "model.dtype=bfloat16"],
+        ["encode", f"{run}/adapter", "docs/example-pages", "--output", f"{tmp_path}/vectors"],
+        ["inspect-modalities", f"{run}/adapter", "--json"],
+    ]
+    done = python(HERE.parent / "each_in_a_fork.py", json.dumps(commands))
+    trained, encoded, seen = json.loads(done.stdout)
+    assert [one["code"] for one in (trained, encoded, seen)] == [0, 0, 0], (trained, encoded, seen)
+    assert "half precision" not in trained["err"] and "adapter: LoRA of rank 32 on 12 layers" in trained["err"]
+    settings = json.loads((run / "adapter/adapter_config.json").read_text())
+    commit = hub.repositories["models", MODEL][MODEL_REVISION].commit
+    assert (settings["base_model_name_or_path"], settings["revision"]) == (MODEL, commit)
+    assert f"It needs `{MODEL}` at revision `{MODEL_REVISION}`" in (run / "adapter/README.md").read_text()
+    assert json.loads(seen["out"])["dimension"] == DIMS[0]
+
+
 MISTAKES = {
     "model.name_or_path=Qwen/nope": ("model.name_or_path", "Qwen/nope"),
     "model.revision=refs/pr/99": ("model.revision", "refs/pr/99"),

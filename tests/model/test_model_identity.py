@@ -21,7 +21,7 @@ def content(folder):
 
 
 def test_earlier_records_are_of_the_same_values(folder):
-    assert weights_identity(str(folder)) == "66aa548e9548a0bc"
+    assert weights_identity(str(folder), "66aa548e9548a0bc") == "66aa548e9548a0bc"
     assert content(folder) == "67f191f34a412ef1"
 
 
@@ -32,6 +32,16 @@ def test_other_weights_are_another_model(folder):
         file.write(b"changed.")
     assert weights_identity(str(folder)) != before[0]
     assert content(folder) != before[1]
+
+
+def test_weights_that_changed_in_the_middle_alone_are_others(folder):
+    """As where a part of a model was trained, or an adapter was merged into some layers."""
+    before = weights_identity(str(folder))
+    with (folder / "model.safetensors").open("r+b") as file:
+        file.seek(500_000)
+        file.write(bytes(100_000))
+    assert weights_identity(str(folder)) != before
+    assert weights_identity(str(folder), before) != before  # and a recorded one is compared alike
 
 
 def test_only_weights_name_the_vectors(folder):

@@ -86,7 +86,8 @@ def train(rows, tmp_path):
         ("report_to", "nosuchtracker", "is not supported"),
         ("optim", "lomo", "pip install"),
         ("optim_args", "foo", "unpack"),
-        ("learning_rate_mapping", {"nothing": 1e-3}, "No parameters found"),
+        ("learning_rate_mapping.nothing", {"nothing": 1e-3}, "no parameter has a name that matches"),
+        ("learning_rate_mapping.[", {"[": 1e-3}, "not a regular expression"),
         ("use_liger_kernel", True, "no liger-kernel here"),
         ("fsdp", "full_shard", "isn't supported"),
         ("dataloader_persistent_workers", True, "num_workers"),
@@ -96,8 +97,8 @@ def train(rows, tmp_path):
 )
 @pytest.mark.parametrize("dry_run", [False, True])
 def test_arguments_that_training_would_fail_at_are_refused_by_their_key(train, tmp_path, name, value, words, dry_run):
-    with pytest.raises(ConfigError, match=rf"^training\.{name}: .*{words}"):
-        train(**{name: value}, dry_run=dry_run)
+    with pytest.raises(ConfigError, match=rf"^training\.{re.escape(name)}: .*{words}"):
+        train(**{name.partition(".")[0]: value}, dry_run=dry_run)
     assert not (tmp_path / "run").exists()
 
 

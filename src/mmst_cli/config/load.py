@@ -54,8 +54,9 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Config
 
 
 def with_model(config: Config, name_or_path: str) -> Config:
-    """Return the config with another model, as a whole one: what the config's own is put together from is left out."""
+    """Return the config with another model, as a whole one: what the config's own is made of or gets is left out."""
     put_together: dict[str, Any] = {"routes": {}, "dimension": None, "frozen": []}
+    put_together |= {"adapter": None, "quantization": None}
     model = config.model.model_copy(update={"name_or_path": name_or_path, "revision": None, **put_together})
     return config.model_copy(update={"model": model})
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmst_cli.config.load import read_config
+from mmst_cli.config.rules_adapter import check_adapter, check_adapter_training
 from mmst_cli.config.rules_datasets import (
     check_datasets,
     check_mixing,
@@ -67,6 +68,7 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
     faults = [
         *check_dimensions(config.matryoshka_dims, "matryoshka_dims"),
         *check_model(config.model),
+        *check_adapter(config.model),
         *check_media(config.media),
         *check_datasets(config),
         *check_mixing(config),
@@ -83,6 +85,7 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
             *check_schedule(config),
             *check_best_model(config),
             *check_scaling(config),
+            *check_adapter_training(config),
             *check_processes(config),
             *check_powerless_fields(config),
             *check_names_of_columns(config),

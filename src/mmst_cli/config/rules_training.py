@@ -47,8 +47,8 @@ def check_training_fields(training: dict[str, Any]) -> list[str]:
 
 
 def check_scaling(config: Config) -> list[str]:
-    """Return the fault of training float16 weights under fp16."""
-    if config.training.get("fp16") is True and config.model.dtype is Dtype.float16:
+    """Return the fault of training float16 weights under fp16; the weights of an adapter are float32."""
+    if config.training.get("fp16") is True and config.model.dtype is Dtype.float16 and config.model.adapter is None:
         return [f"training.fp16: true, but model.dtype is float16, {UNSCALABLE}"]
     return []
 

@@ -108,6 +108,23 @@ class Fill(Choice):
     """Mined before training, as the `mine` section of the dataset says."""
 
 
+class AdapterInit(Choice):
+    """How the matrices of an adapter begin; each leaves the model as it is until the first step, but for rounding."""
+
+    default = "default"
+    """A at random, B zero."""
+    gaussian = "gaussian"
+    orthogonal = "orthogonal"
+    """A and B orthogonal, and their product zero. The rank is even."""
+
+
+class FourBits(Choice):
+    """What four bits of a quantised weight stand for."""
+
+    nf4 = "nf4"
+    fp4 = "fp4"
+
+
 class Sampling(Choice):
     """Which of the documents that may be negatives are taken."""
 
@@ -147,6 +164,40 @@ class RouteConfig(Section):
     """Arguments of this encoder's processor."""
 
 
+class AdapterConfig(Section):
+    """A LoRA adapter: small matrices beside the layers of a model, which alone are trained."""
+
+    r: int = 32
+    """Rank: the width of the matrices."""
+    alpha: int = 32
+    """What they compute is scaled by alpha / r."""
+    dropout: float = 0.05
+    """Share of a layer's inputs that are dropped before the matrices, in training."""
+    target_modules: Any = "all-linear"
+    """all-linear; ends of module names, as `[q_proj, v_proj]`; or a regular expression of whole names."""
+    modules_to_save: list[str] = []
+    """Ends of names of modules that are trained whole and saved with the adapter."""
+    use_dora: bool = False
+    """Train the length of each weight's rows apart from their direction (DoRA): slower, sometimes better."""
+    init: AdapterInit = AdapterInit.default
+    """default, gaussian or orthogonal."""
+    merge: bool = True
+    """End with a model that needs neither adapter nor peft; false ends with the adapter alone as `model/`."""
+
+
+class QuantizationConfig(Section):
+    """Weights held in fewer bits by bitsandbytes, while an adapter over them is trained: QLoRA. Needs a CUDA GPU."""
+
+    bits: int = 4
+    """4 or 8 for each weight of a linear layer."""
+    type: FourBits = FourBits.nf4
+    """What four bits stand for: nf4 or fp4."""
+    double: bool = True
+    """Of four bits: quantise the scales as well, which saves 0.4 bits a weight."""
+    skip_modules: list[str] = []
+    """Names of modules that stay as `dtype` has them, such as `visual`."""
+
+
 class ModelConfig(Section):
     """Which model, and how it is loaded or put together."""
 
@@ -174,6 +225,10 @@ class ModelConfig(Section):
     """Parameters that are not trained: regular expressions searched in names, as `visual` or `sub_modules\\.text`."""
     linear_patches: bool = False
     """Compute patch embeddings that are convolutions as matrix products: other last digits, far faster on some GPUs."""
+    adapter: AdapterConfig | None = None
+    """Train a LoRA adapter and leave the model itself as it is; `{}` for one as it comes."""
+    quantization: QuantizationConfig | None = None
+    """Hold the model in four or eight bits a weight while an adapter is trained; `{}` for four."""
 
 
 class MediaConfig(Section):

@@ -20,7 +20,15 @@ from mmst_cli.encoding.local_engine import LocalEngine
 from mmst_cli.encoding.manifest import write_manifest
 from mmst_cli.encoding.ray_cluster import check_engine
 from mmst_cli.encoding.several_processes import serve
-from mmst_cli.encoding.shards import PartRecord, begin_output, bring_back, check_output, holds_same_inputs, whole_parts
+from mmst_cli.encoding.shards import (
+    PartRecord,
+    begin_output,
+    begun_with,
+    bring_back,
+    check_output,
+    holds_same_inputs,
+    whole_parts,
+)
 from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.inputs.items import Item, Source
@@ -111,10 +119,11 @@ def run_encode(
     table = table or TableOptions()
     opening = Opening(inputs, columns, reader, parse_pages(pages), table, Path.cwd())
     sources = opening.sources(again=resume) if processes.is_first() else []
+    recorded = str((begun_with(output) or {}).get("weights") or "") if resume else None
     with _engine_of(engine, opening, num_processes, workers, terminal) as begun:
         runtime, dtype = begun.runtime(model, dtype, terminal)
         job = EncodeJob(
-            *(model, revision, str(dtype), weights_identity(model), dim, prompt_name),
+            *(model, revision, str(dtype), weights_identity(model, recorded), dim, prompt_name),
             inputs=[{"name": source.name, "bytes": source.bytes} for source in sources],
             columns=columns or [],
             table_name=table.name,

@@ -53,6 +53,11 @@ class PartRecord:
     """What was found of batch sizes when it was whole, so that a resumed job goes on with it."""
 
 
+def begun_with(output: Path) -> dict[str, Any] | None:
+    """Return the record of the job that an output folder is of; None where there is none that can be read."""
+    return read_job(output, RECORD) or read_job(output)
+
+
 def check_output(output: Path, job: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
     """Check that the output folder is free, ours to replace, or of the same job.
 
@@ -62,7 +67,7 @@ def check_output(output: Path, job: dict[str, Any], *, resume: bool, overwrite: 
     if not own_entries(output, OURS):
         return
     if resume:
-        check_same_job(output, read_job(output, RECORD) or read_job(output), job)
+        check_same_job(output, begun_with(output), job)
     elif not overwrite:
         raise RunError(f"--output: {output} holds vectors. Add --resume to go on, or --overwrite to replace them.")
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mmst_cli.config.schema import Config, Dtype
+from mmst_cli.model.merged_adapter import absorb_adapter
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.compared_folder import config_of_run, probed_datasets, refuse_if_taken, write_compared
@@ -63,6 +64,7 @@ def _export(run: RunFolder, config: Config, output: Path, dtype: Dtype, terminal
     quiet_libraries(terminal)
     prepared = prepare_config(config, terminal, probed_datasets(config))
     model, precision = prepared.model, prepared.runtime.precision
+    absorb_adapter(model, str(run.model))  # servers take whole models
     trusted = config.model.trust_remote_code
     with closing(SavedModelGate(model, prepared.rows, precision, trust_remote_code=trusted)) as gate:
         gate.prepare()

@@ -15,6 +15,7 @@ from mmst_cli.evaluation.comparison import Comparison
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
 from mmst_cli.merging.mixes import Measured, Mix, choose, compared_with_single, mixed, mixes_table
 from mmst_cli.model.load_model import find_model, load_model
+from mmst_cli.model.merged_adapter import absorb_adapter
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.compared_folder import config_of_run, probed_datasets, refuse_if_taken, write_compared
@@ -138,6 +139,8 @@ def _merge(
     quiet_libraries(terminal)
     prepared = prepare_evaluation(config, terminal, probed_datasets(config))
     models = [prepared.model, *(_load(folder, config, prepared) for folder in folders[1:])]
+    for model, name in zip(models, names, strict=True):
+        absorb_adapter(model, name)
     _check_prompts(models, names)
     measured: list[Measured] = []
     comparisons: dict[str, Comparison] = {}

@@ -10,6 +10,7 @@ import torch
 
 from mmst_cli.config.schema import ModelConfig
 from mmst_cli.errors import ModelError, WorkError, is_memory_shortage, visible
+from mmst_cli.model.adapter_folder import ADAPTER_CONFIG, find_adapter, lacks_modules, load_with_adapter
 from mmst_cli.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 def read_checkpoint_config(source: str, revision: str | None, key: str) -> dict[str, Any] | None:
     """Return a model's ``config.json``, from its folder or the hub; None where it has none or no hub is reached.
 
-    The small file first: a wrong id or revision shows before anything large is downloaded.
+    That of an adapter is its base's. The small file first: a wrong id or revision shows before anything large is
+    downloaded.
 
     Args:
         source: a model folder or hub id.
@@ -32,6 +34,8 @@ def read_checkpoint_config(source: str, revision: str | None, key: str) -> dict[
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
+    if adapter := find_adapter(source, revision):
+        return read_checkpoint_config(adapter.name, adapter.revision, key)
     path = Path(source) / "config.json"
     try:
         if not Path(source).is_dir():
@@ -54,7 +58,8 @@ def checkpoint_commit(source: str, revision: str | None) -> str | None:
 
     read_checkpoint_config(source, revision, "model")  # says what is wrong with a name
     try:
-        return Path(hf_hub_download(source, "config.json", revision=revision)).parent.name
+        file = ADAPTER_CONFIG if find_adapter(source, revision) else "config.json"
+        return Path(hf_hub_download(source, file, revision=revision)).parent.name
     except OSError:
         return None
 
@@ -78,15 +83,22 @@ def load_checkpoint(
     from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
 
-    try:
+    given = dict(model_kwargs)
+    if given.get("dtype") == "auto" and find_adapter(source, config.revision):
+        del given["dtype"]  # the folder of an adapter says itself what its base is held in
+
+    def build(name: str, revision: str | None) -> SentenceTransformer:
         return SentenceTransformer(
-            source,
-            revision=config.revision,
+            name,
+            revision=revision,
             device=str(device),
             trust_remote_code=config.trust_remote_code or run_trusts(source),
-            model_kwargs=dict(model_kwargs),
+            model_kwargs=dict(given),
             processor_kwargs=dict(config.processor) or None,
         )
+
+    try:
+        return load_with_adapter(source, config.revision, build)
     # A folder that was copied in part or edited raises any of these, depending on the file it happened to.
     except (OSError, ValueError, ImportError, KeyError, TypeError, RuntimeError, MemoryError, SafetensorError) as error:
         if is_memory_shortage(error):
@@ -115,10 +127,14 @@ def run_trusts(source: str) -> bool:
 
 
 def is_raw(source: str, revision: str | None) -> bool:
-    """Say whether ``source`` is a checkpoint of transformers alone, without sentence-transformers' modules."""
-    from sentence_transformers.util import load_file_path
+    """Say whether ``source`` is a checkpoint of transformers alone, without sentence-transformers' modules.
 
-    return load_file_path(source, "modules.json", revision=revision) is None
+    An adapter that has none is what the model is that it belongs to.
+    """
+    if not lacks_modules(source, revision):
+        return False
+    adapter = find_adapter(source, revision)
+    return adapter is None or lacks_modules(adapter.name, adapter.revision)
 
 
 def lacks_attention(error: ModelError) -> bool:

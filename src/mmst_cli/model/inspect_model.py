@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from mmst_cli.model.adapter_folder import find_adapter
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.modality_facts import (
     ModalityFact,
@@ -62,6 +63,8 @@ class ModelFacts:
     """Of the sounds it wants, in Hz."""
     routes: list[RouteFact]
     """What each route of a routed model does; empty for a model of one encoder."""
+    adapter: str | None
+    """What it is an adapter of, in words; None for a whole model."""
     parameters: int
     dtype: str | None
     """What the weights are stored in."""
@@ -107,10 +110,21 @@ def run_inspection(name_or_path: str, revision: str | None = None, trust_remote_
         image_size=image_size(model),
         sampling_rate=sampling_rate(model),
         routes=routes,
+        adapter=_adapter(source, revision),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         dtype=_dtype(source, config),
         bytes_on_disk=_bytes_on_disk(source, revision),
     )
+
+
+def _adapter(source: str, revision: str | None) -> str | None:
+    found = find_adapter(source, revision)
+    if found is None:
+        return None
+    method = str(found.settings.get("peft_type"))
+    kind = "DoRA" if found.settings.get("use_dora") else {"LORA": "LoRA"}.get(method, method)
+    rank = f" of rank {found.settings['r']}" if found.settings.get("r") else ""
+    return f"{kind}{rank} over {found.name}{f' at {found.revision}' if found.revision else ''}"
 
 
 def _by_route(routes: list[RouteFact], name: str) -> str | None:
@@ -221,6 +235,7 @@ def _lines(facts: ModelFacts) -> dict[str, str]:
     )
     return {
         **({"routes": routes} if routes else {}),
+        **({"adapter": facts.adapter} if facts.adapter else {}),
         "architecture": facts.architecture,
         "parameters": f"{facts.parameters:,}",
         "dtype": facts.dtype or "not recorded",

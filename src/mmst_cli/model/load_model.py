@@ -12,6 +12,7 @@ from mmst_cli.builtin.registry import build_builtin
 from mmst_cli.config.rules_training import UNSCALABLE
 from mmst_cli.config.schema import Attention, Dtype, ModelConfig
 from mmst_cli.errors import ConfigError, ModelError, visible
+from mmst_cli.model.adapter_folder import ADAPTER_CONFIG
 from mmst_cli.model.attention import AttentionChoice, choose_attention
 from mmst_cli.model.checkpoint import is_raw, lacks_attention, load_checkpoint, read_checkpoint_config
 from mmst_cli.model.image_planes import take_planes
@@ -21,6 +22,7 @@ from mmst_cli.model.model_media import keep_whole_sounds
 from mmst_cli.model.model_parts import build_router, router_of
 from mmst_cli.model.precision import HALF, Precision, Runtime
 from mmst_cli.model.processor_arguments import check_processor_arguments
+from mmst_cli.model.quantization import check_quantizable, quantization_kwargs
 from mmst_cli.model.text_cutting import cut_texts_beside_media
 from mmst_cli.model.text_inputs import take_mapped_texts
 from mmst_cli.model.vector_width import settle_width
@@ -29,6 +31,10 @@ from mmst_cli.storage import closed_to_us, expand_home
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+MODEL_FILES = ("modules.json", "config.json", ADAPTER_CONFIG)
+"""One of them makes a folder a model's."""
 
 
 def find_model(name_or_path: str) -> str:
@@ -45,7 +51,7 @@ def find_model(name_or_path: str) -> str:
     if folder.is_dir():
         for candidate in (folder, folder / "model"):
             open_to_us = not candidate.is_dir() or os.access(candidate, os.R_OK | os.X_OK)
-            if not open_to_us or (candidate / "modules.json").is_file() or (candidate / "config.json").is_file():
+            if not open_to_us or any((candidate / name).is_file() for name in MODEL_FILES):
                 if closed := closed_to_us(candidate):
                     raise ModelError(f"{visible(name_or_path)}: {visible(closed)} can't be read: permission denied.")
                 return str(candidate)
@@ -85,6 +91,7 @@ def check_loadable(config: ModelConfig, device: torch.device, precision: Precisi
     Raises:
         ModelError: a model isn't there, or asks for what this machine lacks.
     """
+    check_quantizable(config, device)
     for key, section in _sections(config).items():
         _choose_attention(section, device, precision, key)
         read_checkpoint_config(_source(section, key), section.revision, key)
@@ -97,7 +104,7 @@ def check_scalable(config: ModelConfig, runtime: Runtime) -> None:
         ConfigError: the checkpoint holds weights in float16, and nothing says to hold them otherwise.
         ModelError: the model isn't there.
     """
-    if runtime.precision.autocast is not torch.float16:
+    if runtime.precision.autocast is not torch.float16 or config.adapter is not None:
         return
     for key, section in _sections(config).items():
         if _held_in(section, runtime.device, key) is torch.float16:
@@ -174,7 +181,8 @@ def _load_encoder(
     choice = _choose_attention(config, device, precision, key)
     source = _source(config, key)
     weights = resolve_dtype(config.dtype, device)
-    kwargs: dict[str, Any] = {"dtype": weights or "auto", "attn_implementation": choice.implementation}
+    kwargs: dict[str, Any] = {"dtype": weights or "auto", **quantization_kwargs(config, weights)}
+    kwargs["attn_implementation"] = choice.implementation
     try:
         model = load_checkpoint(source, config, device, kwargs, key)
     except ModelError as error:
@@ -182,7 +190,8 @@ def _load_encoder(
         may_go_without = lacks_attention(error) or choice.implementation == Attention.flash_attention_2
         if config.attn_implementation != Attention.auto or not may_go_without:
             raise
-        model = load_checkpoint(source, config, device, {"dtype": kwargs["dtype"]}, key)
+        del kwargs["attn_implementation"]
+        model = load_checkpoint(source, config, device, kwargs, key)
         choice = _other_attention(model, choice, error)
     if router_of(model) is not None and weights in HALF:
         model.to(weights)  # projections are read in float32, whatever the encoders are

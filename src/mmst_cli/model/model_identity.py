@@ -9,6 +9,7 @@ from typing import Any
 import xxhash
 
 from mmst_cli.config.schema import ModelConfig
+from mmst_cli.model.adapter_folder import find_adapter
 from mmst_cli.model.checkpoint import checkpoint_commit
 from mmst_cli.model.load_model import find_model
 from mmst_cli.storage import digest
@@ -16,6 +17,10 @@ from mmst_cli.storage import digest
 ENDS = 65_536  # bytes of an end of a large file: enough to tell a retrained model
 SMALL = 2**20  # bytes of a file that is read whole
 WEIGHTS = (".safetensors", ".bin")
+BLOCKS, BLOCK = 64, 16_384
+"""Blocks of a weights file that are read, and bytes of each: from all over it, for training may leave most as it is."""
+SPREAD = "spread-"
+"""How an identity begins that was made of such blocks; earlier ones were made of the end of each file."""
 
 
 def model_identity(config: ModelConfig, seed: int) -> dict[str, Any]:
@@ -28,20 +33,39 @@ def model_identity(config: ModelConfig, seed: int) -> dict[str, Any]:
     sources = {"model": (config.name_or_path, config.revision)} if config.name_or_path else {}
     sources |= {route: (section.name_or_path, section.revision) for route, section in config.routes.items()}
     return {
-        "section": config.model_dump(),
+        "section": _section(config),
         "seed": seed if config.routes else None,
         "content": {name: _content(find_model(source), revision) for name, (source, revision) in sources.items()},
     }
 
 
-def weights_identity(model: str) -> str:
-    """Return what names the weights of a model folder, whatever else is in it; nothing for a hub id."""
-    found = _files(find_model(model), _tail, lambda path: path.suffix in WEIGHTS)
-    return digest(found) if found else ""
+def weights_identity(model: str, recorded: str | None = None) -> str:
+    """Return what names the weights of a model folder, whatever else is in it; nothing for a hub id.
+
+    Args:
+        model: a model folder, run folder, hub id or built-in model.
+        recorded: what it is to be compared with, made by the same version or an earlier one.
+    """
+    source = find_model(model)
+    earlier = bool(recorded) and not str(recorded).startswith(SPREAD)
+    found = _files(source, _tail if earlier else _spread, lambda path: path.suffix in WEIGHTS)
+    if not found:
+        return ""
+    adapter = find_adapter(source)
+    named = digest(found, weights_identity(adapter.name, recorded)) if adapter else digest(found)
+    return named if earlier else f"{SPREAD}{named}"
+
+
+def _section(config: ModelConfig) -> dict[str, Any]:
+    """Return the section without what is only put into a model to train it; older records don't know the rest."""
+    later = {name for name in ("quantization", "linear_patches") if not getattr(config, name)}
+    return config.model_dump(exclude={"adapter", *later})
 
 
 def _content(source: str, revision: str | None) -> str | None:
-    return digest(_files(source, _ends)) if Path(source).is_dir() else checkpoint_commit(source, revision)
+    own = digest(_files(source, _ends)) if Path(source).is_dir() else checkpoint_commit(source, revision)
+    adapter = find_adapter(source, revision)
+    return digest(own, _content(adapter.name, adapter.revision)) if adapter else own
 
 
 def _files(
@@ -65,3 +89,13 @@ def _ends(path: Path) -> str:
         head = file.read(ENDS)
         file.seek(-ENDS, 2)
         return xxhash.xxh3_128_hexdigest(head + file.read())
+
+
+def _spread(path: Path) -> str:
+    """Return a digest of blocks from the beginning of a file to its end; of up to a megabyte they are all of it."""
+    size, found = path.stat().st_size, xxhash.xxh3_128()
+    with path.open("rb") as file:
+        for number in range(BLOCKS):
+            file.seek(number * max(0, size - BLOCK) // (BLOCKS - 1))
+            found.update(file.read(BLOCK))
+    return found.hexdigest()

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from mmst_cli.config.schema import Attention, ModelConfig
 from mmst_cli.errors import ModelError
+from mmst_cli.model.adapter_folder import load_with_adapter
 from mmst_cli.model.checkpoint import is_raw, run_trusts
 from mmst_cli.model.load_model import check_loadable, load_model
 from mmst_cli.model.vector_width import settle_width
@@ -40,9 +41,13 @@ def build_without_weights(
     from sentence_transformers import SentenceTransformer
 
     trusted = trust_remote_code or run_trusts(source)
+
+    def build(name: str, revision: str | None) -> SentenceTransformer:
+        return SentenceTransformer(name, revision=revision, device="meta", trust_remote_code=trusted)
+
     try:
         with _no_weights():
-            model = SentenceTransformer(source, revision=revision, device="meta", trust_remote_code=trusted)
+            model = load_with_adapter(source, revision, build, weights=False)
     except (OSError, ValueError, ImportError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         at = f" at revision {revision}" if revision else ""
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -59,6 +64,7 @@ def load_without_weights(config: ModelConfig) -> SentenceTransformer:
         ModelError: it isn't there, can't be read, or doesn't fit together.
     """
     device = torch.device("meta")
+    config = config.model_copy(update={"quantization": None})  # without values there is nothing to hold in fewer bits
     check_loadable(config, torch.device("cpu"))  # a built-in model is built here, where it can have weights
     with _no_weights():
         return load_model(config.model_copy(update={"attn_implementation": str(Attention.auto)}), device)[0]

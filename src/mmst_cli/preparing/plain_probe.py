@@ -1,6 +1,7 @@
 """Embed a probe by plain sentence-transformers: in memory by import, in a process of its own as a script.
 
-Run by its path, it loads models as their user would and imports nothing of this package: it reads a request a line from
+Run by its path, it loads models as their user would and imports nothing of this package, but where only this package
+loads what was trained (an adapter over another revision than the default one). It reads a request a line from
 stdin, writes what it found into the folder of the request, and answers with a line of JSON.
 """
 
@@ -13,6 +14,7 @@ import random
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -76,7 +78,10 @@ def embed_inputs(
 
 
 def digest_weights(model: Any) -> dict[str, str]:
-    """Return the name of each tensor of a model to a digest of its dtype, shape and bytes."""
+    """Return the name of each tensor of a model to a digest of its dtype, shape and bytes.
+
+    A weight that an adapter stands beside has the name that it has without one.
+    """
     import torch
     import xxhash
 
@@ -84,6 +89,7 @@ def digest_weights(model: Any) -> dict[str, str]:
     for name, tensor in model.state_dict().items():
         if isinstance(tensor, torch.Tensor):
             content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+            name = name.replace(".base_layer.", ".").replace(".original_module.", ".")
             found[name] = f"{tensor.dtype} {list(tensor.shape)} {xxhash.xxh3_128_hexdigest(content)}"
     return found
 
@@ -183,6 +189,7 @@ def _settings(model: Any) -> dict[str, Any]:
     settings["pooling"] = ", ".join(pooling)
     settings |= {"vocabulary": _digest(map(_vocabulary, _readers(model))), "chat template": _digest(_templates(model))}
     settings["bounds"] = _bounds(model)
+    settings["adapter"] = "in it" if any(getattr(part, "peft_config", None) for part in model.modules()) else "none"
     config = getattr(model, "config", None)
     settings["attention"] = str(getattr(config, "_attn_implementation", None))
     settings["dtype"] = str(model.dtype).removeprefix("torch.")
@@ -257,7 +264,13 @@ def _answer(request: Mapping[str, Any]) -> None:
     torch.set_num_threads(request["threads"])
     folder = Path(request["folder"])
     options = {"trust_remote_code": True} if request["trust_remote_code"] else {}
-    model = SentenceTransformer(request["model"], device=request["device"], **options)
+    load: Any = partial(SentenceTransformer, device=request["device"], **options)
+    if request["at_revision"]:  # which sentence-transformers leaves out of account
+        from mmst_cli.model.adapter_folder import load_with_adapter
+
+        model = load_with_adapter(request["model"], None, lambda name, revision: load(name, revision=revision))
+    else:
+        model = load(request["model"])
     found = embed(model, read_inputs(folder), request["autocast"])
     save_file(found.vectors, str(folder / VECTORS))
     answer = {"features": found.features, "settings": found.settings, "weights": found.weights}

@@ -11,6 +11,7 @@ from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config, Modality, ModelConfig, Role
 from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
+from mmst_cli.model.adapter import check_adapter_fits
 from mmst_cli.model.attention import AttentionChoice
 from mmst_cli.model.large_images import shrink_large_images
 from mmst_cli.model.load_model import load_model, model_label
@@ -89,7 +90,10 @@ def prepare_model(
     if runtime is not None:
         shrink_large_images(model, readers)
         check_embeds(model, _probed(rows), runtime.precision)
-    return PreparedModel(model, attention, freeze(model, config.frozen))
+    frozen = freeze(model, config.frozen)
+    if config.adapter is not None:
+        check_adapter_fits(model, config)
+    return PreparedModel(model, attention, frozen)
 
 
 def declared_dims(config: Config) -> dict[str, list[int]]:

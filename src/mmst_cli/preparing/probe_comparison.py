@@ -158,6 +158,7 @@ def _shape(words: Mapping[str, Any] | None) -> str:
 
 def _other_settings(memory: Mapping[str, Any], saved: Mapping[str, Any]) -> list[str]:
     names = ["prompts", "default prompt", "similarity", "modules", "pooling", "dtype", "vocabulary", "chat template"]
+    names.append("adapter")
     memory, saved = ({**settings, **settings.get("bounds", {})} for settings in (memory, saved))
     names += sorted(memory.get("bounds", {}).keys() | saved.get("bounds", {}).keys())
     return [

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from mmst_cli import processes
 from mmst_cli.errors import WorkError, first_line, is_memory_shortage
+from mmst_cli.model.adapter_folder import ADAPTER_CONFIG
 from mmst_cli.model.patch_embedding import convolved
 from mmst_cli.model.precision import Precision
 from mmst_cli.model.random_state import randomness_kept
@@ -57,6 +58,8 @@ class SavedModelGate:
         rows: dataset to rows, to draw the probe from.
         precision: mixed precision under which the model is measured.
         trust_remote_code: whether loading the model may run Python code that comes with it.
+        revision: of the model that training begins with, where that isn't the default: by itself sentence-transformers
+            loads an adapter over the default one, so that adapters are then loaded as this package does.
     """
 
     def __init__(
@@ -66,8 +69,9 @@ class SavedModelGate:
         precision: Precision,
         *,
         trust_remote_code: bool = False,
+        revision: str | None = None,
     ) -> None:
-        self.model, self.trust_remote_code = model, trust_remote_code
+        self.model, self.trust_remote_code, self.revision = model, trust_remote_code, revision
         self.autocast = str(precision.autocast).removeprefix("torch.") if precision.autocast else None
         self.inputs: list[ProbeInput] = []
         self.left_out: list[dict[str, str]] = []
@@ -178,6 +182,7 @@ class SavedModelGate:
                     "device": device,
                     "autocast": self.autocast if torch.device(device).type == self.model.device.type else None,
                     "trust_remote_code": self.trust_remote_code,
+                    "at_revision": self.revision is not None and (folder / ADAPTER_CONFIG).is_file(),
                     "threads": torch.get_num_threads(),
                 }
             )

@@ -57,7 +57,7 @@ def find_query_model(folder: VectorFolder, given: str | None, terminal: Terminal
             f"{folder.path}: made by the model in {name}, which is not there any more."
             " Name the place where it is now by --model."
         )
-    if weights_identity(name) != weights:
+    if weights_identity(name, weights) != weights:
         raise ModelError(
             f"{folder.path}: the weights of {name} are not those that made the vectors, with which alone queries can be"
             " compared. Name a place of these by --model, or encode again with --overwrite."

@@ -14,6 +14,7 @@ from mmst_cli.errors import RunError, WorkError, first_line
 from mmst_cli.runs import RunFolder, damaged_file, is_whole
 from mmst_cli.shell_words import quoted
 from mmst_cli.terminal import Terminal
+from mmst_cli.training.adapter_checkpoints import TRAINED, load_trained
 from mmst_cli.training.resumed_state import told_of_damage
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def load_weights(model: SentenceTransformer, checkpoint: Path) -> None:
         RuntimeError: the names or shapes differ.
         Exception: whatever the libraries raise about files that can't be read.
     """
+    if (checkpoint / TRAINED).is_file():
+        load_trained(model, checkpoint)
+        return
     # The classes are those of the model in memory, which may be a user's own.
     classes = {fullname(module): type(module) for module in model.modules() if isinstance(module, Module)}
     saved = type(model)._load_with_module_classes(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from mmst_cli.evaluation.comparison import verdict
 from mmst_cli.evaluation.evaluation_output import save_evaluation_files
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.report_page import write_page
-from mmst_cli.model.served_layout import save_for_servers
+from mmst_cli.model.merged_adapter import has_adapter
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.training.gated_saving import save_as_measured
 from mmst_cli.training.model_card import write_card
@@ -19,7 +20,12 @@ from mmst_cli.vectors.ranges import SUFFIX as RANGES
 
 
 def finish(
-    job: TrainingJob, gate: SavedModelGate, after: Mapping[str, Evaluation], *, may_stay: bool
+    job: TrainingJob,
+    gate: SavedModelGate,
+    after: Mapping[str, Evaluation],
+    *,
+    may_stay: bool,
+    figures: Mapping[str, Any] | None = None,
 ) -> tuple[str, GateResult]:
     """Write evaluations, model and report into the run folder; return the verdict, and what the gate found.
 
@@ -28,6 +34,7 @@ def finish(
         gate: compares the saved model with the one in memory.
         after: what was measured of the trained model.
         may_stay: whether training could leave the model as it was.
+        figures: what else the gate found, of an adapter.
     """
     run, before = job.run, job.measurements.before
     for ranges in run.evaluations.glob(f"*{RANGES}"):  # a run that was finished before had another model
@@ -36,13 +43,16 @@ def finish(
     for name, evaluation in after.items():
         save_evaluation_files(evaluation, job.suite, run.evaluations, before=before.get(name))
     summary = verdict(before, after)
-    serving = serving_section(job.model, job.precision, job.config.matryoshka_dims)
+    # Servers take an adapter only beside its base, each in a way of its own.
+    alone = has_adapter(job.model)
+    serving = "" if alone else serving_section(job.model, job.precision, job.config.matryoshka_dims)
     saved = save_as_measured(
         run,
         gate,
-        lambda folder: save_for_servers(job.model, folder, job.config.matryoshka_dims),
+        job.save_served,
         lambda folder, found: write_card(folder, job.card(after, summary, found.sentence, serving)),
         may_stay=may_stay,
+        more=figures,
     )
     job.terminal.say(f"gate: {saved.sentence}")
     if saved.passed:

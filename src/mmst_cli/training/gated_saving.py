@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def save_as_measured(
     write_card: Callable[[Path, GateResult], None],
     *,
     may_stay: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> GateResult:
     """Save the model, compare it with the one in memory, and name its folder `model`, or `model.failed` if it differs.
 
@@ -54,11 +55,12 @@ def save_as_measured(
         save: saves the model into a folder.
         write_card: writes the model card, with what the gate found.
         may_stay: whether training could leave the model as it was.
+        more: further figures for ``gate.json``.
     """
     folder = replace_folder(run.unchecked_model, save)
     result = gate.check(folder, may_stay=may_stay)
     write_card(folder, result)
-    write_json(run.gate, result.to_dict())
+    write_json(run.gate, {**result.to_dict(), **(more or {})})
     # An earlier model of the run isn't the one that its evaluations are about now.
     for earlier in (run.model, run.failed_model):
         shutil.rmtree(earlier, ignore_errors=True)

@@ -25,6 +25,8 @@ def model_card(
     summary: str = "",
     saved: str = "",
     serving: str = "",
+    *,
+    adapter: bool = False,
 ) -> str:
     """Return a model card in Markdown, with the hub's front matter.
 
@@ -39,12 +41,13 @@ def model_card(
         summary: the outcome in a sentence.
         saved: whether this folder holds the model that was measured, in a sentence; nothing if left out.
         serving: how it is served.
+        adapter: whether it holds an adapter by itself.
     """
     base = model_label(config.model)
     parts = [
-        f"---\n{_front_matter(config, base, after)}\n---",
+        f"---\n{_front_matter(config, base, after, adapter=adapter)}\n---",
         f"# {config.run_name}",
-        f"An embedding model finetuned from `{base}` with mmst {__version__} and sentence-transformers.",
+        _origin(config, base, adapter=adapter),
         _usage(config, rows),
         serving,
         _scores(before, after, summary),
@@ -55,7 +58,22 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _front_matter(config: Config, base: str, after: Mapping[str, Evaluation]) -> str:
+def _origin(config: Config, base: str, *, adapter: bool) -> str:
+    made = f"with mmst {__version__} and sentence-transformers"
+    lora = config.model.adapter
+    if lora is None:
+        return f"An embedding model finetuned from `{base}` {made}."
+    kind = f"{'DoRA' if lora.use_dora else 'LoRA'} adapter of rank {lora.r}"
+    at = f" at revision `{config.model.revision}`" if config.model.revision else ""
+    if not adapter:
+        return f"An embedding model finetuned from `{base}`{at} {made}, by a {kind} that is merged into its weights."
+    return (
+        f"A {kind}, trained {made}. It needs `{base}`{at}, which is loaded with it, and the package peft. Plain"
+        " sentence-transformers takes the default branch of what it needs, whatever the revision."
+    )
+
+
+def _front_matter(config: Config, base: str, after: Mapping[str, Evaluation], *, adapter: bool) -> str:
     """Return what the hub reads of a card: kind, tags, base model, and the primary metric at each size."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -77,6 +95,7 @@ def _front_matter(config: Config, base: str, after: Mapping[str, Evaluation]) ->
         pipeline_tag="sentence-similarity",
         tags=["sentence-transformers", "feature-extraction", "multimodal", "mmst"],
         base_model=base if on_hub else None,
+        base_model_relation="adapter" if adapter and on_hub else None,
         model_name=config.run_name if found else None,
         eval_results=found or None,
     )

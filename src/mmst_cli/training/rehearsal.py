@@ -28,6 +28,7 @@ from mmst_cli.training.argument_faults import in_words, told_by_key
 from mmst_cli.training.collator import BAD_ROWS
 from mmst_cli.training.endings import less_memory
 from mmst_cli.training.gradients import compute_gradients
+from mmst_cli.training.learning_rates import check_rates
 from mmst_cli.training.optimizer_state import step_beside
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.training_start import build_arguments
@@ -84,6 +85,7 @@ def _try_schedule(trainer: RunTrainer, training: Mapping[str, Any]) -> int:
         loader = trainer.get_train_dataloader()
     with told_by_key(training, "max_steps"):
         steps = trainer.set_initial_training_values(trainer.args, loader)[-1]
+    check_rates(trainer.args.learning_rate_mapping, trainer.losses)
     with told_by_key(training, "optim", "learning_rate_mapping"):
         trainer.create_optimizer()
         step_beside(trainer)

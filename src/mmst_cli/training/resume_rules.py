@@ -15,11 +15,12 @@ from yaml import YAMLError
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError, first_line
+from mmst_cli.model.adapter_folder import ADAPTER_CONFIG
 from mmst_cli.runs import checkpoint_step
 
 FIXED = (
     # Other weights, or others of them trained: the checkpoint's and the optimizer's don't belong to them.
-    r"model\.(name_or_path|revision|dtype|pooling|normalize|dimension|routes|frozen)",
+    r"model\.(name_or_path|revision|dtype|pooling|normalize|dimension|routes|frozen|quantization|adapter(?!\.merge))",
     r"loss",
     r"prompts",
     # Other rows, or the same in another order: what was seen of an epoch is no longer known.
@@ -148,10 +149,11 @@ def _is_fixed(key: str, training_sets: set[str]) -> bool:
 
 def _fault(key: str, values: tuple[Any, Any], checkpoint: Path) -> str:
     then, now = ("left out" if value is None else _short(value) for value in values)
-    return (
-        f"{key}: the run was begun with {then}, and now it is {now}, which --resume can't change. Write it as before,"
-        f" or start another run from these weights: model.name_or_path={checkpoint}, and another output_dir."
-    )
+    other = f" or start another run from these weights: model.name_or_path={checkpoint}, and another output_dir."
+    if (checkpoint / ADAPTER_CONFIG).is_file():  # training begins with a whole model
+        other = " or begin anew by --overwrite."
+    change = f"the run was begun with {then}, and now it is {now}, which --resume can't change"
+    return f"{key}: {change}. Write it as before,{other}"
 
 
 def _short(value: Any) -> str:

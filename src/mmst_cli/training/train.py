@@ -15,6 +15,7 @@ from mmst_cli.config.rules_loss import training_datasets
 from mmst_cli.config.schema import Config
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation
 from mmst_cli.mining.training_sets import check_minings
+from mmst_cli.model.adapter import add_adapter, check_adaptable
 from mmst_cli.model.precision_of_run import with_environment
 from mmst_cli.output_claim import check_writable, claimed
 from mmst_cli.preparing.image_preparation import prepare_images
@@ -86,6 +87,7 @@ def _run(
     if idle := idle_devices(runtime.device):
         terminal.warn(idle)
     check_models_of_losses(config, runtime)
+    check_adaptable(config.model)
     check_minings(config)
     build_arguments(config, run.path)
     check_pushing(config, terminal)
@@ -98,6 +100,8 @@ def _run(
         prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows)
         if not dry_run:
             prepare_images(config, prepared.rows, prepared.model, terminal)
+    if config.model.adapter is not None:
+        terminal.say(f"adapter: {add_adapter(prepared.model, config.model, config.seed)}")
     job = TrainingJob(config, run, prepared, terminal)
     with processes.first_before_others():
         job.mine()  # before the folder is touched: what is wrong with it leaves no run behind

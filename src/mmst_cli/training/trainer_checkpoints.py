@@ -13,8 +13,11 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_callback import TrainerState
 
 from mmst_cli import processes
+from mmst_cli.model.adapter_folder import save_model
 from mmst_cli.model.determinism import told_of_missing_algorithms
+from mmst_cli.model.merged_adapter import has_adapter
 from mmst_cli.runs import RunFolder, is_whole, mark_whole
+from mmst_cli.training.adapter_checkpoints import save_trained
 from mmst_cli.training.best_weights import best_so_far, load_best, load_weights
 from mmst_cli.training.resumed_state import (
     AskedSettings,
@@ -95,7 +98,9 @@ class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         if not self.args.should_save:  # it is called in every process
             return
         folder = Path(output_dir or os.fspath(self.args.output_dir))
-        self.model.save_pretrained(str(folder), create_model_card=False)
+        save_model(self.model, folder)
+        if has_adapter(self.model):
+            save_trained(folder, self.model)
         save_loss_weights(folder, self.loss, self.model)
         self.write_card(folder)
 

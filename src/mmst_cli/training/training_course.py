@@ -12,6 +12,7 @@ from mmst_cli.errors import DataError, Interrupted, WorkError
 from mmst_cli.preparing.saved_model_gate import SavedModelGate
 from mmst_cli.runs import checkpoint_step
 from mmst_cli.time_shares import add_up, in_shares
+from mmst_cli.training.adapter_saving import adapter_settled
 from mmst_cli.training.best_weights import best_so_far, no_best, warn_of_unsaved
 from mmst_cli.training.endings import how_to_go_on, told_how_it_ended
 from mmst_cli.training.finishing import finish
@@ -52,7 +53,8 @@ class TrainingCourse:
         """Draw what the saved model will be compared on, and keep what the model makes of it before it is trained."""
         job = self.job
         trusted = job.config.model.trust_remote_code
-        self.gate = SavedModelGate(job.model, job.rows, job.precision, trust_remote_code=trusted)
+        at = job.config.model.revision
+        self.gate = SavedModelGate(job.model, job.rows, job.precision, trust_remote_code=trusted, revision=at)
         if processes.is_first():
             self.gate.take_base()  # a run that is resumed loads its checkpoint only later
         self.steps_taken = GateCallback(self.gate)
@@ -74,12 +76,15 @@ class TrainingCourse:
         with _last_step_kept(trainer):
             for sentence in job.bad_rows.summary():
                 self.terminal.say(sentence)
-            after = measurements.evaluate_after(trainer)
-            if not processes.is_first():
-                return TrainingResult(str(self.run.path), trainer.state.global_step, training_seconds, training_seconds)
             # A run that was resumed at its end takes no step.
             stays = not trainer.args.learning_rate if self.steps_taken.may_stay is None else self.steps_taken.may_stay
-            summary, saved = finish(job, self.gate, after, may_stay=stays)
+            with adapter_settled(job, self.gate, may_stay=stays) as figures:
+                after = measurements.evaluate_after(trainer)
+                if not processes.is_first():
+                    return TrainingResult(
+                        str(self.run.path), trainer.state.global_step, training_seconds, training_seconds
+                    )
+                summary, saved = finish(job, self.gate, after, may_stay=stays, figures=figures)
         refuse_if_failed(self.run, saved)
         result = TrainingResult(
             run=str(self.run.path),

@@ -18,7 +18,10 @@ from mmst_cli.errors import ConfigError
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation
 from mmst_cli.mining.training_sets import mine_training_sets
+from mmst_cli.model.adapter_folder import save_model
+from mmst_cli.model.merged_adapter import has_adapter
 from mmst_cli.model.prompts import column_prompts
+from mmst_cli.model.served_layout import save_for_servers
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.labels import check_widths
 from mmst_cli.rows.row_keys import rows_identity
@@ -152,7 +155,35 @@ class TrainingJob:
             steps=self.steps,
         )
 
-    def card(self, after: Mapping[str, Evaluation], summary: str, saved: str = "", serving: str = "") -> str:
-        """Return the model card: what was reached (nothing yet, in a checkpoint), and what the gate found."""
-        yaml = config_to_yaml(self.config)
-        return model_card(self.config, yaml, self.rows, self.measurements.before, after, summary, saved, serving)
+    def save(self, folder: Path) -> None:
+        """Write the model into a folder, without a card."""
+        save_model(self.model, folder)
+
+    def save_served(self, folder: Path) -> None:
+        """Write the model as servers read it, where it isn't an adapter by itself."""
+        if has_adapter(self.model):
+            self.save(folder)
+        else:
+            save_for_servers(self.model, folder, self.config.matryoshka_dims)
+
+    def card(
+        self,
+        after: Mapping[str, Evaluation],
+        summary: str,
+        saved: str = "",
+        serving: str = "",
+        *,
+        adapter: bool | None = None,
+    ) -> str:
+        """Return the model card: what was reached (nothing yet, in a checkpoint), and what the gate found.
+
+        Args:
+            after: what was measured.
+            summary: the verdict.
+            saved: what the gate found.
+            serving: how it is served.
+            adapter: whether it is of an adapter by itself; as the model is if left out.
+        """
+        alone = has_adapter(self.model) if adapter is None else adapter
+        before, yaml = self.measurements.before, config_to_yaml(self.config)
+        return model_card(self.config, yaml, self.rows, before, after, summary, saved, serving, adapter=alone)
