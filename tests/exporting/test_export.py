@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from small_job import DIMS, job, write_job
+from text_job import text_job
 from typer.testing import CliRunner
 
 from mmst_cli.cli import app
@@ -81,3 +82,8 @@ def test_the_command(run, tmp_path):
     assert json.loads(CliRunner().invoke(app, again).stdout)["dtype"] == "float16"
     none = CliRunner().invoke(app, ["export", str(tmp_path), "--output", str(tmp_path / "two")])
     assert none.exit_code == 2 and "no run of `mmst train`" in none.stderr
+
+
+def test_a_run_that_evaluated_nothing(tmp_path, quiet):
+    run_training(load_config(write_job(text_job(tmp_path, max_steps=1), tmp_path / "job.yaml")), terminal=quiet)
+    assert run_export(RunFolder(tmp_path / "run"), tmp_path / "out", Dtype.bfloat16, terminal=quiet).gate.passed

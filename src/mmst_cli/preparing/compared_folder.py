@@ -27,7 +27,7 @@ def config_of_run(run: RunFolder) -> Config:
         raise RunError(f"{run.path}: no run of `mmst train`. Name one; its config says what to compare vectors of.")
     if not (run.model / "modules.json").is_file():
         raise RunError(f"{run.path}: this run has no model yet. {run.way_to_model()}")
-    return with_model(load_checked_config(run.config, (), for_training=False), str(run.model))
+    return with_model(load_checked_config(run.config, (), for_training=False, for_mining=True), str(run.model))
 
 
 def probed_datasets(config: Config) -> list[str]:
