@@ -34,6 +34,8 @@ def test_patches_are_multiplied_instead_of_convolved(folder, encode, read_output
     monkeypatch.setattr(torch.nn.Conv3d, "forward", None)
     encode(["pages"], folder / "out")
     numpy.testing.assert_allclose(read_output(folder / "out")[1], expected, rtol=0, atol=1e-6)
+    with pytest.raises(MmstError):  # in half precision it would round otherwise than in the evaluation
+        encode(["pages"], folder / "half", dtype="bfloat16")
 
 
 def test_lines_of_text_get_the_vectors_of_model_encode(folder, encode, read_output, model, queries):

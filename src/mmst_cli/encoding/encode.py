@@ -39,7 +39,7 @@ from mmst_cli.media.reading import Reader
 from mmst_cli.model import device_memory
 from mmst_cli.model.model_identity import weights_identity
 from mmst_cli.model.precision import Runtime
-from mmst_cli.model.precision_of_run import name_of
+from mmst_cli.model.precision_of_run import name_of, recorded_config
 from mmst_cli.output_claim import claimed
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
@@ -137,7 +137,10 @@ def run_encode(
             pages=opening.pages,
             mixed_precision=None if runtime.precision.autocast is None else name_of(runtime.precision),
         )
-        load = partial(begun.load, job, ModelConfig(name_or_path=model, revision=revision, dtype=dtype), runtime)
+        trained = recorded_config(model)
+        linear = trained is not None and trained.model.linear_patches
+        config = ModelConfig(name_or_path=model, revision=revision, dtype=dtype, linear_patches=linear)
+        load = partial(begun.load, job, config, runtime)
         if not processes.is_first():
             return serve(partial(load, sources, found[1] if found else None), output)
         with claimed(output, "--output"), told_of_disk(output, "" if overwrite else _WHOLE_PARTS_STAY):

@@ -54,7 +54,8 @@ def load_encoder(
     readers = [source.reader for source in sources]
     prepared = prepare_model(config, runtime, readers=readers, key_of=lambda key: in_options(f"media.{key}"))
     model = prepared.model
-    multiply_patches(model)
+    if runtime.precision.autocast is None and model.dtype is torch.float32:  # half precision would round otherwise
+        multiply_patches(model)
     encoder = Encoder(model, job, ranges, runtime.precision)
     for source in sources:
         if not any(encoder.inputs.takes(kind) for kind in source.kinds):

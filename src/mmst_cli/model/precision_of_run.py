@@ -86,7 +86,7 @@ def as_recorded(config: Config, terminal: Terminal, model: str | None = None) ->
         ConfigError: see :func:`with_environment`.
     """
     model = model or config.model.name_or_path
-    recorded = _recorded(model)
+    recorded = recorded_config(model)
     if recorded is None:
         return with_environment(config, terminal)
     said = {name for name in _FIELDS if config.training.get(name) is not None}
@@ -112,7 +112,7 @@ def encoding_runtime(model: str, dtype: Dtype, terminal: Terminal) -> tuple[Runt
     Raises:
         ConfigError: the environment asks for what this machine lacks.
     """
-    recorded = _recorded(model)
+    recorded = recorded_config(model)
     if recorded is None:
         training = settled({}, os.environ)
         device = default_device(training)
@@ -143,6 +143,7 @@ def _asks_for_cpu(environment: Mapping[str, str]) -> bool:
     return environment.get(USE_CPU, "").lower() in ("y", "yes", "t", "true", "on", "1")
 
 
-def _recorded(model: str) -> Config | None:
+def recorded_config(model: str) -> Config | None:
+    """Return the config of the run that a model folder, or a run folder, is of; None of others."""
     run = run_of_model(model) or run_of_model(str(Path(model) / "model"))
     return load_config(run.config) if run is not None else None
