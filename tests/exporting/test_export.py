@@ -15,6 +15,7 @@ from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import Dtype
 from mmst_cli.errors import RunError, WorkError
 from mmst_cli.exporting.export import FIGURES, run_export
+from mmst_cli.output_claim import LOCK
 from mmst_cli.preparing import compared_folder
 from mmst_cli.runs import RunFolder
 from mmst_cli.training.train import run_training
@@ -29,6 +30,8 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("dtype", [Dtype.bfloat16, Dtype.float16, Dtype.auto])
 def test_another_dtype(run, tmp_path, dtype):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / LOCK).touch()  # of an export that was killed
     found = run_export(run, tmp_path / "out", dtype)
     held = "float32" if dtype is Dtype.auto else str(dtype)
     weights = load_file(tmp_path / "out" / "model.safetensors")

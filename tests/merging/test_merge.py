@@ -77,7 +77,7 @@ def test_more_models_are_added_as_long_as_the_score_grows():
         asked.append(tuple(index for index, weight in enumerate(mix.weights) if weight))
         return Scored(mix, asked[-1])
 
-    best, found = choose(4, measure, lambda _: None)
+    best, found = choose(4, measure)
     assert asked == [(0,), (1,), (2,), (3,), (1, 2), (0, 1, 2), (1, 2, 3)]
     assert best.mix == equal(4, [1, 2, 3]) and best.mix.weights[1] == pytest.approx(1 / 3)
     assert len(found) == 7

@@ -55,8 +55,8 @@ def run_export(
     """
     terminal = terminal or Terminal()
     config = config_of_run(run)
-    refuse_if_taken(output, FIGURES, overwrite=overwrite)
     with claimed(output, "--output"), told_of_disk(output):
+        refuse_if_taken(output, FIGURES, overwrite=overwrite)
         return _export(run, as_recorded(config, terminal), output, dtype, terminal)
 
 

@@ -94,8 +94,8 @@ def run_merge(
     mix = _declared(models, options)
     folders = [find_model(model) for model in models]
     config = with_model(config or _config_of_first_run(models), folders[0])
-    refuse_if_taken(output, RECORD, overwrite=options.overwrite)
     with claimed(output, "--output"), told_of_disk(output):
+        refuse_if_taken(output, RECORD, overwrite=options.overwrite)
         return _merge(as_recorded(config, terminal), list(models), folders, mix, output, terminal)
 
 
@@ -145,9 +145,7 @@ def _merge(
     measured: list[Measured] = []
     comparisons: dict[str, Comparison] = {}
     if mix is None:
-        best, measured = choose(
-            len(models), lambda one: _measure(prepared, models, one, names, terminal), lambda _: None
-        )
+        best, measured = choose(len(models), lambda one: _measure(prepared, models, one, names, terminal))
         comparisons, mix = compared_with_single(best, measured[: len(models)], names), best.mix
         terminal.show(mixes_table(measured, best, names))
         for comparison in comparisons.values():

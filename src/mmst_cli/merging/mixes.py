@@ -82,23 +82,17 @@ def mixed(models: Sequence[SentenceTransformer], mix: Mix, names: Sequence[str])
         raise ModelError(f"they can't be merged: {said} Merge models that were trained from the same one.") from error
 
 
-def choose(
-    count: int, measure: Callable[[Mix], Measured], say: Callable[[Measured], None]
-) -> tuple[Measured, list[Measured]]:
+def choose(count: int, measure: Callable[[Mix], Measured]) -> tuple[Measured, list[Measured]]:
     """Return the best mix, and all that were measured: each model alone, then greedily more of them.
 
     From the best model on, the others are added in the order of their scores, in equal parts, and kept where the score
     grows: the greedy soup of Wortsman et al., 2022 (https://arxiv.org/abs/2203.05482).
     """
-    found = []
-    for mix in [equal(count, [index]) for index in range(count)]:
-        found.append(measure(mix))
-        say(found[-1])
+    found = [measure(equal(count, [index])) for index in range(count)]
     order = sorted(range(count), key=lambda index: -found[index].score)
     members, best = [order[0]], found[order[0]]
     for index in order[1:]:
         tried = measure(equal(count, [*members, index]))
-        say(tried)
         found.append(tried)
         if tried.score > best.score:
             members, best = [*members, index], tried

@@ -11,6 +11,7 @@ from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import RunError, WorkError
 from mmst_cli.model.served_layout import save_for_servers
+from mmst_cli.output_claim import LOCK
 from mmst_cli.preparing.plain_probe import Embedded
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.runs import RunFolder
@@ -36,14 +37,14 @@ def probed_datasets(config: Config) -> list[str]:
 
 
 def refuse_if_taken(output: Path, record: str, *, overwrite: bool) -> None:
-    """Raise a RunError where a folder holds something that may not be replaced.
+    """Raise a RunError where a claimed folder holds something that may not be replaced.
 
     Args:
         output: the folder.
         record: the file by which an earlier output of the command is known.
         overwrite: whether such an output may be replaced.
     """
-    if not output.is_dir() or not any(output.iterdir()):
+    if all(path.name == LOCK for path in output.iterdir()):  # also that of a command that was killed
         return
     if not overwrite:
         raise RunError(f"--output: {output} holds something. Name another place, or add --overwrite.")
