@@ -155,8 +155,8 @@ def test_images_are_filled_with_images_that_are_others(parquet, prepare, png):
 
 def test_mined_ones_take_the_missing_places_alone(ragged):
     rows = ragged(Fill.mine)
-    (listed,) = filled_lists(rows, Fill.mine)
-    assert missing_places(rows, listed).sum(axis=1).tolist() == [0, 2, 1, 2, 0]
+    (listed,) = filled_lists(rows, Fill.mine).items()
+    assert missing_places(rows, *listed).sum(axis=1).tolist() == [0, 2, 1, 2, 0]
     filled = put_mined(rows, np.array([1, 2, 4]), np.array([[4, 2], [0, 4], [0, 1]]))
     assert texts(filled) == [
         ["a", "pa", "n1", "n2", "n3"],

@@ -68,20 +68,20 @@ def mine_training_sets(
 def _fill_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal) -> RowSet:
     """Return rows whose lists of negatives are filled up with mined ones, without those for which none were found."""
     lists = filled_lists(rows, Fill.mine)
-    most = max(int(missing_places(rows, columns).sum(axis=1).max()) for columns in lists)
+    most = max(int(missing_places(rows, *listed).sum(axis=1).max()) for listed in lists.items())
     wanted = mine.model_copy(update={"num_negatives": most})
-    filled = put_mined(rows, *_mine_set(config, wanted, rows, model, terminal, tell=False))
-    names = ", ".join(columns[0].filled.name for columns in lists if columns[0].filled is not None)
-    if not len(filled):
+    found = put_mined(rows, *_mine_set(config, wanted, rows, model, terminal, tell=False))
+    names = ", ".join(filled.name for filled in lists)
+    if not len(found):
         raise WorkError(f"datasets.{rows.key}.columns.{names}.fill: no row got its negatives. Set fill: sample.")
-    terminal.say(f"negatives: {rows.key}: {names} filled up for {len(filled):,} of {len(rows):,} rows")
-    if left_out := len(rows) - len(filled):
+    terminal.say(f"negatives: {rows.key}: {names} filled up for {len(found):,} of {len(rows):,} rows")
+    if left_out := len(rows) - len(found):
         terminal.warn(
             f"datasets.{rows.key}.columns.{names}.fill: {left_out:,} row{' was' if left_out == 1 else 's were'} left"
             f" out: mining found fewer than {most} documents for them. More get theirs by looser limits in"
             f" datasets.{rows.key}.mine, a smaller take, or fill: sample."
         )
-    return filled
+    return found
 
 
 def check_minings(config: Config) -> None:

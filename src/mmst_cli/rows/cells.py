@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # What `datasets` calls a column of media; an animated image may be declared a clip.
 _FEATURES = {Modality.image: ("Image", "Pdf"), Modality.audio: ("Audio",), Modality.video: ("Video", "Image")}
 SEVERAL = "values of several kinds"
+NUMBER, LIST = "a number", "a list of numbers"
+"""The kinds of labels, as messages have them."""
 NUMBERS = ("int", "uint", "float", "bool")
 LARGEST_LABEL = 3.4028234e38
 """The largest float32: batches hold labels as that."""
@@ -110,9 +112,9 @@ def is_text(feature: Any) -> bool:
 def label_kind(feature: Any) -> str | None:
     """Say whether a column holds a number a row, or a list of numbers (one of vectors too); None for anything else."""
     if _is_number(feature):
-        return "a number"
+        return NUMBER
     is_list = getattr(feature, "feature", None) is not None or type(feature).__name__.startswith("Array")
-    return "a list of numbers" if is_list and array_type(feature) else None
+    return LIST if is_list and array_type(feature) else None
 
 
 def as_label(cell: Any) -> Any:

@@ -12,10 +12,9 @@ from mmst_cli.config.schema import OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.row_keys import column_keys
-from mmst_cli.rows.shapes import drawn_from, entries_of
-from mmst_cli.rows.stored_cells import column_chunks, empty_cells, place_of
+from mmst_cli.rows.shapes import Numbers, drawn_from, entries_of
+from mmst_cli.rows.stored_cells import column_chunks, empty_cells, empty_entries, place_of
 
-Numbers = npt.NDArray[np.int64]
 _TRIES = 50  # draws for one place, before all documents that are left are looked at
 
 
@@ -61,7 +60,10 @@ class Pool:
         return [self._contents.setdefault(key, len(self._contents)) for key in keys]
 
     def _documents(self, positive: Column | None) -> Iterator[Document]:
-        nothing = _empty_entries(self.rows, self.name) if self.rows.on_bad_row is OnBadRow.skip else set()
+        nothing: set[tuple[int, int]] = set()
+        if self.rows.on_bad_row is OnBadRow.skip:
+            chunks = column_chunks(self.rows.source, self.name)
+            nothing = {(start + index, entry) for start, chunk in chunks for index, entry in empty_entries(chunk)}
         for entry, contents in enumerate(self._of_columns):
             for row in np.flatnonzero(self.lengths > entry).tolist():
                 if (place := int(self.places[row]), entry) not in nothing:
@@ -106,18 +108,3 @@ class Pool:
             f"{at}: {int(self.lengths[row])} negatives, and other rows have too few documents to fill them up that"
             " aren't its own. Lower take, or set fill: repeat."
         )
-
-
-def _empty_entries(rows: RowSet, name: str) -> set[tuple[int, int]]:
-    """Return (row, entry) of the entries of lists in which nothing is."""
-    import pyarrow.compute as compute
-
-    found = set()
-    for start, chunk in column_chunks(rows.source, name):
-        lengths = compute.fill_null(compute.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
-        owners = np.repeat(np.arange(len(lengths)), lengths)
-        first = np.concatenate([[0], np.cumsum(lengths)])
-        for place in empty_cells(compute.list_flatten(chunk)):
-            owner = int(owners[place])
-            found.add((start + owner, int(place - first[owner])))
-    return found

@@ -10,12 +10,9 @@ import numpy as np
 from mmst_cli.config.schema import LossConfig, Role
 from mmst_cli.config.signatures import fitting_losses, loss_inputs, takes_label
 from mmst_cli.errors import DataError
-from mmst_cli.rows.cells import LARGEST_LABEL, as_label, label_kind
+from mmst_cli.rows.cells import LARGEST_LABEL, LIST, NUMBER, as_label, label_kind
 from mmst_cli.rows.columns import Column, RowSet
-from mmst_cli.rows.stored_cells import column_chunks, place_of
-
-_LIST = "a list of numbers"
-
+from mmst_cli.rows.stored_cells import column_chunks, list_lengths, place_of
 
 # What labels that are lists hold for these losses, and how many entries that makes, given the documents of a row.
 _SCORES: dict[str, tuple[str, Callable[[int], set[int]]]] = {
@@ -50,14 +47,12 @@ def check_lengths(rows: RowSet, column: Column) -> None:
 
 def _lengths(rows: RowSet, column: Column) -> Iterator[tuple[int, list[int]]]:
     """Yield (first row, lengths) of labels that are lists, as far as their entries are used."""
-    import pyarrow.compute as compute
     from pyarrow import types
 
     for start, chunk in column_chunks(rows.source, column.sources[0]):
         kind = chunk.type
         if len(chunk) and (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
-            found = [length or 0 for length in compute.list_value_length(chunk).to_pylist()]
-            yield start, [min(length, column.take or length) for length in found]
+            yield start, [min(length, column.take or length) for length in list_lengths(chunk).tolist()]
 
 
 def _ragged_vectors(rows: RowSet, column: Column) -> str | None:
@@ -91,23 +86,23 @@ def check_labels(rows: RowSet, loss: LossConfig, key: str) -> list[str]:
     for column in rows.with_role(Role.label):
         at = f"datasets.{rows.key}.columns.{column.name}"
         kind = label_kind(features.get(column.sources[0]))
-        if kind and not takes_label(loss.type, is_list=kind == _LIST):
-            wanted = "a number" if kind == _LIST else "a list of numbers, such as a teacher's scores or its vector"
+        if kind and not takes_label(loss.type, is_list=kind == LIST):
+            wanted = NUMBER if kind == LIST else "a list of numbers, such as a teacher's scores or its vector"
             count = len(rows.columns) - 1
-            others = fitting_losses(count, True, lists=kind == _LIST)
+            others = fitting_losses(count, True, lists=kind == LIST)
             faults.append(
                 f"{at}: each label is {kind}, but {loss.type} takes {wanted}."
                 + (f" For labels like these there is {', '.join(others[:6])}." if others else "")
             )
-        elif kind == "a number" and column.take is not None:
+        elif kind == NUMBER and column.take is not None:
             faults.append(f"{at}.take: each label is a number, so there is nothing to take from. Leave it out.")
         elif rows.is_stream:
             continue
-        elif kind == _LIST:
+        elif kind == LIST:
             faults += [f"{at}: {wrong}" for wrong in [_miscounted(rows, column, loss.type)] if wrong]
         elif wrong := _outside(rows, column, loss.type):
             faults.append(f"{at}: {wrong}")
-        elif loss.type == "SoftmaxLoss" and kind == "a number":
+        elif loss.type == "SoftmaxLoss" and kind == NUMBER:
             values = np.array(as_label(list(rows.rows[column.sources[0]])))
             faults += _check_classes(values, loss.args.get("num_labels"), f"{key}.0.args.num_labels")
     return faults

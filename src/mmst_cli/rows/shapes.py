@@ -15,11 +15,12 @@ from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.pdf import names_pdf, page_numbers, split_page
 from mmst_cli.rows.cells import holds_lists
 from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet
-from mmst_cli.rows.stored_cells import column_chunks, empty_cells, named_files, place_of
+from mmst_cli.rows.stored_cells import column_chunks, empty_cells, empty_entries, list_lengths, named_files, place_of
 
 Entries = list[int]
 """The entries of one cell that are used: places in a list from 0, or pages from 1."""
 ONE_INPUT: Entries = [0]
+Numbers = npt.NDArray[np.int64]
 
 
 def open_lists(rows: RowSet, declared: Mapping[str, ColumnConfig]) -> RowSet:
@@ -88,25 +89,17 @@ def _open_list(rows: RowSet, column: Column, config: ColumnConfig) -> tuple[list
 
 def _lengths(rows: RowSet, column: Column, take: int | None, *, may_be_empty: bool = False) -> list[int]:
     """Return the lengths of lists, after checking that they and the entries in use are there, if they have to be."""
-    import pyarrow.compute as compute
-
     found: list[int] = []
     for start, chunk in column_chunks(rows.rows, column.sources[0]):
+        found += list_lengths(chunk).tolist()
         if rows.on_bad_row is OnBadRow.skip:
-            found += [length or 0 for length in compute.list_value_length(chunk).to_pylist()]
             continue
         for index in () if may_be_empty else empty_cells(chunk):
             raise DataError(f"{place_of(rows, start + index, column.name)}: nothing there. Remove the row, or fill it.")
-        lengths = [length or 0 for length in compute.list_value_length(chunk).to_pylist()]
-        found += lengths
-        empty = set(empty_cells(compute.list_flatten(chunk)))
-        first = 0
-        for index, length in enumerate(lengths if empty else ()):
-            used = range(first, first + min(length, take or length))
-            if lost := [place - first for place in used if place in empty]:
-                at = f"{place_of(rows, start + index, column.name)}, entry {lost[0]}"
+        for index, entry in empty_entries(chunk):
+            if take is None or entry < take:
+                at = f"{place_of(rows, start + index, column.name)}, entry {entry}"
                 raise DataError(f"{at}: nothing there. Take it out of the list, or fill it.")
-            first += length
     return found
 
 
@@ -177,9 +170,6 @@ def _multiply(rows: RowSet, several: dict[str, list[Entries]]) -> RowSet:
     return replace(rows, rows=Dataset.from_dict(drawn), stored=rows.rows, listed=listed)
 
 
-Numbers = npt.NDArray[np.int64]
-
-
 def add_negatives(rows: RowSet, kept: Numbers, negatives: Numbers) -> RowSet:
     """Return some of the rows, each with the positives of others as its negatives.
 
@@ -197,10 +187,15 @@ def add_negatives(rows: RowSet, kept: Numbers, negatives: Numbers) -> RowSet:
     drawn |= {name: origins[kept] for name, origins in other_origins(rows).items()}
     columns: list[Column] = []
     for name, numbers in zip(names, negatives.T, strict=True):
-        origin = (f"__{name}__", f"__{name}_entry__")
+        origin = own_origin(name)
         drawn |= {origin[0]: places[numbers], origin[1]: entries[numbers]}
         columns.append(replace(positive, name=name, role=Role.negative, origin=origin))
     return replace(rows, rows=Dataset.from_dict(drawn), stored=rows.source, columns=(*rows.columns, *columns))
+
+
+def own_origin(name: str) -> tuple[str, str]:
+    """Return the drawn columns that say where a column of negatives is read from, as ``Column.origin`` has them."""
+    return f"__{name}__", f"__{name}_entry__"
 
 
 def other_origins(rows: RowSet) -> dict[str, Numbers]:

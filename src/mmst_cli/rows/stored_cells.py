@@ -60,6 +60,23 @@ def text_lengths(rows: Dataset, name: str) -> np.ndarray | None:
     return np.concatenate(found) if found else None
 
 
+def list_lengths(chunk: Any) -> np.ndarray:
+    """Return how many entries the lists of an array have, 0 where there is none."""
+    import pyarrow.compute as compute
+
+    lengths: np.ndarray = compute.fill_null(compute.list_value_length(chunk), 0).to_numpy(zero_copy_only=False)
+    return lengths.astype(np.int64)
+
+
+def empty_entries(chunk: Any) -> Iterator[tuple[int, int]]:
+    """Yield (list, entry) where nothing is in an entry of the lists of an array."""
+    import pyarrow.compute as compute
+
+    owners = compute.list_parent_indices(chunk).to_numpy()
+    for at in empty_cells(compute.list_flatten(chunk)):
+        yield int(owners[at]), at - int(np.searchsorted(owners, owners[at]))
+
+
 def rows_with_unusable_labels(rows: Dataset, name: str) -> set[int]:
     """Return the rows whose label, or an entry of it where labels are lists, a loss can't be computed with.
 
@@ -98,16 +115,13 @@ def rows_without_text(rows: Dataset, name: str) -> set[int]:
 
 def rows_with_empty_entries(rows: Dataset, name: str) -> set[int]:
     """Return the rows whose list holds nothing, or an entry with nothing in it; none where no cell is a list."""
-    import pyarrow.compute as compute
     from pyarrow import types
 
     found: set[int] = set()
     for start, chunk in column_chunks(rows, name):
         if types.is_list(chunk.type) or types.is_large_list(chunk.type):
-            parents = compute.list_parent_indices(chunk).to_pylist()
-            found |= {start + parents[place] for place in empty_cells(compute.list_flatten(chunk))}
-            lengths = compute.list_value_length(chunk).to_pylist()
-            found |= {start + index for index, length in enumerate(lengths) if not length}
+            found |= {start + index for index, _ in empty_entries(chunk)}
+            found |= {start + index for index in np.flatnonzero(list_lengths(chunk) == 0).tolist()}
     return found
 
 
