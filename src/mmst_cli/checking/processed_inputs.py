@@ -15,8 +15,8 @@ from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
 from mmst_cli.config.schema import Modality
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.model.model_parts import encoders_of
+from mmst_cli.model.prompts import TASKS
 from mmst_cli.model.seen_media import pixels_of
-from mmst_cli.preparing.prepared_config import TASKS
 from mmst_cli.rows.columns import Column, as_input
 from mmst_cli.sources.tables import choose_indices
 from mmst_cli.vectors.refused_inputs import refused_of_many

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mmst_cli.config.schema import Config, Role
 from mmst_cli.errors import ConfigError, ModelError, did_you_mean
@@ -12,8 +12,12 @@ from mmst_cli.rows.columns import RowSet
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-NAMES = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
-"""Role to the name of its prompt in sentence-transformers."""
+TASKS: dict[Role, Literal["query", "document"]] = {
+    Role.anchor: "query",
+    Role.positive: "document",
+    Role.negative: "document",
+}
+"""Role to what sentence-transformers encodes its inputs as, which is also the name of their prompt."""
 
 
 def check_prompt_name(model: SentenceTransformer, prompt_name: str | None, called: str) -> None:
@@ -50,9 +54,9 @@ def set_prompts(model: SentenceTransformer, prompts: Mapping[str, str]) -> None:
     """
     named: dict[str, str] = {}
     for role, prompt in prompts.items():
-        if role not in {str(known) for known in NAMES}:
-            raise ConfigError(f"prompts.{role}: prompts are for {', '.join(NAMES)}. Name one of these.")
-        name = NAMES[Role(role)]
+        if role not in {str(known) for known in TASKS}:
+            raise ConfigError(f"prompts.{role}: prompts are for {', '.join(TASKS)}. Name one of these.")
+        name = TASKS[Role(role)]
         if named.setdefault(name, prompt) != prompt:
             raise ConfigError(
                 f"prompts.{role}: found {prompt!r}, and another role of documents has {named[name]!r}. Positives and"
@@ -76,8 +80,8 @@ def column_prompts(config: Config, rows: Mapping[str, RowSet]) -> dict[str, dict
 def prompt_warning(config: Config, model: SentenceTransformer) -> str | None:
     """Return a warning where evaluation uses prompts of the model that training doesn't know of."""
     by_role = [config.prompts, *(dataset.prompts for dataset in config.datasets.values())]
-    declared = {NAMES[Role(role)] for prompts in by_role for role in prompts}
-    used = [f'{name} ("{model.prompts[name]}")' for name in dict.fromkeys(NAMES.values()) if model.prompts.get(name)]
+    declared = {TASKS[Role(role)] for prompts in by_role for role in prompts}
+    used = [f'{name} ("{model.prompts[name]}")' for name in dict.fromkeys(TASKS.values()) if model.prompts.get(name)]
     unknown = [entry for entry in used if entry.split()[0] not in declared]
     if not unknown or config.training.get("prompts"):
         return None

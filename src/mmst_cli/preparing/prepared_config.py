@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.rules_mining import fills_by_mining
-from mmst_cli.config.schema import Config, Layout, Modality, OnBadRow, Role
+from mmst_cli.config.schema import Config, Layout, Modality, OnBadRow
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.model_media import media_key, random_crop_warning
 from mmst_cli.model.precision import Runtime, choose_runtime
+from mmst_cli.model.prompts import TASKS
 from mmst_cli.preparing.prepared_model import PreparedModel, declared_dims, prepare_model
 from mmst_cli.retrieval.data_card import Rows, data_card, held_modalities
 from mmst_cli.retrieval.judgements import prepare_judgements
@@ -24,8 +25,6 @@ from mmst_cli.vectors.refused_inputs import refused_of_many
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-TASKS: dict[Role, str] = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
 
 
 @dataclass(frozen=True)

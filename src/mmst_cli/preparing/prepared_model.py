@@ -7,7 +7,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from mmst_cli.config.rules_loss import loss_keys, loss_layers
+from mmst_cli.config.rules_loss import used_losses
 from mmst_cli.config.schema import Config, Modality, ModelConfig, Role
 from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
@@ -20,7 +20,7 @@ from mmst_cli.model.model_checks import check_dims, check_modalities, check_pixe
 from mmst_cli.model.model_media import fit_media, media_key
 from mmst_cli.model.patch_embedding import multiply_patches
 from mmst_cli.model.precision import Runtime
-from mmst_cli.model.prompts import set_prompts
+from mmst_cli.model.prompts import TASKS, set_prompts
 from mmst_cli.model.weightless import load_without_weights
 from mmst_cli.preparing.model_probe import Kind, check_embeds
 from mmst_cli.retrieval.data_card import Rows, readers_of
@@ -99,8 +99,8 @@ def prepare_model(
 def declared_dims(config: Config) -> dict[str, list[int]]:
     """Return dotted key to the embedding dimensions it names, of a whole config."""
     dims: dict[str, list[int]] = {"matryoshka_dims": config.matryoshka_dims}
-    for key in {"loss": None, **dict.fromkeys(loss_keys(config).values())}:
-        for index, layer in enumerate(loss_layers(config, key)):
+    for key, layers in {"loss": config.loss, **used_losses(config)}.items():
+        for index, layer in enumerate(layers):
             dims[f"{key}.{index}.args.matryoshka_dims"] = layer.args.get("matryoshka_dims", [])
     for name, evaluator in config.evaluators.items():
         dims[f"evaluators.{name}.dims"] = evaluator.dims
@@ -139,7 +139,7 @@ def _probed(rows: Mapping[str, Rows]) -> Iterator[tuple[str, Kind, Task]]:
     """Yield the keys of columns whose kind is told, with what a probe of each is embedded as."""
     for name, data in rows.items():
         for column in _told(data.columns):
-            yield _key_of_column(name, column), _kind(column), "query" if column.role is Role.anchor else "document"
+            yield _key_of_column(name, column), _kind(column), TASKS[column.role]
 
 
 def _kind(column: Column) -> str | tuple[str, ...]:

@@ -10,11 +10,10 @@ from typing import Any
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.message import clip_options
-from mmst_cli.model.prompts import NAMES
+from mmst_cli.model.prompts import TASKS
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.rows.columns import Column, RowSet, as_input, place
 from mmst_cli.vectors.batches import decoded_bytes
-from mmst_cli.vectors.forward_pass import Task
 from mmst_cli.vectors.prepared_batches import kind_of
 
 PER_COLUMN, PER_KIND = 2, 4  # inputs
@@ -47,7 +46,7 @@ def draw_probe(rows: Mapping[str, Rows]) -> list[ProbeInput]:
 def _inputs(rows: Mapping[str, Rows], counts: Mapping[tuple[str, str], int]) -> Iterator[ProbeInput]:
     for key, data in rows.items():
         for rows_of, column in _columns(data):
-            side: Task = "query" if NAMES[column.role] == "query" else "document"
+            side = TASKS[column.role]
             if counts.get((side, str(column.modality)), 0) >= PER_KIND:
                 continue
             for number, value in islice(_readable(rows_of, column), PER_COLUMN):

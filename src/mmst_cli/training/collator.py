@@ -16,6 +16,7 @@ from mmst_cli.config.schema import OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.message import clip_options
+from mmst_cli.model.prompts import TASKS
 from mmst_cli.rows.bad_rows import BadRow
 from mmst_cli.rows.columns import RowSet, place
 from mmst_cli.rows.skipping import bad_row, try_read
@@ -36,8 +37,6 @@ ROWS = "mmst_rows"
 
 TOKENS = "mmst_tokens"
 """Under this key a batch carries how many tokens it has, padding left out; of models without tokens none."""
-
-_TASKS = {Role.anchor: "query", Role.positive: "document", Role.negative: "document"}
 
 
 class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
@@ -151,7 +150,7 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         if router_mapping:
             return super()._get_task_for_column(column_name, column_position, router_mapping)  # type: ignore[no-any-return]
         role = next(column.role for column in self.current.columns if column.name == column_name)
-        return _TASKS[role] if _TASKS[role] in self.tasks else None
+        return TASKS[role] if TASKS[role] in self.tasks else None
 
     def maybe_warn_about_column_order(self, column_names: list[str]) -> None:
         """Say nothing: roles, not names, decide the order."""
@@ -174,4 +173,4 @@ def routed_tasks(model: SentenceTransformer) -> list[str]:
     """
     routers = [module for module in model.children() if isinstance(module, Router)]
     known = {task for router in routers for task in (*router.sub_modules, *(key[0] for key in router.route_mappings))}
-    return [task for task in dict.fromkeys(_TASKS.values()) if task in known]
+    return [task for task in dict.fromkeys(TASKS.values()) if task in known]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,10 +112,10 @@ class Watch:
             return
         *found, length = values.tolist()
         pairs = _pairs(found, self.batches)
-        if not _is_finite(length):  # in every process, since the gradient is that of all: whose rows did it?
+        if not math.isfinite(length):  # in every process, since the gradient is that of all: whose rows did it?
             pairs = _of_all_processes(pairs)
         batches = [rows for _, rows in pairs if rows is not None]
-        broken = [(loss, rows) for loss, rows in pairs if not _is_finite(loss)]
+        broken = [(loss, rows) for loss, rows in pairs if not math.isfinite(loss)]
         if broken:
             said = f"the loss is {broken[0][0]}, which is no number to learn from"
             raise DeadRunError(step, said, [rows for _, rows in broken if rows is not None])
@@ -139,10 +140,6 @@ def _of_all_processes(pairs: list[tuple[float, DrawnRows | None]]) -> list[tuple
 def _pairs(losses: list[float], batches: list[DrawnRows]) -> list[tuple[float, DrawnRows | None]]:
     known: list[DrawnRows | None] = [*batches] if len(batches) == len(losses) else [None] * len(losses)
     return list(zip(losses, known, strict=True))
-
-
-def _is_finite(value: float) -> bool:
-    return value - value == 0.0
 
 
 def broken_weights(model: nn.Module) -> str | None:
