@@ -73,8 +73,8 @@ def test_all_take_the_smallest_batch_that_one_of_them_found(pair, tmp_path):
     assert vectors(tmp_path / "found")[0] == vectors(tmp_path / "asked")[0]
     assert np.abs(vectors(tmp_path / "found")[1] - vectors(tmp_path / "asked")[1]).max() < 1e-5
     said = re.search(r"auto: (\d+) of the longest texts", found.err[0])
-    rooms = json.loads(pq.read_metadata(tmp_path / "found/part-00001.parquet").metadata[b"mmst_part"])["rooms"]
-    assert said and int(said[1]) == rooms["sized"]["inputs"] < 60  # the first alone has room for all of its share
+    limits = json.loads(pq.read_metadata(tmp_path / "found/part-00001.parquet").metadata[b"mmst_part"])["batch_limits"]
+    assert said and int(said[1]) == limits["sized"]["inputs"] < 60  # the first alone has room for all of its share
 
 
 @pytest.mark.parametrize(

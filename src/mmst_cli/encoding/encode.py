@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from itertools import chain, islice
@@ -31,7 +31,7 @@ from mmst_cli.encoding.shards import (
 )
 from mmst_cli.encoding.summary import EncodeResult, count_inputs, say_beginning, say_result
 from mmst_cli.errors import ConfigError, DataError
-from mmst_cli.inputs.items import Item, Source
+from mmst_cli.inputs.items import Item, Source, items_of
 from mmst_cli.inputs.media_options import media_settings, parse_pages
 from mmst_cli.inputs.opening import Opening
 from mmst_cli.inputs.table_inputs import TableOptions
@@ -43,7 +43,7 @@ from mmst_cli.model.precision_of_run import name_of, recorded_config
 from mmst_cli.output_claim import claimed
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Progress, Terminal, quiet_libraries
-from mmst_cli.vectors.found_sizes import DEFAULT, Rooms
+from mmst_cli.vectors.found_sizes import DEFAULT, BatchLimits
 from mmst_cli.vectors.quantise import check_precision
 from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ranges
 from mmst_cli.vectors.vector_folder import RANGES, vectors_path
@@ -154,7 +154,7 @@ def run_encode(
             progress = terminal.progress("encoding", total, done=done, unit="inputs")
             stream = begun.encode(encoder, items, kept, None if total is None else total - done)
             with _said_if_brought_back(output, terminal), closing(stream):
-                records = _write(encoder, stream, kept, found, output, progress, begun.rooms, overwrite=overwrite)
+                records = _write(encoder, stream, kept, found, output, progress, begun.limits, overwrite=overwrite)
     result = EncodeResult(
         output,
         count=sum(record.rows for record in records),
@@ -170,9 +170,9 @@ def run_encode(
 
 def _engine_of(
     name: str, opening: Opening, num_processes: int | None, workers: int | None, terminal: Terminal
-) -> LocalEngine | RayEngine:
+) -> AbstractContextManager[LocalEngine | RayEngine]:
     if name == "local":
-        return LocalEngine(workers, terminal)
+        return nullcontext(LocalEngine(workers, terminal))
     from mmst_cli.encoding.ray_engine import RayEngine
 
     return RayEngine(opening, num_processes, workers, terminal)
@@ -182,7 +182,7 @@ def _begin_items(
     sources: list[Source], output: Path, terminal: Terminal, *, resume: bool
 ) -> tuple[Iterator[Item], list[PartRecord]]:
     """Return the inputs that are to be encoded, and the records of the whole parts that are kept."""
-    items = _walk(sources)
+    items = items_of(sources)
     kept: list[PartRecord] = []
     for number, record in enumerate(whole_parts(output) if resume else ()):
         if not holds_same_inputs(record, number, islice(items, record.items)):
@@ -191,17 +191,13 @@ def _begin_items(
                 " it is made again, and all that is behind it."
             )
             done = sum(one.items for one in kept)
-            items = islice(_walk(sources), done, None)
+            items = islice(items_of(sources), done, None)
             break
         kept.append(record)
     first = next(items, None)
     if first is None and not kept:
         raise DataError(f"{', '.join(source.name for source in sources)}: nothing to encode in it.")
     return chain([first], items) if first else iter(()), kept
-
-
-def _walk(sources: list[Source]) -> Iterator[Item]:
-    return chain.from_iterable(source.items() for source in sources)
 
 
 def _write(
@@ -211,7 +207,7 @@ def _write(
     found: tuple[Path, Ranges] | None,
     output: Path,
     progress: Progress,
-    rooms: Callable[[], Rooms],
+    limits: Callable[[], BatchLimits],
     *,
     overwrite: bool,
 ) -> list[PartRecord]:
@@ -220,7 +216,7 @@ def _write(
     if found:  # whoever searches needs them for the queries
         save_ranges(output / RANGES, found[1])
     with progress:
-        records = kept + encoder.write_parts(stream, output, len(kept), progress, rooms)
+        records = kept + encoder.write_parts(stream, output, len(kept), progress, limits)
     write_manifest(output, encoder, records, found)
     drop_aside(output)  # also where there was nothing to write
     return records
@@ -240,10 +236,8 @@ def _said_if_brought_back(output: Path, terminal: Terminal) -> Iterator[None]:
 def _batch_size(asked: int | None, runtime: Runtime, terminal: Terminal) -> int | str:
     """Return what the job says of the batch size: a number, or auto where the memory of the device is measured."""
     if asked is None and device_memory.memory_of(runtime.device) is None:
-        kind = "CPU" if runtime.device.type == "cpu" else runtime.device.type
-        terminal.say(
-            f"--batch-size auto: {DEFAULT} inputs go into a batch, for the memory of the {kind} isn't measured."
-        )
+        why = device_memory.not_measured(runtime.device)
+        terminal.say(f"--batch-size auto: {DEFAULT} inputs go into a batch, for {why}.")
         return DEFAULT
     return asked or AUTO
 

@@ -26,7 +26,7 @@ from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Progress
 from mmst_cli.vectors.data_workers import Workers
 from mmst_cli.vectors.forward_pass import how_to_encode
-from mmst_cli.vectors.found_sizes import Rooms
+from mmst_cli.vectors.found_sizes import BatchLimits
 from mmst_cli.vectors.input_stream import InputPipeline
 from mmst_cli.vectors.quantise import VectorFormat
 from mmst_cli.vectors.ranges import Ranges
@@ -114,7 +114,7 @@ class Encoder:
         return {**vars(self), "model": without_weights(self.model)}
 
     def pipeline(
-        self, workers: Workers | None, rooms: Rooms | None = None, say: Callable[[str], None] = lambda _: None
+        self, workers: Workers | None, limits: BatchLimits | None = None, say: Callable[[str], None] = lambda _: None
     ) -> InputPipeline:
         """Return what encodes streams of items; see :class:`InputPipeline` of the arguments."""
         return InputPipeline(
@@ -124,12 +124,12 @@ class Encoder:
             precision=self.precision,
             workers=workers,
             setting="--workers",
-            rooms=rooms,
+            limits=limits,
             say=say,
         )
 
     def write_parts(
-        self, stream: Iterator[Encoded], output: Path, first: int, progress: Progress, rooms: Callable[[], Rooms] = dict
+        self, stream: Iterator[Encoded], output: Path, first: int, progress: Progress, limits: Callable[[], BatchLimits]
     ) -> list[PartRecord]:
         """Write parts from number ``first`` on and return their records.
 
@@ -138,7 +138,7 @@ class Encoder:
             output: the folder.
             first: number of the first part.
             progress: counts items.
-            rooms: tells what was found of batch sizes so far.
+            limits: tells what was found of batch sizes so far.
         """
         records: list[PartRecord] = []
         for encoded in stream:
@@ -148,7 +148,7 @@ class Encoder:
                     progress.advance(len(more.references))
                     if writer.record.items == self.job.rows_per_part:
                         break
-                writer.record.rooms = rooms()
+                writer.record.batch_limits = limits()
             records.append(writer.record)
             drop_aside(output)  # from here on --resume goes on with these
         return records

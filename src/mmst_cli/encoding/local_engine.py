@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, islice
-from typing import Self
 
 from mmst_cli import processes
 from mmst_cli.config.schema import Dtype, ModelConfig
@@ -14,7 +12,7 @@ from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.several_processes import join
 from mmst_cli.encoding.shards import PartRecord
 from mmst_cli.errors import WorkError
-from mmst_cli.inputs.items import Item, Source
+from mmst_cli.inputs.items import Item, Source, in_parts
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.precision import Runtime
 from mmst_cli.model.precision_of_run import encoding_runtime
@@ -22,7 +20,7 @@ from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.data_workers import Workers
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.forward_pass import how_to_encode
-from mmst_cli.vectors.found_sizes import Rooms
+from mmst_cli.vectors.found_sizes import BatchLimits
 from mmst_cli.vectors.input_stream import InputPipeline
 from mmst_cli.vectors.ranges import Ranges
 from mmst_cli.vectors.shared_encoding import serve_in, shared_encoding
@@ -47,12 +45,6 @@ class LocalEngine:
         self._terminal = terminal
         self._pipeline: InputPipeline | None = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
     def runtime(self, model: str, dtype: Dtype, terminal: Terminal) -> tuple[Runtime, Dtype]:
         """Return where and in which precision a model encodes here, and what its weights are held in."""
         runtime, dtype = encoding_runtime(find_model(model), dtype, terminal)
@@ -67,9 +59,9 @@ class LocalEngine:
         serve_in(encoder.model, runtime.precision)
         return encoder
 
-    def rooms(self) -> Rooms:
+    def limits(self) -> BatchLimits:
         """Return what was found of batch sizes so far."""
-        return {} if self._pipeline is None else self._pipeline.rooms
+        return {} if self._pipeline is None else self._pipeline.limits
 
     def encode(
         self, encoder: Encoder, items: Iterator[Item], kept: Sequence[PartRecord], left: int | None
@@ -86,11 +78,10 @@ class LocalEngine:
             WorkError: there is no room for a single input.
         """
         task, prompt_name = how_to_encode(encoder.job.prompt_name)
-        rooms, say = kept[-1].rooms if kept else None, self._say
-        with told_of_memory(), shared_encoding(encoder.model), encoder.pipeline(self._workers, rooms, say) as pipeline:
+        limits, say = kept[-1].batch_limits if kept else None, self._say
+        with told_of_memory(), shared_encoding(encoder.model), encoder.pipeline(self._workers, limits, say) as pipeline:
             self._pipeline = pipeline
-            for item in items:
-                part = chain([item], islice(items, encoder.job.rows_per_part - 1))
+            for part in in_parts(items, encoder.job.rows_per_part):
                 for encoded in pipeline.encode(part, task=task, prompt_name=prompt_name, left=left):
                     yield encoded
                     left = None if left is None else left - len(encoded.references)

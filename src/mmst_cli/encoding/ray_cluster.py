@@ -82,7 +82,7 @@ def check_engine(engine: str, inputs: list[str], num_processes: int | None, batc
             f"{ADDRESS}: {os.environ[ADDRESS]} is a Ray client's. Start the command on a node of the cluster, by `ray"
             f" job submit` or with {ADDRESS}=auto."
         )
-    _settle()
+    _set_environment()
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
@@ -101,7 +101,7 @@ def joined(num_processes: int | None) -> Iterator[Shares]:
     Raises:
         ConfigError: there is no such cluster, or it has too little.
     """
-    _settle()
+    _set_environment()
     import ray
 
     began = not ray.is_initialized()
@@ -114,7 +114,7 @@ def joined(num_processes: int | None) -> Iterator[Shares]:
             ray.shutdown()
 
 
-def _settle() -> None:
+def _set_environment() -> None:
     """Set what Ray reads as it is imported, unless a user has."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -128,16 +128,16 @@ def _join(num_processes: int | None) -> None:
     if address == _OWN:
         # Beside models on a CPU as many batches are prepared as if there were none: one waits while Ray hands it on.
         options = {"num_cpus": processes.processors() + (num_processes or 1), "include_dashboard": False}
-    with _own_signals(), _silent():
+    with _signals_kept(), _silent():
         try:
-            _knock(address)
+            _check_reachable(address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **options)
         except (OSError, RuntimeError, ValueError) as error:
             where = "on this machine" if address == _OWN else f"at {ADDRESS}={address}"
             raise ConfigError(f"--engine ray: Ray can't be had {where}: {first_line(error)}") from error
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Raise an OSError before long where nobody answers; Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
     if host and port.isdecimal():
@@ -145,7 +145,7 @@ def _knock(address: str) -> None:
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
+def _signals_kept() -> Iterator[None]:
     """Keep what SIGTERM does here; Ray would exit with 15."""
     before = signal.getsignal(signal.SIGTERM)
     try:

@@ -13,7 +13,7 @@ from mmst_cli.encoding.encoder import Encoder, load_encoder
 from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.local_engine import told_of_memory
 from mmst_cli.encoding.ray_blocks import pack, readers_of, unpack
-from mmst_cli.encoding.ray_place import Ear, Place
+from mmst_cli.encoding.ray_place import Messages, Place
 from mmst_cli.encoding.ray_prepare import PreparedBlock, ReadHere
 from mmst_cli.encoding.shards import content_bytes
 from mmst_cli.errors import MmstError
@@ -74,24 +74,24 @@ class Scout:
     """Looks at the model where it will run, before anything is begun, and makes every check that needs it."""
 
     def __init__(self, place: Place) -> None:
-        self._place, self._ear = place, Ear()
+        self._place, self._messages = place, Messages()
 
     def runtime(self, model: str, dtype: Dtype) -> tuple[Runtime | MmstError, Dtype, list[str]]:
         """Return what :func:`encoding_runtime` does here, and what was said; an error of ours is returned."""
         runtime: Runtime | MmstError
         try:
             self._place.enter()
-            runtime, dtype = encoding_runtime(find_model(model), dtype, self._ear.terminal)
+            runtime, dtype = encoding_runtime(find_model(model), dtype, self._messages.terminal)
         except MmstError as error:
             runtime = error
-        return runtime, dtype, self._ear.take()
+        return runtime, dtype, self._messages.take()
 
     def load(self, loading: Loading) -> tuple[Seen | MmstError, list[str]]:
         """Load the model, and return what is seen of it and what was said; an error of ours is returned."""
         try:
-            return _look(loading), self._ear.take()
+            return _look(loading), self._messages.take()
         except MmstError as error:
-            return error, self._ear.take()
+            return error, self._messages.take()
 
 
 def _look(loading: Loading) -> Seen:
@@ -131,7 +131,7 @@ class Embed:
     """
 
     def __init__(self, loading: Loading) -> None:
-        self._ear = Ear()
+        self._messages = Messages()
         self._failed: Exception | None = None
         self._readers = readers_of(loading.sources)
         try:
@@ -157,7 +157,7 @@ class Embed:
             return pack(number, error)
         batches = [(_named(batch), [_on_host(batch, piece) for piece in pieces]) for batch, pieces in done]
         missing = found.missing + self._read.take_missing()
-        return pack(number, EmbeddedBlock(batches, self._ear.take(), missing))
+        return pack(number, EmbeddedBlock(batches, self._messages.take(), missing))
 
     def _run(self, batch: Batch, prepared: Prepared | None) -> list[Piece]:
         if prepared is None:

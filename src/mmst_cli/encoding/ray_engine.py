@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import pyarrow as pa
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy, read_datasource
 
@@ -20,7 +19,7 @@ from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.ray_blocks import readers_of, unpack
 from mmst_cli.encoding.ray_cluster import RESTARTS, RETRIES, Shares, joined, told_of_ray
 from mmst_cli.encoding.ray_embed import Embed, EmbeddedBlock, Loading, Scout, Seen
-from mmst_cli.encoding.ray_place import Place, find_code
+from mmst_cli.encoding.ray_place import Place, find_remote_code
 from mmst_cli.encoding.ray_prepare import Plan, prepare_block
 from mmst_cli.encoding.ray_walk import Walk, WalkedInputs
 from mmst_cli.encoding.shards import PartRecord
@@ -29,7 +28,7 @@ from mmst_cli.inputs.items import Item, Source
 from mmst_cli.inputs.opening import Opening
 from mmst_cli.model.precision import Runtime
 from mmst_cli.terminal import Terminal
-from mmst_cli.vectors.found_sizes import Rooms
+from mmst_cli.vectors.found_sizes import BatchLimits
 from mmst_cli.vectors.ranges import Ranges
 from mmst_cli.vectors.windows import Encoded, Window
 
@@ -76,7 +75,7 @@ class RayEngine:
         self, job: EncodeJob, config: ModelConfig, runtime: Runtime, sources: list[Source], ranges: Ranges | None
     ) -> Encoder:
         """Have a worker load the model and check that it can do the job; return what is seen of it, without weights."""
-        find_code()
+        find_remote_code()
         unread = [replace(source, items=partial(iter, ())) for source in sources]
         self._loading = Loading(job, config, runtime, unread, ranges, self._place)
         seen, said = ray.get(self._scout.load.remote(self._loading))
@@ -86,7 +85,7 @@ class RayEngine:
         encoder: Encoder = self._seen.encoder
         return encoder
 
-    def rooms(self) -> Rooms:
+    def limits(self) -> BatchLimits:
         """Return nothing: workers are told how many inputs go into a batch."""
         return {}
 
@@ -114,7 +113,8 @@ class RayEngine:
             mix=self._seen.mix,
         )
         window = Window()
-        for expected, block in enumerate(_blocks(self._pipeline(walk))):
+        blocks = self._pipeline(walk).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1)
+        for expected, block in enumerate(blocks):
             number, content = unpack(block)
             if number != expected:
                 raise RuntimeError(f"block {number} came in the place of block {expected}")
@@ -184,7 +184,3 @@ def _context() -> DataContext:
     logger.setLevel(logging.INFO)
     logger.handlers = [handler for handler in logger.handlers if handler.name != "console"]  # the file has it all
     return context
-
-
-def _blocks(rows: Dataset) -> Iterator[pa.Table]:
-    return iter(rows.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))

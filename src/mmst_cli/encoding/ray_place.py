@@ -47,15 +47,15 @@ class Place:
             ) from error
 
 
-def find_code() -> None:
+def find_remote_code() -> None:
     """Let models that are handed to this process find the code that came with their checkpoint."""
     from transformers.dynamic_module_utils import init_hf_modules
 
     init_hf_modules()
 
 
-class Ear:
-    """Keeps what is said in a worker."""
+class Messages:
+    """Keeps what a worker would show on a terminal, for the command to show."""
 
     def __init__(self) -> None:
         self._said = io.StringIO()

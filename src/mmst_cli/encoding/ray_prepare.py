@@ -12,7 +12,7 @@ import pyarrow as pa
 import ray
 
 from mmst_cli.encoding.ray_blocks import number_of, pack, unpack
-from mmst_cli.encoding.ray_place import Place, find_code
+from mmst_cli.encoding.ray_place import Place, find_remote_code
 from mmst_cli.errors import MmstError
 from mmst_cli.media.reading import Reader
 from mmst_cli.model.large_images import shrink_large_images
@@ -72,7 +72,7 @@ class PreparedBlock:
 def prepare_block(block: pa.Table, plan: ray.ObjectRef) -> pa.Table:
     """Return a block of batches prepared; one that says why it can't be gone on with goes through."""
     try:
-        prepare, read, readers = _at_hand(plan)
+        prepare, read, readers = _load_plan(plan)
     except MmstError as error:
         return pack(number_of(block), error)
     number, batches = unpack(block, readers)
@@ -84,8 +84,8 @@ def prepare_block(block: pa.Table, plan: ray.ObjectRef) -> pa.Table:
 
 
 @lru_cache(maxsize=1)  # a process prepares many blocks
-def _at_hand(plan: ray.ObjectRef) -> tuple[Preparation, ReadHere, list[Reader]]:
-    find_code()
+def _load_plan(plan: ray.ObjectRef) -> tuple[Preparation, ReadHere, list[Reader]]:
+    find_remote_code()
     found: Plan = ray.get(plan)
     found.place.enter()
     prepare = found.prepare

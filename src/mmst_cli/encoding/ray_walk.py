@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from ray.data.datasource import ReadTask
 
 from mmst_cli.encoding.ray_blocks import pack, readers_of
 from mmst_cli.errors import MmstError
-from mmst_cli.inputs.items import Item, Source
+from mmst_cli.inputs.items import Source, in_parts, items_of
 from mmst_cli.inputs.opening import Opening
 from mmst_cli.vectors.batches import Batch, Reference, in_batches
 
@@ -55,9 +55,7 @@ class Walk:
             yield pack(number, error)
 
     def _batches(self, sources: list[Source]) -> Iterator[Batch]:
-        items = islice(chain.from_iterable(source.items() for source in sources), self.done, None)
-        for item in items:
-            part: Iterator[Item] = chain([item], islice(items, self.rows_per_part - 1))
+        for part in in_parts(islice(items_of(sources), self.done, None), self.rows_per_part):
             yield from in_batches(part, _Fixed(self.batch_size), self.options, self.mix)
 
 

@@ -49,7 +49,7 @@ class PartRecord:
     """Largest distance of a vector's length from 1."""
     failed: list[dict[str, str]] = field(default_factory=list)
     """Inputs that couldn't be encoded, with `id` and `error`."""
-    rooms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    batch_limits: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What was found of batch sizes when it was whole, so that a resumed job goes on with it."""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -65,6 +66,17 @@ class Source:
     """Folders below it that are links, which aren't followed."""
     closed: tuple[str, ...] = ()
     """Folders below it that can't be entered; each fails as an input does."""
+
+
+def items_of(sources: Iterable[Source]) -> Iterator[Item]:
+    """Walk through sources, one after another."""
+    return chain.from_iterable(source.items() for source in sources)
+
+
+def in_parts(items: Iterator[Item], size: int) -> Iterator[Iterator[Item]]:
+    """Yield so many items at a time, unread; each part has to be walked through before the next is asked for."""
+    for item in items:
+        yield chain([item], islice(items, size - 1))
 
 
 def page_items(name: str, path: Path, pages: Any, reader: Reader) -> Iterator[Item]:

@@ -58,15 +58,19 @@ class CudaMemory:
         peak = int(torch.cuda.max_memory_allocated(self.device))
         free, total = torch.cuda.mem_get_info(self.device)
         others = total - free - torch.cuda.memory_reserved(self.device)
-        clear_device_cache(
-            garbage_collection=True
-        )  # only here: as long as the error is held, so is all that the call had
+        # Only here: as long as the error is held, so is all that the call had.
+        clear_device_cache(garbage_collection=True)
         return peak + max(0, others) if fits else None
 
 
 def memory_of(device: torch.device) -> DeviceMemory | None:
     """Return the memory of a device; None where it isn't measured: of the CPU, which may swap, and of Apple's GPUs."""
     return CudaMemory(device) if device.type == "cuda" else None
+
+
+def not_measured(device: torch.device) -> str:
+    """Return the clause that says why nothing is found by the memory of a device."""
+    return f"the memory of the {'CPU' if device.type == 'cpu' else device.type} isn't measured"
 
 
 def find_largest(peak_of: Callable[[int], int | None], most: int, room: int) -> int:

@@ -23,7 +23,7 @@ from mmst_cli.config.schema import Config
 from mmst_cli.config.signatures import loss_signature
 from mmst_cli.errors import ConfigError
 from mmst_cli.model import device_memory
-from mmst_cli.model.device_memory import DeviceMemory, find_largest, room_in
+from mmst_cli.model.device_memory import DeviceMemory, find_largest, not_measured, room_in
 from mmst_cli.model.precision import Precision
 from mmst_cli.training.collator import NAME
 from mmst_cli.training.endings import less_memory
@@ -78,8 +78,7 @@ def find_sizes(config: Config, precision: Precision, trainer: RunTrainer, say: C
         memory = device_memory.memory_of(trainer.model.device)
         if memory is None:
             found[key] = _default(config, key)
-            kind = "CPU" if trainer.model.device.type == "cpu" else trainer.model.device.type
-            say(f"{size_key(key)}: auto is {found[key]}, as if left out, for the memory of the {kind} isn't measured.")
+            say(f"{size_key(key)}: auto is {found[key]}, as if left out, for {not_measured(trainer.model.device)}.")
         else:
             trial = _Trial(trainer, precision, memory, cached_part(loss))
             found[key] = trial.find([large for drawn, rows in sets if (large := largest_rows(trainer, drawn, rows))])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mmst_cli.model import device_memory
 from mmst_cli.vectors.batches import Batch
 from mmst_cli.vectors.fitting_batches import SEEN_TO_FIT, fitting_size
-from mmst_cli.vectors.found_sizes import DEFAULT, FoundSize, Rooms
+from mmst_cli.vectors.found_sizes import DEFAULT, BatchLimits, FoundSize
 from mmst_cli.vectors.prepared_batches import Preparation, Prepared
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def choose_sizes(
     prepare: Preparation,
     forward: Callable[[Prepared], object],
     say: Callable[[str], None],
-    rooms: Rooms | None,
+    limits: BatchLimits | None,
 ) -> AskedSize | FoundSize:
     """Return what tells how many inputs go into a batch.
 
@@ -31,12 +31,12 @@ def choose_sizes(
         prepare: what reads and preprocesses batches.
         forward: runs what was prepared through the model.
         say: takes the sentence about what was found.
-        rooms: what was found before.
+        limits: what was found before.
     """
     memory = None if asked is not None else device_memory.memory_of(model.device)
     if memory is None:
         return AskedSize(model, asked or DEFAULT)
-    return FoundSize(model, memory, prepare, forward, say, rooms or {})
+    return FoundSize(model, memory, prepare, forward, say, limits or {})
 
 
 class AskedSize:
@@ -63,9 +63,9 @@ class AskedSize:
     def note(self, batch: Batch, prepared: Prepared | None, fitted: int | None) -> None:
         """Take no note of a batch."""
 
-    def record(self) -> Rooms:
+    def record(self) -> BatchLimits:
         """Return nothing, for nothing was looked for."""
         return {}
 
-    def take(self, found: Sequence[Rooms]) -> None:
+    def take(self, found: Sequence[BatchLimits]) -> None:
         """Take nothing, for nothing was looked for."""

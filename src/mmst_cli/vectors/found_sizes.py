@@ -31,13 +31,13 @@ WINDOWS_HELD = 3
 """Whose vectors a device holds at a time: one that is filled, one behind it, and the copy that brings it into order."""
 
 
-Rooms = dict[str, dict[str, Any]]
+BatchLimits = dict[str, dict[str, Any]]
 """What was found for each kind of inputs, sized or unsized, in plain values."""
 
 
 @dataclass
-class Room:
-    """How much of a kind of inputs fits into a batch."""
+class BatchLimit:
+    """How much of a kind of inputs goes into a batch."""
 
     inputs: int
     """Of the largest."""
@@ -57,30 +57,30 @@ class FoundSize:
         prepare: Preparation,
         forward: Callable[[Prepared], object],
         say: Callable[[str], None],
-        rooms: Rooms,
+        limits: BatchLimits,
     ) -> None:
         self._model, self._memory, self._say = model, memory, say
         self._prepare, self._forward = prepare, forward
-        self._rooms = {name: Room(**room) for name, room in rooms.items()}
+        self._limits = {name: BatchLimit(**limit) for name, limit in limits.items()}
         self._longest: int | None = None
 
-    def record(self) -> Rooms:
+    def record(self) -> BatchLimits:
         """Return what was found, in plain values."""
-        return {name: asdict(room) for name, room in self._rooms.items()}
+        return {name: asdict(limit) for name, limit in self._limits.items()}
 
-    def take(self, found: Sequence[Rooms]) -> None:
+    def take(self, found: Sequence[BatchLimits]) -> None:
         """Take what several processes found, the smallest of each, so that all have the same from here on."""
         for name in ("sized", "unsized"):
-            rooms = [Room(**one[name]) for one in found if name in one]
-            if not rooms:
+            limits = [BatchLimit(**one[name]) for one in found if name in one]
+            if not limits:
                 continue
-            tokens = [room.tokens for room in rooms if room.tokens is not None]
-            smallest = Room(
-                min(room.inputs for room in rooms), min(tokens, default=None), min(room.tried for room in rooms)
+            tokens = [limit.tokens for limit in limits if limit.tokens is not None]
+            smallest = BatchLimit(
+                min(limit.inputs for limit in limits), min(tokens, default=None), min(limit.tried for limit in limits)
             )
-            if name not in self._rooms:
+            if name not in self._limits:
                 self._say(_in_words(smallest))
-            self._rooms[name] = smallest
+            self._limits[name] = smallest
 
     def fitting(self) -> MutableMapping[Any, int]:
         """Return what takes the size that fits, where one doesn't: a number of inputs holds for this batch alone."""
@@ -88,27 +88,27 @@ class FoundSize:
 
     def inputs(self, *, sized: bool) -> int:
         """See :class:`BatchSize`."""
-        room = self._rooms.get(_kind(sized))
-        return room.inputs if room else DEFAULT
+        limit = self._limits.get(_kind(sized))
+        return limit.inputs if limit else DEFAULT
 
     def begin(self, window: Sequence[Any], options: dict[str, Any]) -> None:
         """Find how many inputs fit, where that isn't known yet for their kind and there are enough to find it."""
         self._longest = None
         sized = window[0].size is not None
-        room = self._rooms.get(_kind(sized))
-        small = room is not None and room.inputs == room.tried < MOST and len(window) > 2 * room.tried
-        if len(window) >= DEFAULT and (room is None or (sized and small)):
+        limit = self._limits.get(_kind(sized))
+        small = limit is not None and limit.inputs == limit.tried < MOST and len(window) > 2 * limit.tried
+        if len(window) >= DEFAULT and (limit is None or (sized and small)):
             found = self._find_on_sized(window, options) if sized else self._find_on_unsized(window, options)
             if found is not None:
-                self._rooms[_kind(sized)] = found
+                self._limits[_kind(sized)] = found
                 self._say(_in_words(found))
 
     def next(self, *, sized: bool) -> int:
         """See :class:`BatchSize`: by the tokens of the longest text of the batch before, where texts are sorted."""
-        room = self._rooms.get(_kind(sized))
-        if room is None or not sized or not room.tokens or not self._longest:
+        limit = self._limits.get(_kind(sized))
+        if limit is None or not sized or not limit.tokens or not self._longest:
             return self.inputs(sized=sized)
-        return min(MOST, max(1, room.tokens // self._longest))
+        return min(MOST, max(1, limit.tokens // self._longest))
 
     def note(self, batch: Batch, prepared: Prepared | None, fitted: int | None) -> None:
         """Take note of a batch that was encoded.
@@ -124,12 +124,12 @@ class FoundSize:
             self._longest = longest or self._longest
         if fitted is None:
             return
-        room = self._rooms.setdefault(_kind(sized), Room(fitted))
-        room.inputs = min(room.inputs, fitted)
-        if room.tokens and longest:
-            room.tokens = min(room.tokens, fitted * longest)
+        limit = self._limits.setdefault(_kind(sized), BatchLimit(fitted))
+        limit.inputs = min(limit.inputs, fitted)
+        if limit.tokens and longest:
+            limit.tokens = min(limit.tokens, fitted * longest)
 
-    def _find_on_sized(self, window: Sequence[Any], options: dict[str, Any]) -> Room:
+    def _find_on_sized(self, window: Sequence[Any], options: dict[str, Any]) -> BatchLimit:
         largest = sorted(window, key=lambda reference: -reference.size)[:MOST]
         lengths: dict[int, int | None] = {}
 
@@ -140,9 +140,9 @@ class FoundSize:
 
         inputs = self._largest(encode, len(largest), len(window))
         longest = lengths.get(inputs)
-        return Room(inputs, inputs * longest if longest else None, len(largest))
+        return BatchLimit(inputs, inputs * longest if longest else None, len(largest))
 
-    def _find_on_unsized(self, window: Sequence[Any], options: dict[str, Any]) -> Room | None:
+    def _find_on_unsized(self, window: Sequence[Any], options: dict[str, Any]) -> BatchLimit | None:
         """Find it with the largest of them, again and again; None where none of them can be read."""
         weighed = [(self._weigh(reference, options), reference) for reference in window]
         weight, largest = max(weighed, key=lambda one: one[0])
@@ -155,7 +155,7 @@ class FoundSize:
             self._forward(prepare(Batch(list(range(size)), [value] * size, options)))
 
         most = max(1, min(MOST_UNSIZED, MOST_BYTES // max(1, weight[1])))
-        return Room(self._largest(encode, most, most), None, most)
+        return BatchLimit(self._largest(encode, most, most), None, most)
 
     def _weigh(self, reference: Any, options: dict[str, Any]) -> tuple[int, int]:
         """Return tokens and bytes of an input's features; zeros where it can't be read."""
@@ -185,10 +185,10 @@ def _kind(sized: bool) -> str:
     return "sized" if sized else "unsized"
 
 
-def _in_words(room: Room) -> str:
-    if room.tokens is None:
-        return f"{room.inputs:,} inputs go into a batch, as the memory of the device allows."
+def _in_words(limit: BatchLimit) -> str:
+    if limit.tokens is None:
+        return f"{limit.inputs:,} inputs go into a batch, as the memory of the device allows."
     return (
-        f"{room.inputs:,} of the longest texts go into a batch, as the memory of the device allows, and of others as"
-        f" many as have {room.tokens:,} tokens, at most {MOST:,}."
+        f"{limit.inputs:,} of the longest texts go into a batch, as the memory of the device allows, and of others as"
+        f" many as have {limit.tokens:,} tokens, at most {MOST:,}."
     )

@@ -24,7 +24,7 @@ from mmst_cli.vectors.batches import Batch, Decoded, Reference, in_batches, in_p
 from mmst_cli.vectors.data_workers import Cost, WorkerPool, Workers, choose_workers, cost_of, measure, one_thread
 from mmst_cli.vectors.fitting_batches import encode_fitting
 from mmst_cli.vectors.forward_pass import Task, forward, prompt_of
-from mmst_cli.vectors.found_sizes import Rooms
+from mmst_cli.vectors.found_sizes import BatchLimits
 from mmst_cli.vectors.prepared_batches import Preparation, Prepared, Read, read_plainly
 from mmst_cli.vectors.refused_inputs import RefusedInputError
 from mmst_cli.vectors.windows import Encoded, Piece, Window
@@ -44,7 +44,7 @@ class InputPipeline:
         precision: mixed precision to run under.
         workers: processes that prepare inputs; chosen by what preparing costs if left out.
         setting: what sets their number, for messages.
-        rooms: what was found of batch sizes before, as :attr:`rooms` has it.
+        limits: what was found of batch sizes before, as :attr:`limits` has it.
         say: takes the sentence about a batch size that was found.
     """
 
@@ -57,7 +57,7 @@ class InputPipeline:
         precision: Precision | None = None,
         workers: Workers | None = None,
         setting: str = "training.dataloader_num_workers",
-        rooms: Rooms | None = None,
+        limits: BatchLimits | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.setting = setting
@@ -67,7 +67,7 @@ class InputPipeline:
         self.prepare = Preparation(Preprocessor(model, raw_pixels_beside(model) if self.anywhere else None), read)
         self._asked = workers if self.anywhere else Workers()
         self._pool: WorkerPool | None = None
-        self._size = choose_sizes(model, batch_size, self.prepare, self._try, say, rooms)
+        self._size = choose_sizes(model, batch_size, self.prepare, self._try, say, limits)
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +82,7 @@ class InputPipeline:
             self._pool = None
 
     @property
-    def rooms(self) -> Rooms:
+    def limits(self) -> BatchLimits:
         """What was found of batch sizes, in plain values; nothing where one was asked for."""
         return self._size.record()
 
@@ -117,9 +117,9 @@ class InputPipeline:
             return
         settings = {"read": self.prepare.read, "batch_size": self.batch_size, "workers": self._asked}
         for piece in in_pieces(references):
-            told = {"options": options, "rooms": self.rooms}
+            told = {"options": options, "limits": self.limits}
             found = self.model._distributed_inference(piece, stream={**settings, **told})
-            self._size.take([encoded.rooms for encoded in found])
+            self._size.take([encoded.limits for encoded in found])
             first = 0
             for encoded in found:
                 there = piece[first : first + len(encoded.references)]

@@ -44,7 +44,7 @@ def _encode_references(
             replace(encoded, references=[None] * len(encoded.references), vectors=encoded.vectors.cpu())
             for encoded in pipeline.encode_here(references, options, len(references))
         ]
-        return [replace(encoded, rooms=pipeline.rooms) for encoded in found]
+        return [replace(encoded, limits=pipeline.limits) for encoded in found]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from mmst_cli.vectors.batches import Batch
-from mmst_cli.vectors.found_sizes import Rooms
+from mmst_cli.vectors.found_sizes import BatchLimits
 from mmst_cli.vectors.prepared_batches import Fault
 
 
@@ -27,7 +27,7 @@ class Encoded:
     """By place, for those without a vector, ascending."""
     notes: list[Any]
     """One a reference: what reading it noted; None where it can't be read."""
-    rooms: Rooms = field(default_factory=dict)
+    limits: BatchLimits = field(default_factory=dict)
     """What the process found of batch sizes, where another one asked it to encode."""
 
 
