@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmst_cli.config.load import load_config
-from mmst_cli.config.rules_loss import loss_keys, loss_layers
+from mmst_cli.config.rules_loss import loss_layers, used_losses
 from mmst_cli.config.schema import AUTO, Config
 from mmst_cli.errors import ConfigError
 
@@ -15,8 +15,7 @@ SIZE = "mini_batch_size"
 
 def automatic_losses(config: Config) -> list[str]:
     """Return the dotted keys of the losses whose mini-batches the memory of the device decides."""
-    keys = dict.fromkeys(loss_keys(config).values())
-    return [key for key in keys if (layers := loss_layers(config, key)) and layers[0].args.get(SIZE) == AUTO]
+    return [key for key, layers in used_losses(config).items() if layers and layers[0].args.get(SIZE) == AUTO]
 
 
 def size_key(key: str) -> str:

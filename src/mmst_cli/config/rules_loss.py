@@ -49,6 +49,11 @@ def loss_layers(config: Config, key: str) -> list[LossConfig]:
     return config.loss if key == "loss" else config.datasets[key.split(".", 1)[1].rpartition(".")[0]].loss
 
 
+def used_losses(config: Config) -> dict[str, list[LossConfig]]:
+    """Return the layers of each loss that is computed on a dataset, by its dotted key."""
+    return {key: loss_layers(config, key) for key in loss_keys(config).values()}
+
+
 def check_losses(config: Config, *, import_own: bool = True) -> list[str]:
     """Return the faults of ``loss``, the file's and the datasets': types, places, arguments, dimensions.
 

@@ -107,6 +107,5 @@ def _read(path: Path) -> Any:
 
 
 def _write(path: Path, value: Any) -> None:
-    write_text(
-        path, json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    )  # with infinities, as transformers has them
+    # Not write_json: transformers writes infinities.
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

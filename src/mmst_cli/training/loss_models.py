@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from mmst_cli.config.rules_loss import loss_keys, loss_layers
+from mmst_cli.config.rules_loss import loss_keys, used_losses
 from mmst_cli.config.rules_loss_models import models_of
 from mmst_cli.config.schema import Config, LossConfig, Modality, ModelConfig
 from mmst_cli.config.signatures import loss_signature
@@ -63,8 +63,8 @@ def check_models_of_losses(config: Config, runtime: Runtime) -> None:
     Raises:
         ModelError: a model isn't there, or asks for what this machine lacks.
     """
-    for key in dict.fromkeys(loss_keys(config).values()):
-        for index, layer in enumerate(loss_layers(config, key)):
+    for key, layers in used_losses(config).items():
+        for index, layer in enumerate(layers):
             for name, section in models_of(layer, loss_signature(layer.type)).items():
                 try:
                     check_loadable(section, runtime.device, runtime.precision)

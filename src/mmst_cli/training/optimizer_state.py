@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from mmst_cli.training.resumed_state import weights_of_losses
-
 SIDE = 128  # of a square parameter: large enough for optimizers that hold the state of large ones in fewer bits
 USUAL = 8  # bytes of state a number, as Adam has them, of optimizers that take the model itself
 
@@ -44,9 +42,7 @@ def state_bytes(trainer: Any) -> int:
 
 def trained_parameters(trainer: Any) -> list[nn.Parameter]:
     """Return what a trainer trains: weights of the model, and those that losses have of their own."""
-    own = weights_of_losses(trainer.loss, trainer.model).values()
-    found = [*trainer.model.parameters(), *(weight for weight in own if isinstance(weight, nn.Parameter))]
-    return [parameter for parameter in found if parameter.requires_grad]
+    return [*(parameter for parameter in trainer.model.parameters() if parameter.requires_grad), *trainer.own_weights]
 
 
 def _per_number(trainer: Any, dtype: torch.dtype) -> float:
