@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmst_cli import ending_together, processes
 from mmst_cli.aside import drop_aside
 from mmst_cli.config.schema import AUTO, Dtype, ModelConfig
 from mmst_cli.encoding.encoder import Encoder
+from mmst_cli.encoding.engines import check_engine, open_engine
 from mmst_cli.encoding.job import EncodeJob
-from mmst_cli.encoding.local_engine import LocalEngine
 from mmst_cli.encoding.manifest import write_manifest
-from mmst_cli.encoding.ray_cluster import check_engine
 from mmst_cli.encoding.several_processes import serve
 from mmst_cli.encoding.shards import (
     PartRecord,
@@ -49,9 +48,6 @@ from mmst_cli.vectors.ranges import Ranges, find_ranges, ranges_digest, save_ran
 from mmst_cli.vectors.vector_folder import RANGES, vectors_path
 from mmst_cli.vectors.windows import Encoded
 from mmst_cli.work import check_choice
-
-if TYPE_CHECKING:
-    from mmst_cli.encoding.ray_engine import RayEngine
 
 _WHOLE_PARTS_STAY = "Whole parts stay: the same command with --resume goes on behind them."
 
@@ -120,7 +116,7 @@ def run_encode(
     opening = Opening(inputs, columns, reader, parse_pages(pages), table, Path.cwd())
     sources = opening.sources(again=resume) if processes.is_first() else []
     recorded = str((begun_with(output) or {}).get("weights") or "") if resume else None
-    with _engine_of(engine, opening, num_processes, workers, terminal) as begun:
+    with open_engine(engine, opening, num_processes, workers, terminal) as begun:
         runtime, dtype = begun.runtime(model, dtype, terminal)
         job = EncodeJob(
             *(model, revision, str(dtype), weights_identity(model, recorded), dim, prompt_name),
@@ -166,16 +162,6 @@ def run_encode(
     ending_together.leave()
     say_result(result, terminal)
     return result
-
-
-def _engine_of(
-    name: str, opening: Opening, num_processes: int | None, workers: int | None, terminal: Terminal
-) -> AbstractContextManager[LocalEngine | RayEngine]:
-    if name == "local":
-        return nullcontext(LocalEngine(workers, terminal))
-    from mmst_cli.encoding.ray_engine import RayEngine
-
-    return RayEngine(opening, num_processes, workers, terminal)
 
 
 def _begin_items(

@@ -54,41 +54,6 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def check_engine(engine: str, inputs: list[str], num_processes: int | None, batch_size: int | None) -> None:
-    """Check that an engine is one of ours, and can do what is asked of it.
-
-    Raises:
-        ConfigError: it isn't, or can't.
-    """
-    if engine not in ("local", "ray"):
-        raise ConfigError(f"--engine: {engine}; there is local and ray.")
-    if engine == "local":
-        return
-    if num_processes is not None and num_processes < 1:
-        raise ConfigError(f"--num-processes: {num_processes}; it takes 1 or more.")
-    if batch_size is None:
-        raise ConfigError(
-            "--batch-size auto: with --engine ray inputs are cut into batches before a model sees them. Write a number."
-        )
-    if processes.count() > 1:
-        raise ConfigError("--engine ray: Ray starts the processes itself. Start the command without a launcher.")
-    if "-" in inputs:
-        raise ConfigError(
-            "INPUT: - with --engine ray: other processes read the inputs, and stdin is only here. Write the lines into"
-            " a .txt file and name that."
-        )
-    if os.environ.get(ADDRESS, "").startswith("ray://"):
-        raise ConfigError(
-            f"{ADDRESS}: {os.environ[ADDRESS]} is a Ray client's. Start the command on a node of the cluster, by `ray"
-            f" job submit` or with {ADDRESS}=auto."
-        )
-    _set_environment()
-    try:
-        import ray.data  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"--engine ray: {first_line(error)}: `pip install 'mmst-cli[ray]'` installs Ray.") from error
-
-
 @contextmanager
 def joined(num_processes: int | None) -> Iterator[Shares]:
     """Join the cluster that RAY_ADDRESS names, or begin one on this machine, for as long as the context lasts.
@@ -101,7 +66,7 @@ def joined(num_processes: int | None) -> Iterator[Shares]:
     Raises:
         ConfigError: there is no such cluster, or it has too little.
     """
-    _set_environment()
+    set_environment()
     import ray
 
     began = not ray.is_initialized()
@@ -114,7 +79,7 @@ def joined(num_processes: int | None) -> Iterator[Shares]:
             ray.shutdown()
 
 
-def _set_environment() -> None:
+def set_environment() -> None:
     """Set what Ray reads as it is imported, unless a user has."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -44,7 +44,7 @@ def refuse_if_taken(output: Path, record: str, *, overwrite: bool) -> None:
         record: the file by which an earlier output of the command is known.
         overwrite: whether such an output may be replaced.
     """
-    if all(path.name == LOCK for path in output.iterdir()):  # also that of a command that was killed
+    if not output.is_dir() or all(path.name == LOCK for path in output.iterdir()):  # a killed command leaves its own
         return
     if not overwrite:
         raise RunError(f"--output: {output} holds something. Name another place, or add --overwrite.")

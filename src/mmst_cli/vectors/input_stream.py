@@ -225,10 +225,8 @@ def encode_stream(
     *,
     batch_size: int,
     task: Task | None = None,
-    prompt: str | None = None,
     prompt_name: str | None = None,
     precision: Precision | None = None,
-    on_encoded: Callable[[int], None] | None = None,
 ) -> Iterator[torch.Tensor]:
     """Yield vectors of inputs that are read already, in order, some at a time. See :class:`InputPipeline`.
 
@@ -237,10 +235,8 @@ def encode_stream(
         inputs: model inputs, taken lazily.
         batch_size: inputs per forward pass.
         task: see :meth:`InputPipeline.encode`.
-        prompt: see there.
         prompt_name: see there.
         precision: mixed precision to run under.
-        on_encoded: called with the number of inputs that were encoded.
 
     Yields:
         float32 tensors of shape (some inputs, embedding dimension) on the model's device.
@@ -250,8 +246,7 @@ def encode_stream(
         MemoryShortageError: there is no room for a single input.
     """
     with InputPipeline(model, batch_size=batch_size, precision=precision, workers=Workers()) as pipeline:
-        stream = pipeline.encode(map(Decoded, inputs), task=task, prompt=prompt, prompt_name=prompt_name)
-        yield from all_vectors(stream, on_encoded)
+        yield from all_vectors(pipeline.encode(map(Decoded, inputs), task=task, prompt_name=prompt_name))
 
 
 def all_vectors(
