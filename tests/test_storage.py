@@ -8,6 +8,7 @@ import pytest
 from mmst_cli import storage
 from mmst_cli.storage import (
     append_line,
+    bring_back_replaced,
     build_folder,
     cache_folder,
     digest,
@@ -183,6 +184,25 @@ def test_what_a_killed_replacement_left_is_no_part_of_the_next(tmp_path):
     (tmp_path / ".target.partial" / "stale").touch()
     replace_folder(tmp_path / "target", lambda folder: (folder / "new").touch())
     assert names(tmp_path / "target") == ["new"]
+
+
+def test_where_a_link_leads_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "old").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "far")
+    for _ in range(2):
+        replace_folder(tmp_path / "link", lambda folder: (folder / "new").touch())
+    assert (tmp_path / "link").is_symlink() and names(tmp_path / "far") == ["new"]
+    assert sorted(names(tmp_path)) == ["far", "link"]
+
+
+def test_what_a_killed_replacement_moved_aside_comes_back(tmp_path):
+    (tmp_path / ".target.old").mkdir()
+    (tmp_path / ".target.old" / "old").touch()
+    (tmp_path / "target").mkdir()
+    bring_back_replaced(tmp_path / "target")
+    assert names(tmp_path) == ["target"]
+    assert names(tmp_path / "target") == ["old"]
 
 
 def test_a_digest_names_content():

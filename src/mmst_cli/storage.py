@@ -193,9 +193,10 @@ def build_folder(target: Path, build: Callable[[Path], None]) -> Path:
 
 
 def replace_folder(target: Path, build: Callable[[Path], None]) -> Path:
-    """Build a folder under a temporary name and put it in the place of ``target``."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
+    """Build a folder under a temporary name and put it in the place of ``target``, or of what that is a link to."""
+    place = target.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(f".{place.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
@@ -203,13 +204,26 @@ def replace_folder(target: Path, build: Callable[[Path], None]) -> Path:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    old = target.with_name(f".{target.name}.old")
+    old = _old_of(place)
     shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.rename(old)
-    partial.rename(target)
+    if place.exists():
+        place.rename(old)
+    partial.rename(place)
     shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def bring_back_replaced(target: Path) -> None:
+    """Bring back what :func:`replace_folder` had moved aside when it was killed, into a folder where nothing is."""
+    old = _old_of(target.resolve())
+    if old.is_dir():
+        for entry in old.iterdir():
+            entry.rename(target / entry.name)
+        old.rmdir()
+
+
+def _old_of(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")
 
 
 def closed_to_us(folder: Path) -> Path | None:

@@ -1,11 +1,13 @@
 """A run's model in other dtypes: what is written is what was measured, or nothing is written."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense
 from small_job import DIMS, job, write_job
 from text_job import text_job
 from typer.testing import CliRunner
@@ -13,10 +15,11 @@ from typer.testing import CliRunner
 from mmst_cli.cli import app
 from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import Dtype
-from mmst_cli.errors import RunError, WorkError
-from mmst_cli.exporting.export import FIGURES, run_export
+from mmst_cli.errors import ModelError, RunError, WorkError
+from mmst_cli.exporting.export import FIGURES, check_holdable, run_export
 from mmst_cli.output_claim import LOCK
 from mmst_cli.preparing import compared_folder
+from mmst_cli.preparing.compared_folder import refuse_if_taken
 from mmst_cli.runs import RunFolder
 from mmst_cli.training.train import run_training
 
@@ -64,6 +67,14 @@ def test_what_has_other_vectors_is_not_exported(run, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_projection_stays_in_float32():
+    model = SentenceTransformer(modules=[Dense(4, 2)], device="cpu")
+    with pytest.raises(ModelError, match=r"--dtype: bfloat16: the model has a projection .* Write --dtype float32\."):
+        check_holdable(model, Dtype.bfloat16)
+    check_holdable(model, Dtype.float32)
+    check_holdable(model, Dtype.auto)
+
+
 def test_nothing_is_replaced_but_an_earlier_export_that_is_named(run, tmp_path):
     taken = tmp_path / "out"
     taken.mkdir()
@@ -75,6 +86,27 @@ def test_nothing_is_replaced_but_an_earlier_export_that_is_named(run, tmp_path):
     with pytest.raises(RunError, match=r"was not written by this command"):
         run_export(run, run.path, Dtype.auto, overwrite=True)
     assert (taken / "mine.txt").read_text() == "keep"
+
+
+def test_what_a_killed_command_left_is_in_nobodys_way(tmp_path):
+    (tmp_path / LOCK).touch()
+    refuse_if_taken(tmp_path, FIGURES, overwrite=False)
+    aside = tmp_path.with_name(f".{tmp_path.name}.old")
+    aside.mkdir()
+    (aside / "mine.txt").touch()  # which it had moved aside, and is back
+    with pytest.raises(RunError, match="holds something"):
+        refuse_if_taken(tmp_path, FIGURES, overwrite=False)
+    assert (tmp_path / "mine.txt").exists() and not aside.exists()
+
+
+def test_the_folder_that_the_command_was_started_in_is_not_replaced(tmp_path, monkeypatch):
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    monkeypatch.chdir(inner)
+    for output in (Path(), Path(".."), inner):
+        with pytest.raises(RunError, match=r"--output: .* can't be replaced by a new folder: this command was started"):
+            refuse_if_taken(output, FIGURES, overwrite=True)
+    assert not list(inner.iterdir())
 
 
 def test_the_command(run, tmp_path):

@@ -1,6 +1,7 @@
 """Means of weights: what is written is what was asked for, or the best of what was measured."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,10 +12,14 @@ from typer.testing import CliRunner
 
 from mmst_cli.cli import app
 from mmst_cli.config.load import load_config
+from mmst_cli.config.schema import Config, ModelConfig
 from mmst_cli.errors import ConfigError, ModelError, WorkError
+from mmst_cli.merging import merge
 from mmst_cli.merging.merge import RECORD, MergeOptions, run_merge
-from mmst_cli.merging.mixes import Measured, choose, equal
+from mmst_cli.merging.mixes import Measured, choose, equal, mixed
+from mmst_cli.model.precision import Precision, Runtime
 from mmst_cli.preparing import compared_folder
+from mmst_cli.preparing.prepared_model import prepare_model
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +104,26 @@ def test_mistakes_are_told(runs, tmp_path, models, options, words):
     with pytest.raises(ConfigError, match=words):
         run_merge(runs[:models], tmp_path / "out", options=MergeOptions(**options))
     assert not (tmp_path / "out").exists()
+
+
+def test_one_model_by_two_names_is_refused(tiny_model_path, tmp_path):
+    (tmp_path / "link").symlink_to(tiny_model_path)
+    with pytest.raises(ConfigError, match=r"builtin:tiny-qwen3-vl and .*link are the same model\. Name it once\."):
+        run_merge(["builtin:tiny-qwen3-vl", str(tmp_path / "link")], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_whose_sum_is_infinite_are_shares_all_the_same():
+    assert merge._declared(["one", "two"], MergeOptions(weights=(1e308, 1e308))).weights == (0.5, 0.5)
+
+
+def test_models_are_loaded_as_the_first_is(tiny_model_path):
+    section = ModelConfig(name_or_path=str(tiny_model_path), linear_patches=True, processor={"max_pixels": 64 * 64})
+    config = Config(model=section, datasets={})
+    runtime = Runtime(torch.device("cpu"), Precision())
+    prepared = SimpleNamespace(model=prepare_model(section, runtime).model, runtime=runtime)
+    models = [prepared.model, merge._load(str(tiny_model_path), config, prepared)]
+    assert len(list(mixed(models, equal(2, [0, 1]), ["one", "two"]).parameters())) > 0
 
 
 def test_models_that_do_not_go_together_are_refused(runs, tmp_path):

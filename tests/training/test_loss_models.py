@@ -9,7 +9,8 @@ from text_job import run, text_job, text_rows
 
 from mmst_cli.builtin.tiny_text import build_tiny_text
 from mmst_cli.config.schema import LossConfig
-from mmst_cli.errors import ConfigError, MmstError
+from mmst_cli.errors import ConfigError, MmstError, ModelError
+from mmst_cli.model.patch_embedding import PatchProduct
 from mmst_cli.model.precision import Precision
 from mmst_cli.training.loss import build_loss
 from mmst_cli.training.loss_models import LossModels
@@ -52,6 +53,14 @@ def test_equal_sections_are_one_model_in_the_runs_precision(model):
     loaded[0][0].register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
     found = loaded[0](features(loaded[0])[0])["sentence_embedding"]
     assert seen == [True] and found.dtype is torch.float32
+
+
+def test_a_guide_multiplies_patches_where_its_section_says_so():
+    models = LossModels(torch.device("cpu"))
+    guide = models.load(LossConfig(**layer("GISTEmbedLoss", {**VISION, "linear_patches": True})), "loss.0.args")
+    assert any(type(module) is PatchProduct for module in guide["guide"].modules())
+    with pytest.raises(ModelError, match=r"^loss\.0\.args\.guide\.linear_patches: true, but builtin:tiny-text has no"):
+        models.load(LossConfig(**layer("GISTEmbedLoss", {**TEXT, "linear_patches": True})), "loss.0.args")
 
 
 def test_a_guide_is_shared_by_sets_and_not_saved(tmp_path, quiet):

@@ -32,7 +32,7 @@ def merge(
         from mmst_cli.terminal import Terminal
 
         try:
-            parsed = tuple(float(part) for part in weights.split(",")) if weights else ()
+            parsed = tuple(float(part) for part in weights.split(",")) if weights is not None else ()
         except ValueError as error:
             raise ConfigError(f"--weights: {weights}: numbers with commas between them, such as 0.7,0.3.") from error
         config = load_checked_config(choose, (), for_training=False) if choose else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from mmst_cli.config.schema import Config, Dtype
+from mmst_cli.errors import ModelError
 from mmst_cli.model.merged_adapter import absorb_adapter
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
@@ -20,6 +21,9 @@ from mmst_cli.runs import RunFolder
 from mmst_cli.shell_words import quoted
 from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 FIGURES = "export.json"
 
@@ -60,10 +64,26 @@ def run_export(
         return _export(run, as_recorded(config, terminal), output, dtype, terminal)
 
 
+def check_holdable(model: SentenceTransformer, dtype: Dtype) -> None:
+    """Check that plain sentence-transformers can run a model whose weights are held in a dtype.
+
+    Raises:
+        ModelError: it holds a projection, which is read in float32 behind an encoder that isn't.
+    """
+    from sentence_transformers.base.modules import Dense
+
+    if dtype in (Dtype.bfloat16, Dtype.float16) and any(isinstance(module, Dense) for module in model.modules()):
+        raise ModelError(
+            f"--dtype: {dtype}: the model has a projection (Dense), which sentence-transformers reads in float32 and"
+            f" can't run behind an encoder in {dtype}. Write --dtype float32."
+        )
+
+
 def _export(run: RunFolder, config: Config, output: Path, dtype: Dtype, terminal: Terminal) -> Export:
     quiet_libraries(terminal)
     prepared = prepare_config(config, terminal, probed_datasets(config))
     model, precision = prepared.model, prepared.runtime.precision
+    check_holdable(model, dtype)
     absorb_adapter(model, str(run.model))  # servers take whole models
     trusted = config.model.trust_remote_code
     with closing(SavedModelGate(model, prepared.rows, precision, trust_remote_code=trusted)) as gate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.load import with_model
-from mmst_cli.config.schema import Config, ModelConfig
+from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, ModelError
 from mmst_cli.evaluation.comparison import Comparison
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
@@ -19,6 +20,7 @@ from mmst_cli.model.merged_adapter import absorb_adapter
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.compared_folder import config_of_run, probed_datasets, refuse_if_taken, write_compared
+from mmst_cli.preparing.prepared_model import set_patches
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.runs import RunFolder
 from mmst_cli.shell_words import quoted
@@ -93,6 +95,7 @@ def run_merge(
     options, terminal = options or MergeOptions(), terminal or Terminal()
     mix = _declared(models, options)
     folders = [find_model(model) for model in models]
+    _check_different(models, folders)
     config = with_model(config or _config_of_first_run(models), folders[0])
     with claimed(output, "--output"), told_of_disk(output):
         refuse_if_taken(output, RECORD, overwrite=options.overwrite)
@@ -118,8 +121,17 @@ def _declared(models: Sequence[str], options: MergeOptions) -> Mix | None:
         raise ConfigError(f"--weights: found {len(weights)} for {len(models)} models. Give one a model, as 0.7,0.3.")
     if any(not 0 < weight < float("inf") for weight in weights):
         raise ConfigError(f"--weights: {','.join(map(str, weights))}: each has to be above 0.")
-    weights = weights or (1.0,) * len(models)
+    largest = max(weights, default=1.0)  # by which they are divided first, for the sum of large ones is infinite
+    weights = tuple(weight / largest for weight in weights) or (1.0,) * len(models)
     return Mix(tuple(weight / sum(weights) for weight in weights), options.method)
+
+
+def _check_different(models: Sequence[str], folders: Sequence[str]) -> None:
+    places = [os.path.realpath(folder) for folder in folders]
+    for index, place in enumerate(places):
+        if place in places[:index]:
+            first = models[places.index(place)]
+            raise ConfigError(f"mmst merge: {first} and {models[index]} are the same model. Name it once.")
 
 
 def _config_of_first_run(models: Sequence[str]) -> Config:
@@ -165,10 +177,11 @@ def _merge(
 
 
 def _load(folder: str, config: Config, prepared: PreparedEvaluation) -> SentenceTransformer:
-    section = ModelConfig(
-        name_or_path=folder, dtype=config.model.dtype, trust_remote_code=config.model.trust_remote_code
-    )
-    return load_model(section, prepared.runtime.device, prepared.runtime.precision)[0]
+    """Load another model as the first one was: what differs by the config alone would keep them from being merged."""
+    section = config.model.model_copy(update={"name_or_path": folder})
+    model = load_model(section, prepared.runtime.device, prepared.runtime.precision)[0]
+    set_patches(model, section)
+    return model
 
 
 def _check_prompts(models: Sequence[SentenceTransformer], names: Sequence[str]) -> None:

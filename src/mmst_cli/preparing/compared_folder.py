@@ -11,11 +11,11 @@ from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import RunError, WorkError
 from mmst_cli.model.served_layout import save_for_servers
-from mmst_cli.output_claim import LOCK
+from mmst_cli.output_claim import LOCK, check_writable
 from mmst_cli.preparing.plain_probe import Embedded
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.runs import RunFolder
-from mmst_cli.storage import replace_folder, write_json
+from mmst_cli.storage import bring_back_replaced, replace_folder, write_json
 
 
 def config_of_run(run: RunFolder) -> Config:
@@ -37,19 +37,30 @@ def probed_datasets(config: Config) -> list[str]:
 
 
 def refuse_if_taken(output: Path, record: str, *, overwrite: bool) -> None:
-    """Raise a RunError where a claimed folder holds something that may not be replaced.
+    """Raise a RunError where a folder can't be replaced, or holds something that may not be.
 
     Args:
-        output: the folder.
+        output: the folder, which is claimed.
         record: the file by which an earlier output of the command is known.
         overwrite: whether such an output may be replaced.
     """
-    if not output.is_dir() or all(path.name == LOCK for path in output.iterdir()):  # a killed command leaves its own
+    place, here = output.resolve(), Path.cwd().resolve()
+    if place.is_mount() or place in (here, *here.parents):
+        why = "a disk is mounted there" if place.is_mount() else "this command was started in it"
+        raise RunError(f"--output: {output} can't be replaced by a new folder: {why}. Name a folder in it.")
+    check_writable(place.parent, "--output")
+    if not _holds_something(output):
+        bring_back_replaced(output)
+    if not _holds_something(output):
         return
     if not overwrite:
         raise RunError(f"--output: {output} holds something. Name another place, or add --overwrite.")
     if not (output / record).is_file():
         raise RunError(f"--overwrite: {output} was not written by this command ({record} isn't in it). Name another.")
+
+
+def _holds_something(output: Path) -> bool:
+    return any(entry.name != LOCK for entry in output.iterdir())
 
 
 def write_compared(

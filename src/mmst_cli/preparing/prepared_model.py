@@ -75,11 +75,7 @@ def prepare_model(
         model = load_without_weights(config)
     else:
         model, attention = load_model(config, runtime.device, runtime.precision, seed=seed)
-    if config.linear_patches and not multiply_patches(model):
-        raise ModelError(
-            f"model.linear_patches: true, but {model_label(config)} has no patch embedding that is a convolution over"
-            " whole patches. Remove it."
-        )
+    set_patches(model, config)
     set_prompts(model, prompts or {})
     readers = [*readers, *(reader for data in rows.values() for reader in readers_of(data))]
     fit_media(model, readers, key_of)
@@ -94,6 +90,19 @@ def prepare_model(
     if config.adapter is not None:
         check_adapter_fits(model, config)
     return PreparedModel(model, attention, frozen)
+
+
+def set_patches(model: SentenceTransformer, config: ModelConfig, key: str = "model") -> None:
+    """Let a model multiply patches where its section, of that dotted key, says so.
+
+    Raises:
+        ModelError: it has none.
+    """
+    if config.linear_patches and not multiply_patches(model):
+        raise ModelError(
+            f"{key}.linear_patches: true, but {model_label(config)} has no patch embedding that is a convolution over"
+            " whole patches. Remove it."
+        )
 
 
 def declared_dims(config: Config) -> dict[str, list[int]]:

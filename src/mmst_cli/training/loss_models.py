@@ -16,7 +16,7 @@ from mmst_cli.config.signatures import loss_signature
 from mmst_cli.errors import ConfigError, ModelError
 from mmst_cli.model.load_model import check_loadable, load_model
 from mmst_cli.model.precision import Precision, Runtime
-from mmst_cli.preparing.prepared_model import check_columns
+from mmst_cli.preparing.prepared_model import check_columns, set_patches
 from mmst_cli.rows.columns import RowSet
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class LossModels:
                 model, _ = load_model(section, self._device, self._precision)
             except ModelError as error:
                 raise ModelError(f"{key}: {error}") from error
+            set_patches(model, section, key)
             model.requires_grad_(False).eval()
             self._precision.take_over(model)
             self._loaded[name] = model
