@@ -181,6 +181,11 @@ def test_what_is_right_passes(load, overrides):
         ),
         (["loss.1={type: CoSENTLoss}"], "loss.1.type", ["can't wrap"]),
         (
+            ["loss.0={type: CachedMultipleNegativesRankingLoss, args: {mini_batch_size: 0}}"],
+            "loss.0.args.mini_batch_size",
+            ["found 0; it is 1 or more."],
+        ),
+        (
             ["loss.0.args={mask_false_negatives: 0.1}"],
             "loss.0.args.mask_false_negatives",
             ["only CachedMultipleNegativesRankingLoss has it"],

@@ -47,7 +47,7 @@ def _check_column(column: ColumnConfig, key: str, layout: Layout) -> list[str]:
     if column.pages is not None:
         faults += _check_pages(column, f"{key}.pages")
     if column.fill is not None and column.role is not Role.negative:
-        faults.append(f"{key}.fill: only lists of negatives are filled up, and this is a {column.role}. Leave it out.")
+        faults.append(f"{key}.fill: only lists of negatives are filled up, not of {column.role}s. Leave it out.")
     elif column.fill is not None and column.take is None:
         faults.append(f"{key}.take: missing. fill says where negatives come from; say how many each row is to have.")
     if column.take is not None and column.take < 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmst_cli.config.arguments import check_arguments
@@ -132,7 +132,7 @@ def _check_loss(loss: LossConfig, key: str, index: int, dims: list[int]) -> list
         faults += _check_automatic(loss, f"{key}.args.mini_batch_size")
     sections = [*model_arguments(signature), *([] if is_dotted(loss.type) else [MASK])]
     faults += check_arguments(loss.type, args, signature, ("model", "loss"), f"{key}.args", sections)
-    faults += [] if is_dotted(loss.type) else check_masking(loss, f"{key}.args")
+    faults += [] if is_dotted(loss.type) else check_masking(loss, f"{key}.args") + _check_sizes(args, f"{key}.args")
     faults += check_loss_models(loss, signature, f"{key}.args")
     own_dims = loss.args.get("matryoshka_dims")
     if own_dims != dims:  # else their faults are told where they stand, at the top of the file
@@ -154,6 +154,12 @@ def _check_automatic(loss: LossConfig, key: str) -> list[str]:
     if loss.args.get("mini_batch_num_tokens") is not None:
         return [f"{key}: with mini_batch_num_tokens it does nothing. Leave one of the two out."]
     return []
+
+
+def _check_sizes(args: Mapping[str, Any], key: str) -> list[str]:
+    """Return a fault where mini-batches have no rows: the library would say that a range has no step, or nothing."""
+    sizes = {name: args.get(name) for name in ("mini_batch_size", "mini_batch_num_tokens")}
+    return [f"{key}.{n}: found {size}; it is 1 or more." for n, size in sizes.items() if type(size) is int and size < 1]
 
 
 def _check_place(type_name: str, wraps: bool, key: str, index: int) -> list[str]:
