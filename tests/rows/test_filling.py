@@ -183,3 +183,10 @@ def test_broken_entries_are_not_drawn(parquet, prepare):
     for seed in range(8):
         rows = prepare(path, columns(Fill.sample), seed=seed, on_bad_row=OnBadRow.skip)
         assert [None for row in list(rows.rows)[1:] for value in rows.read(row).values() if value["text"] is None] == []
+
+
+def test_nothing_is_drawn_that_another_column_of_negatives_holds(parquet, prepare):
+    values = {"query": ["a", "b"], "doc": ["pa", "pb"], "hard": [["n1"], ["n2"]], "other": ["n2", "n1"]}
+    declared = columns(Fill.sample, take=2, other=ColumnConfig(role=Role.negative))
+    for seed in range(5):
+        assert negatives(prepare(parquet(**values), declared, seed=seed)) == [["n1", "pb", "n2"], ["n2", "pa", "n1"]]

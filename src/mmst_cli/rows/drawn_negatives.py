@@ -42,6 +42,8 @@ class Pool:
         self.places, self.entries = drawn_from(rows)[0], entries_of(rows, positive)
         self._contents: dict[str, int] = {}
         self._of_columns = [self._number(column_keys(rows, column)) for column in columns]
+        others = [column for column in rows.with_role(Role.negative) if column not in columns]
+        self._of_others = [self._number(column_keys(rows, column)) for column in others]
         positives = rows.with_role(Role.positive)
         self._of_positives = {column: self._number(column_keys(rows, column)) for column in positives}
         self._anchors = column_keys(rows, rows.with_role(Role.anchor)[0])
@@ -88,6 +90,7 @@ class Pool:
         for row in np.flatnonzero(missing.any(axis=1)).tolist():
             taken = set(self._answers[self._anchors[row]])
             taken |= {contents[row] for contents in self._of_columns[: int(self.lengths[row])]}
+            taken |= {contents[row] for contents in self._of_others}
             for _ in range(int(missing[row].sum())):
                 found = self._draw_one(row, taken, rng)
                 taken.add(found.content)
