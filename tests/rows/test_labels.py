@@ -7,9 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mmst_cli.config.schema import ColumnConfig, LossConfig, Role
+from mmst_cli.config.schema import ColumnConfig, LossConfig, OnBadRow, Role
 from mmst_cli.errors import DataError
+from mmst_cli.rows.bad_rows import BadRow
 from mmst_cli.rows.labels import check_labels, check_widths
+from mmst_cli.rows.skipping import try_read
 
 SCORES = [[0.9, 0.1, 0.25], [1, 0, -2.5], [0.3, 0.2, 0.1]]
 TEXTS = {"query": list("abc"), "doc": list("def"), "first": list("ghi"), "second": list("jkl")}
@@ -21,7 +23,7 @@ VECTORS = [[[1.0, 2.0], [3.0, 4.0]]] * 3
 def rows(tmp_path, prepare):
     """A function that writes rows with labels and prepares them."""
 
-    def rows(labels, kind="parquet", without=(), array=None, **fields):
+    def rows(labels, kind="parquet", without=(), array=None, on_bad_row=OnBadRow.error, **fields):
         path = tmp_path / f"rows.{kind}"
         table = pa.table({**TEXTS, "label": pa.array(labels) if array is None else array})
         if kind == "parquet":
@@ -35,7 +37,7 @@ def rows(tmp_path, prepare):
             lines = [",".join([*row[:-1], f'"{row[-1]}"']) for row in rows]
             path.write_text("\n".join([",".join([*TEXTS, "label"]), *lines]) + "\n")
         roles = {name: ColumnConfig(role=Role(role)) for name, role in ROLES.items() if name not in without}
-        return prepare(path, {**roles, "label": ColumnConfig(role=Role.label, **fields)})
+        return prepare(path, {**roles, "label": ColumnConfig(role=Role.label, **fields)}, on_bad_row=on_bad_row)
 
     return rows
 
@@ -46,6 +48,22 @@ def labels_of(rows):
 
 def faults(rows, loss):
     return check_labels(rows, LossConfig(type=loss), "loss")
+
+
+def test_nobody_is_told_to_take_none(rows):
+    with pytest.raises(DataError, match=r"row 1, .* a list of 0, .* one of 3\. Give every row as many, or remove it\."):
+        rows([SCORES[0], [], SCORES[2]])
+
+
+@pytest.mark.parametrize("broken", [[0.9], [0.9, 0.1, 0.2, 0.3], [], None, [0.9, float("nan"), 0.1]])
+def test_a_row_of_another_length_is_left_out_where_broken_rows_are(broken, rows):
+    data = rows([broken, *SCORES[1:]], on_bad_row=OnBadRow.skip)
+    found = [try_read(data, row) for row in data.rows]
+    assert isinstance(found[0], BadRow) and found[0].row == 0
+    assert [len(row["label"]) for row in found[1:]] == [3, 3]
+    assert faults(data, "DistillKLDivLoss") == faults(rows(SCORES), "DistillKLDivLoss")  # whatever the first row has
+    (width,) = check_widths(data, [LossConfig(type="MSELoss")], "loss", 8)
+    assert "are vectors of 3" in width
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl", "csv"])
@@ -104,6 +122,8 @@ def test_one_vector_or_one_for_each_input(rows):
 def test_vectors_of_one_label_that_differ_in_length_are_named_before_training(rows):
     with pytest.raises(DataError, match="row 2, column label: a vector of 1, and the first one has 2"):
         rows([*VECTORS[:2], [[1.0, 2.0], [3.0]]])
+    with pytest.raises(DataError, match="row 2, column label: a vector of 0, and the first one has 2"):
+        rows([*VECTORS[:2], [[1.0, 2.0], None]])
 
 
 @pytest.mark.parametrize(

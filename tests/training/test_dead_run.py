@@ -223,5 +223,5 @@ def test_lists_of_a_stream_that_differ_in_length(tmp_path, quiet, monkeypatch):
     columns = {**PAIRS, "other": {"role": "negative"}, "pair": {"role": "label"}}
     config = text_job(tmp_path, text_rows(48, other=["none"] * 48, pair=pair), "MarginMSELoss", columns)
     config["datasets"]["train"]["streaming"] = True
-    with pytest.raises(MmstError, match=r"column pair: a batch has labels that are lists of . and of . numbers"):
+    with pytest.raises(MmstError, match=r"columns\.pair: a batch has labels that are lists of . and of . numbers"):
         run(config, tmp_path, quiet)

@@ -59,6 +59,8 @@ class Column:
     """For negatives of lists that are filled up; ``origin`` says where each is: an entry, or below 0 a positive."""
     take: int | None = None
     """For labels that are lists: how many entries are used; all where None."""
+    length: int | None = None
+    """For labels that are lists, where broken rows are left out: how many entries those of most rows have."""
     classes: bool = False
     """For labels: whether each is the number of a class, and -1 says that there is none."""
 
@@ -96,6 +98,8 @@ class Column:
         if self.role is Role.label:
             cell = cell if self.take is None or cell is None else cell[: self.take]
             check_label(cell, classes=self.classes)
+            if self.length is not None and len(cell) != self.length:
+                raise DataError(f"the label is a list of {len(cell)}, and those of most rows are of {self.length}.")
             return as_label(cell)
         value = reader.read(self.modality, cell)
         return value["text"] if self.modality is Modality.text else value

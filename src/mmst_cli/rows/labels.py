@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from mmst_cli.config.schema import LossConfig, Role
+from mmst_cli.config.schema import LossConfig, OnBadRow, Role
 from mmst_cli.config.signatures import fitting_losses, loss_inputs, takes_label
 from mmst_cli.errors import DataError
 from mmst_cli.rows.cells import LARGEST_LABEL, LIST, NUMBER, as_label, label_kind
@@ -36,13 +38,41 @@ def check_lengths(rows: RowSet, column: Column) -> None:
         expected = lengths[0] if expected is None else expected
         for index in [place for place, length in enumerate(lengths) if length != expected][:1]:
             shorter = min(lengths[index], expected)
+            advice = f"or set take: {shorter} to use so many of each" if shorter else "or remove it"
             raise DataError(
                 f"{place_of(rows, start + index, column.name)}: the label is a list of {lengths[index]}, and that of"
-                f" the first row one of {expected}. Give every row as many, or set take: {shorter} to use so many of"
-                " each."
+                f" the first row one of {expected}. Give every row as many, {advice}."
             )
     if expected is not None and (ragged := _ragged_vectors(rows, column)):
         raise DataError(ragged)
+
+
+def with_lengths(rows: RowSet) -> RowSet:
+    """Return rows that know how long labels are that are lists: as in most rows, for the others to be left out."""
+    columns = []
+    for column in rows.columns:
+        counts = Counter(length for _, lengths in _lengths_of_label(rows, column) for length in lengths)
+        least, longest = min(counts, default=0), max(counts, default=0)
+        del counts[0]  # which is none at all
+        most = counts.most_common(1)[0][0] if counts else None
+        columns.append(replace(column, length=most) if least != longest else column)
+    return replace(rows, columns=tuple(columns))
+
+
+def rows_of_other_lengths(rows: RowSet, column: Column) -> set[int]:
+    """Return the stored rows whose label is a list, and another length than that of most."""
+    if column.length is None:
+        return set()
+    return {
+        start + index
+        for start, lengths in _lengths_of_label(rows, column)
+        for index, length in enumerate(lengths)
+        if length != column.length
+    }
+
+
+def _lengths_of_label(rows: RowSet, column: Column) -> Iterator[tuple[int, list[int]]]:
+    return _lengths(rows, column) if column.role is Role.label else iter(())
 
 
 def _lengths(rows: RowSet, column: Column) -> Iterator[tuple[int, list[int]]]:
@@ -65,7 +95,8 @@ def _ragged_vectors(rows: RowSet, column: Column) -> str | None:
         inner = compute.list_flatten(chunk)
         if not (types.is_list(inner.type) or types.is_large_list(inner.type)) or not len(inner):
             return None
-        lengths, owners = compute.list_value_length(inner), compute.list_parent_indices(chunk)
+        lengths = compute.fill_null(compute.list_value_length(inner), 0)
+        owners = compute.list_parent_indices(chunk)
         expected = lengths[0].as_py() if expected is None else expected
         for place in compute.indices_nonzero(compute.not_equal(lengths, expected)).to_pylist()[:1]:
             at = place_of(rows, start + owners[place].as_py(), column.name)
@@ -110,7 +141,7 @@ def check_labels(rows: RowSet, loss: LossConfig, key: str) -> list[str]:
 
 def _miscounted(rows: RowSet, column: Column, loss: str) -> str | None:
     """Return in a sentence that labels have too many or too few entries for the inputs of a row, else None."""
-    first = next((lengths[0] for _, lengths in _lengths(rows, column)), None)
+    first = column.length or next((lengths[0] for _, lengths in _lengths(rows, column)), None)
     inputs = len(rows.columns) - 1
     if first is None:
         return None
@@ -120,9 +151,20 @@ def _miscounted(rows: RowSet, column: Column, loss: str) -> str | None:
             return None
         advice = " Set take to use fewer." if first > max(allowed(inputs - 1)) else ""
         return f"each label is a list of {first}, but {loss} takes {words}, of which there are {inputs - 1}.{advice}"
-    is_several = len(np.shape(rows.value_at(column, 0))) > 1
+    is_several = len(np.shape(_first_whole(rows, column))) > 1
     if loss in _VECTORS and is_several and first != inputs:
         return f"each label is {first} vectors, but {loss} takes one, or one for each of the {inputs} inputs of a row."
+    return None
+
+
+def _first_whole(rows: RowSet, column: Column) -> Any:
+    """Return the first label that can be read; None for none, where broken rows are left out."""
+    for index in range(len(rows)):
+        try:
+            return rows.value_at(column, index)
+        except DataError:
+            if rows.on_bad_row is OnBadRow.error:
+                raise
     return None
 
 
@@ -138,7 +180,7 @@ def check_widths(rows: RowSet, layers: Sequence[LossConfig], key: str, dimension
     labels = rows.with_role(Role.label)
     if not labels or layers[0].type not in _VECTORS or rows.is_stream or not len(rows):
         return []
-    shape = np.shape(rows.value_at(labels[0], 0))
+    shape = np.shape(_first_whole(rows, labels[0]))
     projected = layers[0].args.get("projection_dim")
     if not shape or shape[-1] == (projected or dimension):
         return []

@@ -14,6 +14,7 @@ from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.cells import array_type
 from mmst_cli.rows.columns import ORDER, ROW, Column, RowSet
 from mmst_cli.rows.filling import fill_negatives
+from mmst_cli.rows.labels import with_lengths
 from mmst_cli.rows.row_checks import check_inputs, check_stream, check_types
 from mmst_cli.rows.shapes import open_lists
 from mmst_cli.rows.skipping import drop_bad_rows, look_at_rows, look_at_stream
@@ -72,7 +73,10 @@ def open_rows(key: str, config: DatasetConfig, seed: int = 0, media: MediaConfig
     columns = declare_columns(key, config.columns, rows.column_names)
     rows = choose_rows(rows, config.max_rows, seed)
     row_set = keep_columns(key, rows, columns, reader_of(config, media), lists=True)
-    opened = open_lists(replace(row_set, on_bad_row=config.on_bad_row), config.columns)
+    row_set = replace(row_set, on_bad_row=config.on_bad_row)
+    if config.on_bad_row is OnBadRow.skip:
+        row_set = with_lengths(row_set)
+    opened = open_lists(row_set, config.columns)
     return fill_negatives(opened, config.columns, seed)
 
 

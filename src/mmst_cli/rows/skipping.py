@@ -13,6 +13,7 @@ from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
 from mmst_cli.rows.bad_rows import BadRow, BadRows
 from mmst_cli.rows.columns import ROW, Column, RowSet, as_input
+from mmst_cli.rows.labels import rows_of_other_lengths
 from mmst_cli.rows.media_checks import find_broken
 from mmst_cli.rows.row_checks import SAMPLE, empty_rows, media_and_texts, rows_drawn_of, sample_rows
 from mmst_cli.rows.stored_cells import rows_with_empty_entries, rows_with_unusable_labels
@@ -134,7 +135,7 @@ def _suspects(rows: RowSet, column: Column, looked_at: dict[tuple[Modality, str]
     if column.entry is not None or rows.holds_several(column):
         suspects |= rows_with_empty_entries(rows.source, column.sources[0])
     if column.role is Role.label:
-        suspects |= rows_with_unusable_labels(rows.source, column.sources[0])
+        suspects |= rows_with_unusable_labels(rows.source, column.sources[0]) | rows_of_other_lengths(rows, column)
     for modality, source in media_and_texts(column):
         if (modality, source) not in looked_at:
             looked_at[modality, source] = find_broken(rows, source, modality)

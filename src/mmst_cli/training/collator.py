@@ -18,7 +18,7 @@ from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.message import clip_options
 from mmst_cli.model.prompts import TASKS
 from mmst_cli.rows.bad_rows import BadRow
-from mmst_cli.rows.columns import RowSet, place
+from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.skipping import bad_row, try_read
 from mmst_cli.training.dead_run import drawn_rows
 from mmst_cli.vectors.refused_inputs import in_words
@@ -124,7 +124,7 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
             if len(shapes) > 1:
                 first, other = (" by ".join(map(str, shape)) or "no list" for shape in shapes[:2])
                 raise DataError(
-                    f"{place(self.current.key, None, name)}: a batch has labels that are lists of {first} and of"
+                    f"datasets.{self.current.key}.columns.{name}: a batch has labels that are lists of {first} and of"
                     f" {other} numbers. Give every row as many."
                 )
 
