@@ -171,6 +171,11 @@ def test_what_is_right_passes(load, overrides):
             "loss.0.args.guide.frozen",
             ["nothing of this model is trained"],
         ),
+        (
+            ["loss=[{type: GISTEmbedLoss, args: {guide: {name_or_path: a, adapter: {}}}}]"],
+            "loss.0.args.guide.adapter",
+            ["nothing of this model is trained"],
+        ),
         (["loss=[{type: GISTEmbedLoss, args: {guide: {}}}]"], "loss.0.args.guide.name_or_path", ["missing"]),
         (["loss=[{type: SoftmaxLoss}]"], "loss.0.args.num_labels", ["missing", "SoftmaxLoss needs it"]),
         (["loss.1.args={}"], "loss.1.args.matryoshka_dims", ["missing", "MatryoshkaLoss needs it"]),

@@ -39,6 +39,6 @@ def _check_section(tree: Any, key: str) -> list[str]:
     if faults := section_faults(ModelConfig, tree, key):
         return faults
     model = ModelConfig.model_validate(tree)
-    if model.frozen:
-        return [f"{key}.frozen: nothing of this model is trained. Leave it out."]
+    if trained := [name for name in ("frozen", "adapter") if getattr(model, name)]:
+        return [f"{key}.{trained[0]}: nothing of this model is trained. Leave it out."]
     return [key + fault.removeprefix("model") for fault in check_model(model)]
