@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
+from small_job import write_job
+from text_job import text_job
 
 from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.signatures import loss_names
@@ -33,10 +33,10 @@ GUIDE = {"guide": {"name_or_path": "builtin:tiny-text"}}
 _BATCH_TRIPLET = ("BatchAllTripletLoss", "BatchHardTripletLoss", "BatchHardSoftMarginTripletLoss")
 
 
-def write_rows(path: Path) -> None:
-    """Write rows with whatever any loss takes."""
+def all_rows() -> list[dict[str, Any]]:
+    """Return rows with whatever any loss takes."""
     vector = [(k % 13 - 6) / 13 for k in range(128)]
-    rows = [
+    return [
         {
             "query": f"where is stone {i}",
             "doc": f"by hill {i * 7 % 24}",
@@ -51,7 +51,6 @@ def write_rows(path: Path) -> None:
         }
         for i in range(24)
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 @dataclass(frozen=True)
@@ -111,33 +110,13 @@ def try_loss(name: str, way: str, folder: Path) -> str:
     case = CASES.get(name, Case(PAIR))
     wrapper = {"in MatryoshkaLoss": [MATRYOSHKA], "in AdaptiveLayerLoss": [LAYERS]}.get(way, [])
     inner = [{"type": "MultipleNegativesRankingLoss"}] if name in WRAPPERS else []
-    config = {
-        "output_dir": str(folder / "run"),
-        "model": {"name_or_path": "builtin:tiny-text", "dtype": "float32"},
-        "datasets": {
-            "train": {
-                "use": "train",
-                "path": str(folder / "rows.jsonl"),
-                "columns": case.with_negatives if way == "with three negatives" else case.columns,
-            }
-        },
-        "loss": [*inner, {"type": name, "args": case.args}, *wrapper],
-        "training": {
-            "max_steps": 2,
-            "per_device_train_batch_size": 8,
-            "learning_rate": 1e-3,
-            "use_cpu": True,
-            "batch_sampler": case.sampler,
-            "save_strategy": "no",
-            "logging_steps": 1,
-        },
-    }
-    write_rows(folder / "rows.jsonl")
-    (folder / "job.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    columns = case.with_negatives if way == "with three negatives" else case.columns
+    config = text_job(folder, all_rows(), columns=columns, max_steps=2, learning_rate=1e-3, batch_sampler=case.sampler)
+    config["loss"] = [*inner, {"type": name, "args": case.args}, *wrapper]
     terminal = Terminal(Console(file=StringIO()), json_results=True)
     quiet_libraries(terminal)
     try:
-        checked = load_checked_config(folder / "job.yaml")
+        checked = load_checked_config(write_job(config, folder / "job.yaml"))
     except ConfigError as error:
         return _reason(error, name)
     try:
