@@ -12,6 +12,7 @@ import torch
 from mmst_cli.config.schema import Config, Dtype
 from mmst_cli.errors import ModelError
 from mmst_cli.model.merged_adapter import absorb_adapter
+from mmst_cli.model.precision import dtype_name
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.compared_folder import config_of_run, probed_datasets, refuse_if_taken, write_compared
@@ -91,7 +92,7 @@ def _export(run: RunFolder, config: Config, output: Path, dtype: Dtype, terminal
         measured = gate.embed()
         if dtype is not Dtype.auto:
             model.to(getattr(torch, dtype))
-        held = str(model.dtype).removeprefix("torch.")
+        held = dtype_name(model.dtype)
         record = (FIGURES, lambda found: Export(output, held, found).to_dict())
         with terminal.waiting(f"writing {output} in {held}"):
             found = write_compared(output, gate, config.matryoshka_dims, record, measured=measured, exported=held)

@@ -18,6 +18,7 @@ from mmst_cli.model.adapter_folder import NAME, find_adapter, require_peft
 from mmst_cli.model.checkpoint import checkpoint_commit
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_parts import router_of
+from mmst_cli.model.precision import dtype_name
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -156,7 +157,7 @@ def _revision_of_base(config: ModelConfig) -> str | None:
 def _save_with(model: SentenceTransformer, config: ModelConfig) -> None:
     """Have the folder of the adapter say how its base is held: plain sentence-transformers loads it so."""
     module = transformer_of(model)
-    kwargs: dict[str, Any] = {"dtype": str(module.model.dtype).removeprefix("torch.")}
+    kwargs: dict[str, Any] = {"dtype": dtype_name(module.model.dtype)}
     if config.quantization is not None:
         kwargs["quantization_config"] = module.model.config.quantization_config.to_dict()
     module.model_kwargs = kwargs

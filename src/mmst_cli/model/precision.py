@@ -15,6 +15,11 @@ from mmst_cli.model.determinism import make_deterministic
 HALF = (torch.bfloat16, torch.float16)
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return what a dtype is called in configs, records and messages: bfloat16."""
+    return str(dtype).removeprefix("torch.")
+
+
 @dataclass(frozen=True)
 class Precision:
     """Mixed precision of forward passes; ``None`` runs them in the dtype of the weights."""

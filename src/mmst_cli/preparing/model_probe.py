@@ -13,7 +13,7 @@ from mmst_cli.errors import ModelError, WorkError, first_line
 from mmst_cli.media.frame_choice import whole_clip
 from mmst_cli.model.model_media import least_frames, sampling_rate
 from mmst_cli.model.model_parts import encoders_of, processor_part
-from mmst_cli.model.precision import Precision
+from mmst_cli.model.precision import Precision, dtype_name
 from mmst_cli.rows.columns import as_input
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.forward_pass import Task
@@ -64,7 +64,7 @@ def check_embeds(
         except Exception as error:  # a model may raise anything, and nothing was begun yet
             said = error.reason if isinstance(error, RefusedInputError) else first_line(error)
             what = kind if isinstance(kind, str) else " with ".join(kind)
-            held = str(model.dtype).removeprefix("torch.")
+            held = dtype_name(model.dtype)
             raise ModelError(
                 f"{key}: {what}: {_names(model, kind)}, held in {held} on {model.device.type}, can't embed it:"
                 f" {said.rstrip('.')}. Change {settings}, or choose another model."

@@ -19,7 +19,7 @@ from mmst_cli import processes
 from mmst_cli.errors import WorkError, first_line, is_memory_shortage
 from mmst_cli.model.adapter_folder import ADAPTER_CONFIG
 from mmst_cli.model.patch_embedding import convolved
-from mmst_cli.model.precision import Precision
+from mmst_cli.model.precision import Precision, dtype_name
 from mmst_cli.model.random_state import randomness_kept
 from mmst_cli.preparing.fresh_process import FreshProcess
 from mmst_cli.preparing.plain_probe import ANSWER, VECTORS, Embedded, embed, embed_inputs, write_inputs
@@ -72,7 +72,7 @@ class SavedModelGate:
         revision: str | None = None,
     ) -> None:
         self.model, self.trust_remote_code, self.revision = model, trust_remote_code, revision
-        self.autocast = str(precision.autocast).removeprefix("torch.") if precision.autocast else None
+        self.autocast = dtype_name(precision.autocast) if precision.autocast else None
         self.inputs: list[ProbeInput] = []
         self.left_out: list[dict[str, str]] = []
         """Inputs that plain sentence-transformers refuses, and why: where a run does something for them."""

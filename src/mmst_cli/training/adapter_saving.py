@@ -9,6 +9,7 @@ from typing import Any
 
 from mmst_cli import processes
 from mmst_cli.model.merged_adapter import merge_adapter, without_adapter
+from mmst_cli.model.precision import dtype_name
 from mmst_cli.preparing.probe_comparison import OTHER_PLACE, SAME_GPU, distance
 from mmst_cli.preparing.saved_model_gate import SavedModelGate
 from mmst_cli.storage import replace_folder
@@ -76,7 +77,7 @@ def _forget_earlier(job: TrainingJob) -> None:
 
 
 def _say(job: TrainingJob, gate: SavedModelGate, moved: float) -> None:
-    dtype = gate.autocast or str(job.model.dtype).removeprefix("torch.")
+    dtype = gate.autocast or dtype_name(job.model.dtype)
     allowed = MERGED.get(dtype, SAME_GPU["float32"])
     if moved <= allowed:
         job.terminal.say(f"adapter: merged; vectors differ from those of the adapter by up to {moved:.2g}")

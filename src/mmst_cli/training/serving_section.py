@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from mmst_cli.model.model_parts import takes
-from mmst_cli.model.precision import Precision
+from mmst_cli.model.precision import Precision, dtype_name
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -47,11 +47,9 @@ def _section(model: SentenceTransformer, dims: Sequence[int]) -> str:
         vector = model.encode_document([image])[0]
         requests.append(_shown("An image, as a document", _request(model, "document", image), vector))
     rendered = _rendered(model, TEXT)
-    dtype = str(model.dtype).removeprefix("torch.")
+    dtype = dtype_name(model.dtype)
     asked = json.dumps({"model": FOLDER, "input": rendered}, ensure_ascii=False)
-    smaller = (
-        f'\nFewer dimensions: add `"dimensions": {sorted(dims)[0]}`, or another that was trained.\n' if dims else ""
-    )
+    smaller = f'\nFewer dimensions: add `"dimensions": {min(dims)}`, or another that was trained.\n' if dims else ""
     return f"""## Serve
 
 vLLM, which would take float32 weights as float16 if it weren't told otherwise:
