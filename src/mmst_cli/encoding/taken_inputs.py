@@ -25,6 +25,7 @@ class TakenInputs:
 
     def __init__(self, model: SentenceTransformer) -> None:
         self._of = Preprocessor(model)
+        self._known: dict[Modalities, bool] = {}
 
     @property
     def taken(self) -> str:
@@ -33,8 +34,11 @@ class TakenInputs:
 
     def takes(self, kind: Modalities) -> bool:
         """Say whether the model takes inputs of a kind; of those in mixed columns only reading tells."""
-        wanted = tuple(map(str, kind))
-        return wanted == (Modality.mixed,) or takes(self._of.model, wanted if len(wanted) > 1 else wanted[0])
+        if (found := self._known.get(kind)) is None:
+            wanted = tuple(map(str, kind))
+            found = wanted == (Modality.mixed,) or takes(self._of.model, wanted if len(wanted) > 1 else wanted[0])
+            self._known[kind] = found
+        return found
 
     def __call__(self, item: Item) -> tuple[Any, bytes]:
         """Return the input, read, and what tells its content apart; nothing is read that the model doesn't take.

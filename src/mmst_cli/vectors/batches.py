@@ -106,16 +106,17 @@ def in_batches(
     """
     window: list[Reference] = []
     sizes: list[int | None] = []
-    weight = before = 0
+    weight = before = full = 0
     for reference in references:
         size = reference.size
         if window and (size is None) is not (sizes[-1] is None):
             yield from _batches_of(window, sizes, batch_size, options, mix)
             window, sizes, weight, before = [], [], 0, 0
+        full = full if window else batch_size.inputs(sized=size is not None)
         window.append(reference)
         sizes.append(size)
         weight += reference.weight
-        if len(window) % batch_size.inputs(sized=size is not None) == 0:
+        if len(window) % full == 0:
             # The next batch is taken to be as heavy as this one.
             if size is None or 2 * weight - before > WINDOW_BYTES or len(window) >= WINDOW_INPUTS:
                 yield from _batches_of(window, sizes, batch_size, options, mix)

@@ -42,17 +42,24 @@ def prompt_of(model: SentenceTransformer, task: Task | None, prompt: str | None,
     return model._resolve_prompt(prompt, name)  # type: ignore[no-any-return]
 
 
+def ready_to_encode(model: SentenceTransformer) -> torch.device:
+    """Turn dropout and the like off, as ``model.encode`` does, and return where the model takes its features."""
+    model.eval()
+    return model._resolve_inference_device(None)  # type: ignore[no-any-return]
+
+
 @torch.inference_mode()  # type: ignore[untyped-decorator]
-def forward(model: SentenceTransformer, group: Group, raw: RawPixels | None = None) -> torch.Tensor:
-    """Return float32 vectors of shape (inputs, embedding dimension) on the model's device; a GPU may still compute.
+def forward(
+    model: SentenceTransformer, device: torch.device, group: Group, raw: RawPixels | None = None
+) -> torch.Tensor:
+    """Return float32 vectors of shape (inputs, embedding dimension) on a device; a GPU may still compute.
 
     Args:
-        model: the model.
+        model: the model, as :func:`ready_to_encode` left it.
+        device: where it is.
         group: features.
         raw: how their pixels are handed over as bytes; None where they aren't.
     """
-    model.eval()
-    device = model._resolve_inference_device(None)
     features = on_device(device, group.features)
     if raw is not None:
         raw.restore(features)

@@ -23,7 +23,7 @@ from mmst_cli.vectors.batch_sizes import choose_sizes
 from mmst_cli.vectors.batches import Batch, Decoded, Reference, in_batches, in_pieces, mixes_sizes
 from mmst_cli.vectors.data_workers import Cost, WorkerPool, Workers, choose_workers, cost_of, measure, one_thread
 from mmst_cli.vectors.fitting_batches import encode_fitting
-from mmst_cli.vectors.forward_pass import Task, forward, prompt_of
+from mmst_cli.vectors.forward_pass import Task, forward, prompt_of, ready_to_encode
 from mmst_cli.vectors.found_sizes import BatchLimits
 from mmst_cli.vectors.prepared_batches import Preparation, Prepared, Read, read_plainly
 from mmst_cli.vectors.refused_inputs import RefusedInputError
@@ -62,6 +62,7 @@ class InputPipeline:
     ) -> None:
         self.setting = setting
         self.model, self.batch_size, self.precision = model, batch_size, precision or Precision()
+        self._device = ready_to_encode(model)
         self.anywhere = runs_anywhere(model)
         """Whether other processes can prepare its inputs."""
         self.prepare = Preparation(Preprocessor(model, raw_pixels_beside(model) if self.anywhere else None), read)
@@ -211,7 +212,7 @@ class InputPipeline:
             self._forward(prepared)
 
     def _forward(self, prepared: Prepared) -> list[Piece]:
-        vectors = [forward(self.model, group, self.prepare.preprocess.raw) for group in prepared.groups]
+        vectors = [forward(self.model, self._device, group, self.prepare.preprocess.raw) for group in prepared.groups]
         places = [place for group in prepared.groups for place in group.places]
         pieces = [Piece(places, vectors, prepared.faults, prepared.notes)]
         if prepared.left is not None:
