@@ -161,7 +161,9 @@ def written(path: Path) -> tuple[int, int]:
 
 
 def options_to_go_on(folder: Path, command: Command) -> list[str]:
-    """Return what a command is given after a kill: --resume, or --overwrite where no checkpoint was whole yet."""
+    """Return what a command is given after a kill: to go on, or begin anew where no checkpoint was whole yet."""
+    if "--prepare" in command:
+        return []  # it goes on by itself
     if "train" not in command:
         return ["--resume"] if folder.exists() else []
     if RunFolder(folder).checkpoints():
