@@ -60,12 +60,17 @@ def test_links_lead_somewhere(page):
 )
 def test_commands_are_there_with_their_options(page, words):
     group = typer.main.get_command(app)
-    with group.make_context("mmst", [], resilient_parsing=True) as context:
-        if not words or words[0].startswith("-"):
-            group.make_parser(context).parse_args(list(words))
-            return
-        name, command, rest = group.resolve_command(context, list(words))
-        command.make_parser(command.make_context(name, [], parent=context, resilient_parsing=True)).parse_args(rest)
+    context = group.context_class(group, info_name="mmst")
+    if not words or words[0].startswith("-"):
+        group.make_parser(context).parse_args(list(words))
+        return
+    name, command, rest = group.resolve_command(context, list(words))
+    command.make_parser(command.context_class(command, context, name)).parse_args(rest)
+
+
+def test_an_option_that_is_not_there_would_be_found():
+    with pytest.raises(Exception, match="No such option: --nope"):
+        test_commands_are_there_with_their_options(None, ["train", "x.yaml", "--nope"])
 
 
 def test_every_page_is_on_the_site_and_the_readme_stays_short():
