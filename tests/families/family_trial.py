@@ -181,7 +181,7 @@ def _check_seen(config: ModelConfig, plain: Any, family: Family, media: Media) -
     given = [str(_value(media, one, 0)) for one in family.takes if one in (*ENDINGS, "text")]
     for facts in run_input_inspection(config, given, Terminal()):
         if facts.modality == "text":
-            mask = plain.preprocess([{"text": facts.input}]).get("attention_mask")
+            mask = plain.preprocess([facts.input]).get("attention_mask")
         elif facts.modality == "image":
             mask = plain.preprocess([Image.open(facts.input)]).get("attention_mask")
         else:
