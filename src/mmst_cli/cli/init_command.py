@@ -9,17 +9,23 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.completion import complete_shipped
 
 
 def init(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A config that comes with mmst; all are listed if left out.")
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="A config that comes with mmst; all are listed if left out.",
+            autocompletion=complete_shipped,
+        ),
     ] = None,
     output: Annotated[Path | None, path_option("The YAML file to write; NAME.yaml here if left out.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     json_output: Json = False,
 ) -> None:
-    """List the configs that come with mmst, or write one of them, comments included, to change and train.
+    """Write a config to start from: one that comes with mmst, comments included. Without a name, list them.
 
     Example: mmst init quickstart --output my.yaml
     """

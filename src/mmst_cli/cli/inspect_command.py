@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import LOADING, Json, print_json, told_in_one_line
+from mmst_cli.cli.completion import complete_run
 
 
 def inspect_modalities(
-    model: Annotated[str, typer.Argument(help="A run folder, a model folder or a hub id.")],
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a model folder or a hub id.", autocompletion=complete_run)
+    ],
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run Python code that comes with the model.")

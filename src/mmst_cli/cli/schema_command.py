@@ -8,17 +8,22 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import path_option, print_json, told_in_one_line
+from mmst_cli.cli.completion import complete_key
 
 
 def schema(
     key: Annotated[
         str | None,
-        typer.Argument(metavar="KEY", help="A key such as model.adapter.r, or a loss or evaluator; all if left out."),
+        typer.Argument(
+            metavar="KEY",
+            help="A key such as model.adapter.r, or a loss or evaluator; all if left out.",
+            autocompletion=complete_key,
+        ),
     ] = None,
     output: Annotated[Path | None, path_option("Write the JSON Schema to this file, for editors.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Explain a key of a config, or print the JSON Schema of configs, which editors complete and check them by.
+    """Explain a key of a config, or print the JSON Schema, which editors complete and check configs by.
 
     Example: mmst schema training.learning_rate
     """

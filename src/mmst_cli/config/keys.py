@@ -87,12 +87,12 @@ def keys_below(key: str) -> list[Key]:
     return [one for name in names for one in all_keys()[name]]
 
 
-def _below(above: str, schema: Schema) -> Iterator[Key]:
-    """Yield the keys below a schema, each before those below it."""
+def _below(above: str, schema: Schema, owners: tuple[str, ...] = ()) -> Iterator[Key]:
+    """Yield the keys below a schema, each before those below it; ``owners`` are the classes that have it."""
     for name, child, required, of in _children(schema):
-        key = Key(f"{above}.{name}" if above else name, child, required, of)
+        key = Key(f"{above}.{name}" if above else name, child, required, of or owners)
         yield key
-        yield from _below(key.key, child)
+        yield from _below(key.key, child, key.of)
 
 
 def _children(schema: Schema) -> Iterator[_Child]:
