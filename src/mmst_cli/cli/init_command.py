@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmst_cli.cli.app import Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
 from mmst_cli.cli.completion import complete_shipped
+from mmst_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmst_cli.terminal import Terminal
 
 
 def init(
@@ -21,41 +26,76 @@ def init(
             autocompletion=complete_shipped,
         ),
     ] = None,
-    output: Annotated[Path | None, path_option("The YAML file to write; NAME.yaml here if left out.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DATA", help="Draft one for data: a file, folder, pattern, address or hub id."),
+    ] = None,
+    output: Annotated[
+        Path | None, path_option("The YAML file to write; NAME.yaml, or that of the data, here if left out.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Write a config to start from: one that comes with mmst, comments included. Without a name, list them.
+    """Write a config to start from: one that comes with mmst, or one for your data. Without either, list them.
 
-    Example: mmst init quickstart --output my.yaml
+    Example: mmst init --from pages.parquet --output pages.yaml
     """
     with told_in_one_line():
-        from rich.table import Table
-
         from mmst_cli.config.json_schema import schema_beside
-        from mmst_cli.config.shipped import shipped_configs, shipped_text, write_config
-        from mmst_cli.errors import ConfigError
-        from mmst_cli.shell_words import quoted
+        from mmst_cli.config.shipped import check_writable
+        from mmst_cli.storage import write_text
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        if name is None:
-            if output is not None:
-                raise ConfigError("--output: name the config to write, as in `mmst init quickstart`.")
-            if json_output:
-                print_json({"configs": [asdict(config) for config in shipped_configs()]})
-                return
-            table = Table.grid(padding=(0, 2))
-            for config in shipped_configs():
-                table.add_row(config.name, config.description)
-            terminal.show(table)
-            terminal.say("next: mmst init NAME --output my.yaml")
+        if name is None and data is None:
+            _list(terminal, output, as_json=json_output)
             return
-        target = output or Path(f"{name}.yaml")
-        write_config(target, shipped_text(name, target), overwrite=overwrite)
+        if name is not None and data is not None:
+            raise ConfigError(f"--from: mmst init {name} writes that config as it is. Leave out one of the two.")
+        target = output or Path(f"{name or _name_for(str(data))}.yaml")
+        check_writable(target, overwrite=overwrite)
+        text, command = _shipped(name, target) if name is not None else _drafted(str(data), target, terminal)
+        write_text(target, text)
         schema = schema_beside(target)
         if json_output:
             print_json({"config": str(target), "schema": str(schema)})
             return
         terminal.show(f"wrote {target}, and {schema} for editors")
-        terminal.say(f"next: mmst train {quoted(target)} --dry-run")
+        terminal.say(f"next: {command}")
+
+
+def _list(terminal: Terminal, output: Path | None, *, as_json: bool) -> None:
+    from mmst_cli.config.shipped import shipped_configs, shipped_table
+
+    if output is not None:
+        raise ConfigError("--output: name the config to write, as in `mmst init quickstart`.")
+    if as_json:
+        print_json({"configs": [asdict(config) for config in shipped_configs()]})
+        return
+    terminal.show(shipped_table())
+    terminal.say("next: mmst init NAME --output my.yaml, or mmst init --from DATA --output my.yaml")
+
+
+def _shipped(name: str, target: Path) -> tuple[str, str]:
+    """Return the text of a config that comes with mmst, and what to do with it."""
+    from mmst_cli.config.shipped import shipped_text
+    from mmst_cli.shell_words import quoted
+
+    return shipped_text(name, target), f"mmst train {quoted(target)} --dry-run"
+
+
+def _drafted(data: str, target: Path, terminal: Terminal) -> tuple[str, str]:
+    """Return the text of a config for data, and what to do with it."""
+    with terminal.waiting(LOADING):
+        from mmst_cli.drafting.draft import run_draft
+        from mmst_cli.terminal import quiet_libraries
+
+        quiet_libraries(terminal)
+    draft = run_draft(data, target)
+    return draft.text, draft.command
+
+
+def _name_for(data: str) -> str:
+    """Return what a config for data is called: `pages` for `s3://bucket/pages-*.parquet` and `builtin:pages`."""
+    last = re.split(r"[/:]", data.rstrip("/"))[-1]
+    return re.sub(r"[^\w-]", "", last.split(".")[0]).strip("-_") or "mine"

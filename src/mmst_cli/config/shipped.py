@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mmst_cli.errors import ConfigError, did_you_mean, visible
 from mmst_cli.shell_words import quoted
-from mmst_cli.storage import write_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _FOLDER = Path(__file__).parent.parent / "configs"
 SUFFIXES = (".yaml", ".yml")
@@ -46,8 +49,18 @@ def shipped_text(name: str, output: Path) -> str:
     return text.replace(f"configs/{name}.yaml", quoted(output))
 
 
-def write_config(output: Path, text: str, *, overwrite: bool) -> None:
-    """Write a config.
+def shipped_table() -> Table:
+    """Return the configs that come with mmst, a line each."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    for config in shipped_configs():
+        table.add_row(config.name, config.description)
+    return table
+
+
+def check_writable(output: Path, *, overwrite: bool) -> None:
+    """Check that a config may be written.
 
     Raises:
         ConfigError: something is there, or the name is none of a config.
@@ -57,7 +70,6 @@ def write_config(output: Path, text: str, *, overwrite: bool) -> None:
     if output.is_dir() or (output.exists() and not overwrite):
         other = "Name a file." if output.is_dir() else "Name another file by --output, or add --overwrite."
         raise ConfigError(f"{visible(output)} exists. {other}")
-    write_text(output, text)
 
 
 def _first_sentence(text: str) -> str:
