@@ -246,7 +246,7 @@ def lost_images(folder):
 
 def numbers_only(folder):
     write_csv(folder / "a.csv", [{"x": n, "y": n + 1} for n in range(COUNT)])
-    return "a.csv", "no column holds texts or media to embed: x (numbers), y (numbers)"
+    return "a.csv", "no column holds different texts or media to embed: x (numbers), y (numbers)"
 
 
 def bare_pictures(folder):
@@ -318,3 +318,49 @@ def test_a_name_and_data_together_are_refused(init):
     result = init("a.csv", "vdr")
     assert result.exit_code == 2
     assert "Leave out one of the two" in result.stderr
+
+
+def test_columns_that_can_not_be_told_are_named(init, tmp_path):
+    data, _ = three_texts(tmp_path)
+    for arguments, expected in (
+        (["--anchor", "c"], None),
+        (["--anchor", "c", "--positive", "a"], {"c": "anchor", "a": "positive"}),
+    ):
+        result = init(data, *arguments)
+        assert (result.exit_code == 0) == (expected is not None)
+    columns = load_config(tmp_path / "a.yaml").datasets["train"].columns
+    assert {name: str(column.role) for name, column in columns.items()} == {"c": "anchor", "a": "positive"}
+    assert "# guessed: by --anchor" not in (tmp_path / "a.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--anchor", "aa"], "--anchor aa: a.jsonl has no such column."),
+        (
+            ["--positive", "a", "--anchor", "n"],
+            "--anchor n: it holds numbers, and an anchor is one text or medium a row",
+        ),
+    ],
+)
+def test_a_column_that_is_named_wrongly_is_refused(arguments, words, init, tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", [{"a": QUESTIONS[n], "b": ANSWERS[n], "n": n} for n in range(COUNT)])
+    result = init("a.jsonl", *arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_empty_lists_of_negatives_are_filled(init, tmp_path, quiet):
+    rows = [{"query": QUESTIONS[n], "doc": ANSWERS[n], "negatives": ANSWERS[1 : n % 3 + 1]} for n in range(COUNT)]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    assert init("a.jsonl").exit_code == 0
+    column = load_config(tmp_path / "a.yaml").datasets["train"].columns["negatives"]
+    assert (column.take, column.fill) == (1, "sample")
+    run_training(load_config(tmp_path / "a.yaml"), dry_run=True, terminal=quiet)
+
+
+def test_one_row_is_nothing_to_train_on(init, tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", [{"query": "a", "doc": "b"}])
+    result = init("a.jsonl")
+    assert result.exit_code == 2
+    assert "it has one row" in result.stderr

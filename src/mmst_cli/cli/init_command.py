@@ -30,6 +30,12 @@ def init(
         str | None,
         typer.Option("--from", metavar="DATA", help="Draft one for data: a file, folder, pattern, address or hub id."),
     ] = None,
+    anchor: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Of DATA: what is asked, if it can't be guessed.")
+    ] = None,
+    positive: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Of DATA: what answers it, if it can't be guessed.")
+    ] = None,
     output: Annotated[
         Path | None, path_option("The YAML file to write; NAME.yaml, or that of the data, here if left out.")
     ] = None,
@@ -47,6 +53,9 @@ def init(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
+        named = {"anchor": anchor, "positive": positive}
+        if data is None and (given := [role for role, column in named.items() if column is not None]):
+            raise ConfigError(f"--{given[0]}: it names a column of data. Name the data by --from.")
         if name is None and data is None:
             _list(terminal, output, as_json=json_output)
             return
@@ -54,7 +63,7 @@ def init(
             raise ConfigError(f"--from: mmst init {name} writes that config as it is. Leave out one of the two.")
         target = output or Path(f"{name or _name_for(str(data))}.yaml")
         check_writable(target, overwrite=overwrite)
-        text, command = _shipped(name, target) if name is not None else _drafted(str(data), target, terminal)
+        text, command = _shipped(name, target) if name is not None else _drafted(str(data), target, named, terminal)
         write_text(target, text)
         schema = schema_beside(target)
         if json_output:
@@ -84,14 +93,17 @@ def _shipped(name: str, target: Path) -> tuple[str, str]:
     return shipped_text(name, target), f"mmst train {quoted(target)} --dry-run"
 
 
-def _drafted(data: str, target: Path, terminal: Terminal) -> tuple[str, str]:
+def _drafted(data: str, target: Path, named: dict[str, str | None], terminal: Terminal) -> tuple[str, str]:
     """Return the text of a config for data, and what to do with it."""
+    from mmst_cli.config.schema import Role
+
     with terminal.waiting(LOADING):
         from mmst_cli.drafting.draft import run_draft
         from mmst_cli.terminal import quiet_libraries
 
         quiet_libraries(terminal)
-    draft = run_draft(data, target)
+    with terminal.waiting(f"looking at {data}"):
+        draft = run_draft(data, target, {Role(role): column for role, column in named.items()})
     return draft.text, draft.command
 
 

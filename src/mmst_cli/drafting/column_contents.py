@@ -105,6 +105,7 @@ def contents_of(name: str, cells: Iterable[Any], folder: Path, noted: Modality |
         kind = Modality.text if texts == len(looks) else Other.unknown
     same = [look for look in looks if look.kind == kind] or looks
     entries = [look.entries for look in same if look.entries is not None]
+    entries += [0 for cell in stored if entries and isinstance(cell, list) and not cell]
     found = Counter(look.found for look in same).most_common(1)[0][0]
     contents = Contents(
         name,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.drafting.column_contents import Contents, Other
-from mmst_cli.errors import ConfigError
+from mmst_cli.errors import ConfigError, did_you_mean
 
 # The usual names, the surest first.
 _ANCHORS = (
@@ -18,15 +18,28 @@ _ANCHORS = (
 )
 _POSITIVES = (
     *("positive", "pos", "answer", "response", "document", "doc", "passage", "page", "context", "hypothesis"),
-    *("sentence2", "sentence_2", "sentence_b", "text2", "text_2", "text_b", "completion", "image", "img", "photo"),
+    *(
+        "sentence2",
+        "sentence_2",
+        "sentence_b",
+        "text2",
+        "text_2",
+        "text_b",
+        "completion",
+        "chosen",
+        "image",
+        "img",
+        "photo",
+    ),
     *("picture", "audio", "sound", "recording", "speech", "video", "clip", "pdf", "manual", "abstract", "body"),
     *("content", "text"),
 )
 _SURE = ("positive", "pos")  # before a column of media of another name
 _LABELS = ("label", "score", "similarity", "similarity_score", "relevance", "rating", "gold", "relatedness_score")
-_NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+)?|(wrong|irrelevant|distractor)(_.*)?")
+_NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+)?|(wrong|irrelevant|distractor|rejected)(_.*)?")
 _NO_INPUT = re.compile(r"(.*_)?(id|ids|uuid|idx|index|key|hash)|__.*__|split|source|lang|language|date|licen[sc]e")
 _NO_TEXT = re.compile(r"(.*_)?(url|link|filename|file_name|path)|labels?|class|category|score")
+_WANTED = {Role.anchor: "an anchor is one text or medium a row", Role.positive: "a positive is a text or a medium"}
 _FEW = 10  # rows from which on a text that is the same in all is no input
 
 
@@ -38,7 +51,11 @@ class Guess:
     role: Role
     why: str
     take: int | None = None
-    """Of lists of negatives that differ in length: the fewest entries."""
+    """Of lists of negatives that differ in length: the fewest entries, but one at least."""
+    fill: bool = False
+    """Whether there are empty lists among them."""
+    told: bool = False
+    """Whether the user said so."""
 
 
 @dataclass(frozen=True)
@@ -53,27 +70,33 @@ class Guesses:
         return [guess for guess in self.used if guess.role is role]
 
 
-def guess_roles(columns: Sequence[Contents], rows: int, of: str) -> Guesses:
+def guess_roles(
+    columns: Sequence[Contents], rows: int, of: str, named: Mapping[Role, str | None] | None = None
+) -> Guesses:
     """Return which column is the anchor, which its positive, and which are negatives or a label.
 
     Args:
         columns: what they hold.
         rows: how many rows were looked at.
         of: the data, for messages.
+        named: the anchor and the positive where the user says which they are.
 
     Raises:
         ConfigError: it can't be told; the message says what could not.
     """
-    inputs = [column for column in columns if may_be_input(column, rows)]
+    given = {role: _given(columns, role, name, of) for role, name in (named or {}).items() if name is not None}
+    inputs = [column for column in columns if column in given.values() or may_be_input(column, rows)]
     if not inputs:
-        raise ConfigError(f"--from: {of}: no column holds texts or media to embed: {_listed(columns)}.")
-    negatives = [column for column in inputs if _NEGATIVE.fullmatch(_plain(column.name))]
+        raise ConfigError(f"--from: {of}: no column holds different texts or media to embed: {_listed(columns)}.")
+    negatives = [
+        column for column in inputs if column not in given.values() and _NEGATIVE.fullmatch(_plain(column.name))
+    ]
     inputs = [column for column in inputs if column not in negatives]
     label = _named(_LABELS, [column for column in columns if column.kind in (Other.number, Other.numbers)])
-    if len(inputs) == 1 and label is not None and not negatives:
+    if len(inputs) == 1 and label is not None and not negatives and Role.positive not in given:
         used = [Guess(inputs[0], Role.anchor, "the only column of inputs"), Guess(label, Role.label, "by its name")]
         return Guesses(used, [column for column in columns if column not in (inputs[0], label)])
-    anchor, positive = _pair(inputs, columns, of)
+    anchor, positive = _pair(inputs, columns, of, given)
     used = [anchor, positive, *_negatives(negatives, positive.contents)]
     if label is not None and len(used) == 2:
         used.append(Guess(label, Role.label, "by its name and its numbers"))
@@ -81,13 +104,27 @@ def guess_roles(columns: Sequence[Contents], rows: int, of: str) -> Guesses:
     return Guesses(used, [column for column in columns if column not in taken])
 
 
-def _pair(inputs: list[Contents], columns: Sequence[Contents], of: str) -> tuple[Guess, Guess]:
+def _given(columns: Sequence[Contents], role: Role, name: str, of: str) -> Contents:
+    found = next((column for column in columns if column.name == name), None)
+    if found is None:
+        names = [column.name for column in columns]
+        known = did_you_mean(name, names) or f" It has {', '.join(names)}."
+        raise ConfigError(f"--{role} {name}: {of} has no such column.{known}")
+    if not found.is_input or (role is Role.anchor and found.lists):
+        raise ConfigError(f"--{role} {name}: it holds {found.in_words}, and {_WANTED[role]}.")
+    return found
+
+
+def _pair(
+    inputs: list[Contents], columns: Sequence[Contents], of: str, given: Mapping[Role, Contents]
+) -> tuple[Guess, Guess]:
     """Return the anchor and its positive."""
-    single = [column for column in inputs if not column.lists]
+    said = {role: Guess(column, role, f"by --{role}", told=True) for role, column in given.items()}
+    single = [column for column in inputs if not column.lists and column is not given.get(Role.positive)]
     by_name = _named(_ANCHORS, single)
-    sure = _named(_SURE, [column for column in inputs if column is not by_name])
-    anchor = Guess(by_name, Role.anchor, "by its name") if by_name else None
-    positive = Guess(sure, Role.positive, "by its name") if sure else None
+    anchor = said.get(Role.anchor) or (Guess(by_name, Role.anchor, "by its name") if by_name else None)
+    sure = _named(_SURE, [column for column in inputs if anchor is None or column is not anchor.contents])
+    positive = said.get(Role.positive) or (Guess(sure, Role.positive, "by its name") if sure else None)
     if positive is None:
         positive = _medium(inputs, anchor) or _other_named(inputs, anchor)
     if anchor is None:
@@ -131,7 +168,8 @@ def _negatives(columns: list[Contents], positive: Contents) -> list[Guess]:
     for column in columns:
         fewest, most = column.lists or (1, 1)
         if column.kind is positive.kind:
-            found.append(Guess(column, Role.negative, "by its name", fewest if fewest != most else None))
+            take = max(1, fewest) if fewest != most else None
+            found.append(Guess(column, Role.negative, "by its name", take, fill=fewest == 0))
     return found
 
 
@@ -146,8 +184,8 @@ def _untold(
     what = "what is asked (the anchor)" if anchor is None else "what answers it (the positive)"
     known = next((f", and {g.contents.name} is the {g.role}" for g in (anchor, positive) if g), "")
     return (
-        f"--from: {of}: it could not be told which column is {what} among {_listed(columns)}{known}. Rename the columns"
-        " query and positive, or write their roles into a config of `mmst init vdr`."
+        f"--from: {of}: it could not be told which column is {what} among {_listed(columns)}{known}. Name them by"
+        " --anchor and --positive."
     )
 
 

@@ -129,11 +129,13 @@ def column_line(guess: Guess, *, why: bool) -> str:
     if column.documents:
         fields.append("pages: all")
     if guess.take is not None:
-        fields.append(f"take: {guess.take}")
+        fields.append(f"take: {guess.take}" + (", fill: sample" if guess.fill else ""))
     found = "" if column.found in guess.why else f"; {column.found}"
-    taken = f"; each row has {guess.take} at least" if guess.take is not None else ""
-    declared = f"      {in_yaml(column.name)}: {{{', '.join(fields)}}}"
-    return line(declared, f"guessed: {guess.why}{found}{taken}") if why else declared
+    taken = f"; of lists of {column.lists[0]} to {column.lists[1]}" if column.lists and guess.take is not None else ""
+    taken += ", an empty one filled with a document of another row" if guess.fill else ""
+    declared = f"      {key_in_yaml(column.name)}: {{{', '.join(fields)}}}"
+    comment = f"{guess.why}{found}{taken}" if guess.told else f"guessed: {guess.why}{found}{taken}"
+    return line(declared, comment) if why else declared
 
 
 def _loss(draft: Draft) -> str:
@@ -193,6 +195,11 @@ def line(declared: str, comment: str) -> str:
 def in_yaml(text: str) -> str:
     """Return a text as it stands for itself in YAML, on one line."""
     return as_yaml(text) if text.isprintable() else json.dumps(text)
+
+
+def key_in_yaml(name: str) -> str:
+    """Return a key as it stands for itself; other than in values, `${` is nothing special there."""
+    return in_yaml(name) if "${" not in name else json.dumps(name)
 
 
 def one_line(comment: str) -> str:
