@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from mmst_cli.config.schema import Modality
 from mmst_cli.inputs.collection import MODALITY_OF
@@ -175,20 +176,30 @@ def _of_text(text: str, folder: Path) -> Cell:
         return look if look.kind in (Modality.message, Other.numbers) else Cell(Modality.text)
     if len(text) > _LONGEST_PATH or "\n" in text:
         return Cell(Modality.text)
+    if text.startswith(URL_SCHEMES):
+        ending = PurePosixPath(urlsplit(text).path).suffix.lower()
+        named = MODALITY_OF.get(ending)
+        return Cell(named, f"addresses of {ending} files", url=True) if named else Cell(Modality.text)
+    try:
+        return _of_path(text, folder)
+    except (OSError, ValueError):  # too long a name to be one, or none that may be looked at
+        return Cell(Modality.text)
+
+
+def _of_path(text: str, folder: Path) -> Cell:
+    """Return what a text stands for that may be the path of a file, a page of one, or a folder of frames."""
     file, page = split_page(text)
     ending = file.suffix.lower()
     named = MODALITY_OF.get(ending)
-    if text.startswith(URL_SCHEMES):
-        return Cell(named, f"addresses of {ending} files", url=True) if named else Cell(Modality.text)
     place = folder / expand_home(str(file))
     if place.is_file():
         look = _of_bytes(head_of(place), "paths of")
         document = names_pdf(text) and page is None
         found = f"paths of {ending or look.found.rpartition(' ')[2]} files" + (" and their pages" if page else "")
         return replace(look, found=found, document=document) if look.kind in list(Modality) else Cell(Modality.text)
-    if place.is_dir() and any(inside.suffix.lower() in FRAME_FILES for inside in place.iterdir()):
+    if file.name and place.is_dir() and any(inside.suffix.lower() in FRAME_FILES for inside in place.iterdir()):
         return Cell(Modality.video, "paths of folders of frames")
-    if named and " " not in ending:
+    if named:
         return Cell(named, f"paths of {ending} files", lost=text)
     return Cell(Modality.text)
 
