@@ -359,6 +359,42 @@ def test_empty_lists_of_negatives_are_filled(init, tmp_path, quiet):
     run_training(load_config(tmp_path / "a.yaml"), dry_run=True, terminal=quiet)
 
 
+def labelled(labels, name="label"):
+    return [{"premise": QUESTIONS[n], "hypothesis": ANSWERS[n], name: value} for n, value in enumerate(labels)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "name", "words"),
+    [
+        ([0] * 110 + [1, 2], "label", "whether label, which is 0, 1, 2, says how well a pair belongs together"),
+        (["entailment", "neutral"] * 12, "gold_label", "what gold_label, which is entailment, neutral, says of a pair"),
+    ],
+)
+def test_classes_of_pairs_are_not_taken_for_grades(labels, name, words, init, tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", labelled(labels, name))
+    result = init("a.jsonl")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not (tmp_path / "a.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "name", "loss"),
+    [
+        ([0, 1] * 12, "is_duplicate", "CoSENTLoss"),
+        ([0, 1, 2, 3] * 6, "relevance", "CoSENTLoss"),
+        ([0.5, 0.25, 1.0] * 8, "label", "CoSENTLoss"),
+        ([1] * 24, "label", RANKING),
+    ],
+)
+def test_labels_of_pairs(labels, name, loss, init, tmp_path):
+    write_jsonl(tmp_path / "a.jsonl", labelled(labels, name))
+    assert init("a.jsonl").exit_code == 0
+    config = load_config(tmp_path / "a.yaml")
+    assert config.loss[0].type == loss
+    assert (name in config.datasets["train"].columns) == (loss == "CoSENTLoss")
+
+
 def test_one_row_is_nothing_to_train_on(init, tmp_path):
     write_jsonl(tmp_path / "a.jsonl", [{"query": "a", "doc": "b"}])
     result = init("a.jsonl")

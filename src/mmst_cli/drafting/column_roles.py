@@ -18,24 +18,15 @@ _ANCHORS = (
 )
 _POSITIVES = (
     *("positive", "pos", "answer", "response", "document", "doc", "passage", "page", "context", "hypothesis"),
-    *(
-        "sentence2",
-        "sentence_2",
-        "sentence_b",
-        "text2",
-        "text_2",
-        "text_b",
-        "completion",
-        "chosen",
-        "image",
-        "img",
-        "photo",
-    ),
-    *("picture", "audio", "sound", "recording", "speech", "video", "clip", "pdf", "manual", "abstract", "body"),
-    *("content", "text"),
+    *("sentence2", "sentence_2", "sentence_b", "text2", "text_2", "text_b", "completion", "chosen"),
+    *("image", "img", "photo", "picture", "audio", "sound", "recording", "speech", "video", "clip", "pdf", "manual"),
+    *("abstract", "body", "content", "text"),
 )
 _SURE = ("positive", "pos")  # before a column of media of another name
-_LABELS = ("label", "score", "similarity", "similarity_score", "relevance", "rating", "gold", "relatedness_score")
+_LABEL = re.compile(
+    r"(.*_)?(labels?|scores?|similarity|relevance|relatedness|rating|grade)|gold|target|y|"
+    r"(is_)?(duplicate|match|relevant|paraphrase|similar)"
+)
 _NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+)?|(wrong|irrelevant|distractor|rejected)(_.*)?")
 _NO_INPUT = re.compile(r"(.*_)?(id|ids|uuid|idx|index|key|hash)|__.*__|split|source|lang|language|date|licen[sc]e")
 _NO_TEXT = re.compile(r"(.*_)?(url|link|filename|file_name|path)|labels?|class|category|score")
@@ -89,10 +80,11 @@ def guess_roles(
     if not inputs:
         raise ConfigError(f"--from: {of}: no column holds different texts or media to embed: {_listed(columns)}.")
     negatives = [
-        column for column in inputs if column not in given.values() and _NEGATIVE.fullmatch(_plain(column.name))
+        column for column in inputs if column not in given.values() and _NEGATIVE.fullmatch(plain_name(column.name))
     ]
     inputs = [column for column in inputs if column not in negatives]
-    label = _named(_LABELS, [column for column in columns if column.kind in (Other.number, Other.numbers)])
+    numbers = [column for column in columns if column.kind is Other.number]
+    label = next((column for column in numbers if _LABEL.fullmatch(plain_name(column.name))), None)
     if len(inputs) == 1 and label is not None and not negatives and Role.positive not in given:
         used = [Guess(inputs[0], Role.anchor, "the only column of inputs"), Guess(label, Role.label, "by its name")]
         return Guesses(used, [column for column in columns if column not in (inputs[0], label)])
@@ -191,19 +183,20 @@ def _untold(
 
 def may_be_input(column: Contents, rows: int) -> bool:
     """Whether a column may be embedded, by its name and by what it holds; ``rows`` were looked at."""
-    if not column.is_input or column.lost is not None or _NO_INPUT.fullmatch(_plain(column.name)):
+    if not column.is_input or column.lost is not None or _NO_INPUT.fullmatch(plain_name(column.name)):
         return False
     if column.is_medium or column.lists:
         return True
-    return not _NO_TEXT.fullmatch(_plain(column.name)) and (rows < _FEW or column.values > 1)
+    return not _NO_TEXT.fullmatch(plain_name(column.name)) and (rows < _FEW or column.values > 1)
 
 
 def _named(names: Sequence[str], columns: Sequence[Contents]) -> Contents | None:
-    by_name = {_plain(column.name): column for column in reversed(columns)}
+    by_name = {plain_name(column.name): column for column in reversed(columns)}
     return next((by_name[form] for name in names for form in (name, f"{name}s") if form in by_name), None)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return the name of a column in lower case, its words joined by underscores."""
     return re.sub(r"\W+", "_", name.lower()).strip("_") if not name.startswith("__") else name
 
 

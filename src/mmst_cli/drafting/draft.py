@@ -13,6 +13,7 @@ from mmst_cli.drafting.column_contents import Contents
 from mmst_cli.drafting.column_roles import guess_roles
 from mmst_cli.drafting.drafted_text import Draft, draft_text
 from mmst_cli.drafting.judged_text import is_judged, judged_text
+from mmst_cli.drafting.pair_labels import check_pairs
 from mmst_cli.drafting.seen_tables import see_table
 from mmst_cli.drafting.starters import starter_for
 from mmst_cli.errors import ConfigError, visible
@@ -61,7 +62,7 @@ def run_draft(data: str, output: Path, named: Mapping[Role, str | None] | None =
     _refuse_lost(data, seen.columns, folder)
     if seen.rows == 1:
         raise ConfigError(f"--from: {data}: it has one row. Training tells rows apart, so that it takes more.")
-    guesses = guess_roles(seen.columns, seen.looked_at, data, named)
+    guesses = check_pairs(data, section, guess_roles(seen.columns, seen.looked_at, data, named))
     inputs = {guess.contents.kind for guess in guesses.used if isinstance(guess.contents.kind, Modality)}
     starter = starter_for(inputs)
     if starter is None:

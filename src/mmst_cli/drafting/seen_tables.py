@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +17,7 @@ from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.sources.row_files import RowsInTurn, open_rows_in_turn
 
 LOOKED_AT = 100  # rows
+MANY = 21  # values from which on a column holds no classes
 _SECTION = "FROM"  # stands for the section of a config in what the rooms below say
 
 
@@ -50,9 +51,34 @@ def see_table(section: DatasetConfig, folder: Path) -> SeenTable:
     return SeenTable(columns, count, len(rows))
 
 
+def distinct_values(section: DatasetConfig, name: str) -> list[Any]:
+    """Return the different values of a column, numbers as numbers, in all rows; MANY are enough."""
+    found: dict[Any, None] = {}
+    with _said_of_option():
+        for row in _readable(open_rows_in_turn(_SECTION, section).rows([name])):
+            if (value := row.get(name)) not in (None, ""):
+                found[_as_number(value)] = None
+            if len(found) == MANY:
+                break
+    return sorted(found, key=lambda value: (str(type(value)), value))
+
+
+def _as_number(value: Any) -> Any:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return int(number) if number.is_integer() else number
+
+
 def _first_rows(table: RowsInTurn) -> Iterator[dict[str, Any]]:
     """Yield the first rows, but for those that can't be read: what reads all says so."""
-    for unread in islice(table.rows(list(table.types)), LOOKED_AT):
+    yield from _readable(islice(table.rows(list(table.types)), LOOKED_AT))
+
+
+def _readable(rows: Iterator[Callable[[], dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """Yield the rows that can be read."""
+    for unread in rows:
         try:
             row = unread()
         except Exception as error:  # whatever the library of the table raises
