@@ -201,6 +201,15 @@ def test_what_is_special_about_a_column_is_declared(init, tmp_path):
     assert "# guessed: not used are id (numbers)" in (tmp_path / "pages.yaml").read_text()
 
 
+@pytest.mark.parametrize(("count", "at_most"), [(120, None), (10_400, 1000)])
+def test_of_many_rows_some_are_evaluated_on(count, at_most, init, tmp_path):
+    write_csv(tmp_path / "a.csv", [{"query": f"what is {n}", "answer": f"it is {n}"} for n in range(count)])
+    assert init("a.csv").exit_code == 0
+    datasets = load_config(tmp_path / "a.yaml").datasets
+    assert datasets["eval"].max_rows == at_most
+    assert datasets["train"].max_rows is None
+
+
 def test_judged_data_become_a_config_for_evaluation(init, tmp_path):
     from mmst_cli.evaluation.evaluate import run_evaluation
     from mmst_cli.evaluation.evaluation_request import EvaluationOptions, find_config

@@ -17,6 +17,7 @@ from mmst_cli.shell_words import quoted
 
 _COLUMN = 43  # where comments begin
 _HELD_BACK = 100  # rows from which on a tenth is held back
+_JUDGED = 1000  # rows that are evaluated on
 _LARGEST_BATCH = 32
 HIDDEN = 8  # columns that aren't used and are named
 
@@ -105,6 +106,8 @@ def _section(draft: Draft, use: str, split: str | None) -> Iterable[str]:
         yield line("", "of their own, which share no document with these")
     elif split is not None:
         yield f"    split: {split}"
+        if draft.rows is None or draft.rows > 10 * _JUDGED:
+            yield line(f"    max_rows: {_JUDGED}", "at most so many of these, drawn at random")
     if any(guess.contents.urls for guess in draft.guesses.used):
         yield line("    allow_urls: true", "guessed: media are given as addresses, which are fetched")
     if use == "train":

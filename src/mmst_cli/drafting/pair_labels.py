@@ -46,8 +46,8 @@ def check_pairs(data: str, section: DatasetConfig, guesses: Guesses) -> Guesses:
     if classes and not _GRADES.fullmatch(plain_name(label.name)):
         raise ConfigError(
             f"--from: {data}: it could not be told whether {label.name}, which is {_listed(values)}, says how well a"
-            " pair belongs together, or of which class it is. Rename it score if it is the first; else leave out the pairs"
-            " that don't belong together, and the column."
+            " pair belongs together, or of which class it is. Rename it score if it is the first; else leave out the"
+            " pairs that don't belong together, and the column."
         )
     return guesses
 
@@ -61,7 +61,7 @@ def _refuse_verdicts(data: str, section: DatasetConfig, columns: Sequence[Conten
         if 1 < len(values) < MANY:
             raise ConfigError(
                 f"--from: {data}: it could not be told what {column.name}, which is {_listed(values)}, says of a pair."
-                " Leave out the pairs that don't belong together, and the column; or write a number from 0 to 1 as score."
+                " Leave out the pairs that don't belong together, and the column; or write a number as score."
             )
 
 
