@@ -9,10 +9,11 @@ from omegaconf import OmegaConf
 from typer.testing import CliRunner
 
 from mmst_cli.cli import app
-from mmst_cli.config.json_schema import FILE, MODELINE, config_schema
+from mmst_cli.config.json_schema import config_schema
 from mmst_cli.config.keys import all_keys, find_key
 from mmst_cli.config.rules_evaluators import ROLES_NEEDED
 from mmst_cli.config.schema import Config
+from mmst_cli.config.schema_file import FILE, MODELINE
 from mmst_cli.config.signatures import loss_names, training_fields
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -194,6 +195,9 @@ def test_init_writes_it_beside_the_config_and_leaves_one_that_is_there(run, tmp_
     assert json.loads(written.stdout) == {"config": "mine/a.yaml", "schema": f"mine/{FILE}"}
     beside = tmp_path / "mine" / FILE
     assert json.loads(beside.read_text()) == config_schema()
+    assert f"mine/{FILE} is there already" in run("init", "quickstart", "--output", "mine/c.yaml").stderr
     beside.write_text("{}")
-    assert run("init", "quickstart", "--output", "mine/b.yaml").exit_code == 0
+    again = run("init", "quickstart", "--output", "mine/b.yaml")
+    assert again.exit_code == 0
+    assert f"`mmst schema --output mine/{FILE} --overwrite` writes it anew" in again.stderr
     assert beside.read_text() == "{}"

@@ -47,7 +47,7 @@ def init(
     Example: mmst init --from pages.parquet --output pages.yaml
     """
     with told_in_one_line():
-        from mmst_cli.config.json_schema import schema_beside
+        from mmst_cli.config.schema_file import schema_beside
         from mmst_cli.config.shipped import check_writable
         from mmst_cli.storage import write_text
         from mmst_cli.terminal import Terminal
@@ -65,11 +65,12 @@ def init(
         check_writable(target, overwrite=overwrite)
         text, command = _shipped(name, target) if name is not None else _drafted(str(data), target, named, terminal)
         write_text(target, text)
-        schema = schema_beside(target)
+        schema, said = schema_beside(target)
         if json_output:
             print_json({"config": str(target), "schema": str(schema)})
             return
-        terminal.show(f"wrote {target}, and {schema} for editors")
+        terminal.show(f"wrote {target}")
+        terminal.say(said)
         terminal.say(f"next: {command}")
 
 

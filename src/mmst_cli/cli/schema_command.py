@@ -28,8 +28,9 @@ def schema(
     Example: mmst schema training.learning_rate
     """
     with told_in_one_line():
-        from mmst_cli.config.json_schema import config_schema, write_schema
+        from mmst_cli.config.json_schema import config_schema
         from mmst_cli.config.key_help import explanation
+        from mmst_cli.config.schema_file import write_schema
         from mmst_cli.errors import ConfigError
         from mmst_cli.terminal import Terminal
 

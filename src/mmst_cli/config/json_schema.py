@@ -6,10 +6,8 @@ It is that of draft 7, which editors know. What it can't say, rules across field
 from __future__ import annotations
 
 import copy
-import json
 from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from mmst_cli import __version__
@@ -28,13 +26,7 @@ from mmst_cli.config.rules_training import OURS
 from mmst_cli.config.rules_training_values import BOUNDS, IDLE, POWERLESS, TEXTS
 from mmst_cli.config.schema import AUTO, Attention, Config
 from mmst_cli.config.signatures import evaluator_names, evaluator_signature, loss_names, loss_signature, training_fields
-from mmst_cli.errors import ConfigError, visible
-from mmst_cli.storage import write_text
 
-FILE = "mmst.schema.json"
-"""What the schema is called beside a config."""
-MODELINE = f"# yaml-language-server: $schema={FILE}"
-"""The line of a config that tells editors where its schema is."""
 REFERENCE = "#/$defs/"
 _INTERPOLATION = {
     "type": "string",
@@ -201,28 +193,3 @@ def resolved(schema: Schema) -> Schema:
 def types_of(section: Schema) -> list[str]:
     """Return the types of a section whose arguments are known."""
     return [condition["if"]["properties"]["type"]["const"] for condition in section.get("allOf", ())]
-
-
-def schema_text() -> str:
-    """Return the schema as a file has it."""
-    return json.dumps(config_schema(), indent=1, ensure_ascii=False) + "\n"
-
-
-def write_schema(path: Path, *, overwrite: bool) -> None:
-    """Write the schema.
-
-    Raises:
-        ConfigError: something is there.
-    """
-    if path.is_dir() or (path.exists() and not overwrite):
-        other = "Name a file." if path.is_dir() else "Name another file, or add --overwrite."
-        raise ConfigError(f"--output: {visible(path)} exists. {other}")
-    write_text(path, schema_text())
-
-
-def schema_beside(config: Path) -> Path:
-    """Return the schema that a config's MODELINE names, written unless a file of that name is there."""
-    path = config.parent / FILE
-    if not path.exists():
-        write_text(path, schema_text())
-    return path

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmst_cli.config.json_schema import MODELINE
 from mmst_cli.config.load import as_yaml
 from mmst_cli.config.schema import Role
+from mmst_cli.config.schema_file import MODELINE
 from mmst_cli.drafting.column_contents import Contents
 from mmst_cli.drafting.column_roles import Guess, Guesses
 from mmst_cli.drafting.starters import Starter
