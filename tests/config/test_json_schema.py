@@ -131,6 +131,7 @@ def test_what_a_config_may_say_fits(change):
 @pytest.mark.parametrize(
     ("key", "words"),
     [
+        ("model.adapter.", ["use_dora", "merge"]),
         ("model.adapter.r", ["Rank: the width of the matrices.", "takes: a whole number", "default: 32"]),
         ("training.learning_rate", ["takes: a number, 0 or more", "default: 5.0e-05"]),
         ("training.save_strategy", ["takes: one of 'no', steps, epoch, best"]),

@@ -38,7 +38,7 @@ def schema(
             raise ConfigError("--output: the whole schema is written. Leave out the key, or --output.")
         terminal = Terminal()
         if key is not None:
-            for part in explanation(key):
+            for part in explanation(key.removesuffix(".")):  # where completion goes on to what is in a section
                 terminal.show(part)
         elif output is None:
             print_json(config_schema())
