@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 SCHEMA := configs/mmst.schema.json
 
-.PHONY: help quickstart test lint bench
+.PHONY: help quickstart test lint docs bench
 .DEFAULT_GOAL := help
 
 help: ## Show the targets
@@ -21,6 +21,10 @@ lint: $(INSTALLED) ## Check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/zensical build --strict
+
+docs: $(INSTALLED) ## Build the pages of docs/ as a site, in site/
+	$(BIN)/zensical build --strict
 
 bench: $(INSTALLED) ## Measure beside a plain script; tables and JSON in benchmarks/out
 	$(BIN)/python benchmarks/run_all.py $(ARGS)

@@ -1,17 +1,19 @@
-"""Whether a run that is killed at a random moment and resumed ends as one left alone: kill -9, training and encoding.
+"""Whether what is killed at random moments and gone on with ends as if left alone: training, encoding, `prepare: true`.
 
-    python benchmarks/kill_train.py [--kills 20] [--kills-a-run 4] [--steps 270] [--seed 0] [--inputs 400]
+    python benchmarks/kill_train.py [--only train encode prepare] [--kills 20] [--kills-a-run 4] [--steps 270]
+        [--seed 0] [--inputs 400]
 
 A command is killed (with its data workers) at a random moment after it began to write: in a step, an evaluation, a
 checkpoint that is half written, the saving of the model. It is then resumed, begun anew where no checkpoint was whole
 yet, and killed again, so many times a run. All weights of the final model have to be those of the undisturbed run,
-bitwise; of encoded parts every input has to be there once, with the same vector. --steps says how long the quickstart
-is trained for; 270 is all of it, about 80 s a run on two cores.
+bitwise; of encoded parts every input has to be there once, with the same vector; of prepared images each once, with the
+same pixels. --steps says how long the quickstart is trained for; 270 is all of it, about 80 s a run on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -24,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from reporting import report, row
@@ -37,6 +40,7 @@ ROOT = Path(__file__).parent.parent
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 PART = 32  # inputs a part of vectors
 CHECKPOINTS = 8  # a run
+BEGUN = "begun"
 
 Command = list[str]
 
@@ -86,6 +90,43 @@ def encoding_command(folder: Path, inputs: Path) -> Command:
     return [sys.executable, "-c", call]
 
 
+def preparing_command(folder: Path, inputs: Path) -> Command:
+    """Return a command that prepares pages in many files, and nothing else."""
+    return [sys.executable, __file__, "--prepare", str(folder), str(inputs)]
+
+
+def prepare(folder: Path, inputs: Path) -> None:
+    """Do what a training with `prepare: true` begins with, into a cache of its own."""
+    os.environ["MMST_CACHE"] = str(folder)
+    from mmst_cli.config.load import load_config
+    from mmst_cli.model.load_model import load_model
+    from mmst_cli.preparing import image_preparation
+    from mmst_cli.rows.row_preparation import prepare_rows
+    from mmst_cli.terminal import Terminal
+
+    rows = folder.with_suffix(".jsonl")
+    rows.write_text(
+        "".join(json.dumps({"query": "a page", "image": str(page)}) + "\n" for page in sorted(inputs.iterdir()))
+    )
+    changes = (f"datasets.train.path={rows}", "datasets.train.name=null", "datasets.train.prepare=true")
+    config = load_config(QUICKSTART, changes)
+    model = load_model(config.model, torch.device("cpu"))[0]
+    train = prepare_rows("train", config.datasets["train"], media=config.media)
+    image_preparation.PART = 8
+    folder.mkdir(exist_ok=True)
+    (folder / BEGUN).write_text(str(time.time_ns()))
+    image_preparation.prepare_images(config, {"train": train}, model, Terminal())
+
+
+def same_images(left: Path, right: Path) -> bool:
+    """Say whether two caches hold the same prepared images, each once."""
+    ours, theirs = (
+        pa.concat_tables(pa.ipc.open_file(path).read_all() for path in folder.glob("prepared/*/*.arrow")).sort_by("key")
+        for folder in (left, right)
+    )
+    return len(ours) > 0 and len(set(ours["key"].to_pylist())) == len(ours) and bool(ours.equals(theirs))
+
+
 def start(command: Command) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -120,7 +161,9 @@ def written(path: Path) -> tuple[int, int]:
 
 
 def options_to_go_on(folder: Path, command: Command) -> list[str]:
-    """Return what a command is given after a kill: --resume, or --overwrite where no checkpoint was whole yet."""
+    """Return what a command is given after a kill: to go on, or begin anew where no checkpoint was whole yet."""
+    if "--prepare" in command:
+        return []  # it goes on by itself
     if "train" not in command:
         return ["--resume"] if folder.exists() else []
     if RunFolder(folder).checkpoints():
@@ -196,27 +239,52 @@ def write_inputs(path: Path, count: int) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--only", nargs="+", choices=("train", "encode", "prepare"), default=("train", "encode", "prepare")
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--kills-a-run", type=int, default=4)
     parser.add_argument("--steps", type=int, default=270)
     parser.add_argument("--inputs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--prepare", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.prepare:
+        prepare(*options.prepare)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        train = Job("train", lambda run: training_command(run, options.steps), "log.txt", same_weights)
-        trained = trials(train, options.kills, options.kills_a_run, folder / "run", options.seed)
         inputs = write_inputs(folder / "pages", options.inputs)
-        encode = Job("encode", lambda output: encoding_command(output, inputs), RECORD, same_vectors)
-        encoded = trials(encode, options.kills, options.kills_a_run, folder / "vectors", options.seed)
+        jobs = {
+            "train": Job(
+                f"train, {options.steps} steps",
+                lambda run: training_command(run, options.steps),
+                "log.txt",
+                same_weights,
+            ),
+            "encode": Job(
+                f"encode, {options.inputs} pages", lambda output: encoding_command(output, inputs), RECORD, same_vectors
+            ),
+            "prepare": Job(
+                f"`prepare: true`, {options.inputs} pages",
+                lambda cache: preparing_command(cache, inputs),
+                BEGUN,
+                same_images,
+            ),
+        }
+        found = {
+            name: trials(jobs[name], options.kills, options.kills_a_run, folder / name, options.seed)
+            for name in options.only
+        }
     rows = []
-    for what, found in ((f"train, {options.steps} steps", trained), (f"encode, {options.inputs} pages", encoded)):
-        same = sum(one["same"] for one in found)
-        killed = sum(one["killed"] for one in found)
-        measured = f"{same} of {len(found)} runs, killed {killed} times in all"
-        rows.append(row(f"{what}: kill -9, then bitwise the same", "all of them", measured, same == len(found)))
-    report("kill_train", rows, {"train": trained, "encode": encoded})
-    if not all(one["same"] for one in [*trained, *encoded]):
+    for name, ended in found.items():
+        same = sum(one["same"] for one in ended)
+        killed = sum(one["killed"] for one in ended)
+        measured = f"{same} of {len(ended)} runs, killed {killed} times in all"
+        what = f"{jobs[name].name}: kill -9, then bitwise the same"
+        rows.append(row(what, "all of them", measured, same == len(ended)))
+    report("kill_train", rows, found)
+    if not all(one["same"] for ended in found.values() for one in ended):
         raise SystemExit(1)
 
 

@@ -98,11 +98,19 @@ def test_killed_workers_lose_and_double_nothing(cluster, tmp_path, texts, encode
     stop_after(1, encode, inputs, tmp_path / "shared", monkeypatch, **options)
     killer = Killer(tmp_path / "shared")
     killer.start()
-    shared = encode(inputs, tmp_path / "shared", **options, **RAY, resume=True)
+    shared = encode(inputs, tmp_path / "shared", **options, **RAY, workers=1, resume=True)
     killer.join(1)
     assert len(killer.killed) == 2 and 1 < len(killer.done) < 12
     assert contents(tmp_path / "shared") == contents(tmp_path / "alone")  # one broken line, told of once
     assert (shared.count, shared.failed) == (alone.count, alone.failed) == (7_999, 1)
+
+
+@pytest.mark.slow
+def test_texts_are_prepared_where_the_model_is(cluster, tmp_path, encode, monkeypatch):
+    """Each process that only prepares would import torch first."""
+    (tmp_path / "texts.txt").write_text("a page\nanother page\n")
+    monkeypatch.setattr(ray_engine, "prepare_block", None)
+    assert encode([str(tmp_path / "texts.txt")], tmp_path / "out", model="builtin:tiny-text", **RAY).count == 2
 
 
 @pytest.mark.slow

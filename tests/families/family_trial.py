@@ -13,11 +13,13 @@ import numpy as np
 from family_builders import Family
 from PIL import Image
 
+from mmst_cli.config.schema import ModelConfig
 from mmst_cli.encoding.encode import run_encode
 from mmst_cli.errors import MmstError
 from mmst_cli.evaluation.evaluate import run_evaluation
 from mmst_cli.evaluation.evaluation_request import find_config
 from mmst_cli.model.inspect_model import run_inspection
+from mmst_cli.preparing.inspected_inputs import run_input_inspection
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.train import run_training
 
@@ -140,7 +142,9 @@ def try_family(family: Family, media_folder: Path, folder: Path) -> Trial:
         trusted = bool(family.model.get("trust_remote_code"))
         facts = run_inspection(str(model), trust_remote_code=trusted)
         architecture = facts.architecture
-        _check_facts(facts, _plain(model, trusted))
+        plain = _plain(model, trusted)
+        _check_facts(facts, plain)
+        _check_seen(ModelConfig(name_or_path=str(model), **family.model), plain, family, media)
 
     def train() -> None:
         run_training(load_checked_config(config, []), terminal=Terminal())
@@ -170,6 +174,19 @@ def try_family(family: Family, media_folder: Path, folder: Path) -> Trial:
         except (MmstError, AssertionError) as error:
             marks[name] = " ".join(str(error).replace(str(folder), "").split())
     return Trial(family, architecture, marks)
+
+
+def _check_seen(config: ModelConfig, plain: Any, family: Family, media: Media) -> None:
+    """Compare what is said of inputs without the weights with what the loaded model's processor makes of them."""
+    given = [str(_value(media, one, 0)) for one in family.takes if one in (*ENDINGS, "text")]
+    for facts in run_input_inspection(config, given, Terminal()):
+        if facts.modality == "text":
+            mask = plain.preprocess([{"text": facts.input}]).get("attention_mask")
+        elif facts.modality == "image":
+            mask = plain.preprocess([Image.open(facts.input)]).get("attention_mask")
+        else:
+            continue
+        assert facts.tokens == (None if mask is None or len(mask) != 1 else int(mask.sum())), facts
 
 
 def _plain(model: Path, trusted: bool) -> Any:

@@ -1,4 +1,4 @@
-"""The matrix as the README shows it: `python tests/matrix/table.py` prints it."""
+"""The matrix as docs/inputs.md shows it: `python tests/matrix/table.py` prints it."""
 
 from __future__ import annotations
 

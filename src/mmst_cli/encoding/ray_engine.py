@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 import ray
 from ray.data import ActorPoolStrategy, DataContext, Dataset, TaskPoolStrategy, read_datasource
 
-from mmst_cli.config.schema import Dtype, ModelConfig
+from mmst_cli.config.schema import Dtype, Modality, ModelConfig
 from mmst_cli.encoding.encoder import Encoder
 from mmst_cli.encoding.job import EncodeJob
 from mmst_cli.encoding.ray_blocks import readers_of, unpack
@@ -41,8 +41,8 @@ class RayEngine:
     Args:
         opening: the inputs, for the workers to open.
         num_processes: actors with a model; see :func:`joined`.
-        workers: batches that are prepared at a time elsewhere; as many as there is room for if left out, and with 0
-            each actor prepares its own.
+        workers: batches that are prepared at a time elsewhere; with 0 each actor prepares its own. If left out, as
+            many as there is room for, and none where all inputs are texts, which cost next to nothing.
         terminal: where to say what is said in workers.
     """
 
@@ -129,7 +129,7 @@ class RayEngine:
         with DataContext.current(_context()):
             rows = read_datasource(WalkedInputs(walk), num_cpus=0, label_selector=here, override_num_blocks=1)
             plain = {"batch_size": 1, "batch_format": "pyarrow"}  # a row is a block
-            if self._seen.anywhere and self._workers != 0:
+            if self._prepares_elsewhere():
                 plan = ray.put(Plan(self._seen.prepare, readers_of(self._seen.sources), self._place))
                 compute = TaskPoolStrategy(self._workers)
                 prepare = partial(prepare_block, plan=plan)
@@ -143,6 +143,11 @@ class RayEngine:
                 max_task_retries=RETRIES,
                 **plain,
             )
+
+    def _prepares_elsewhere(self) -> bool:
+        if self._workers is None and all(kind == (Modality.text,) for one in self._seen.sources for kind in one.kinds):
+            return False
+        return self._seen.anywhere and self._workers != 0
 
     def _heard(self, block: EmbeddedBlock) -> EmbeddedBlock:
         self._say(block.said)

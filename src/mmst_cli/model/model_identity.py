@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,11 @@ from mmst_cli.model.checkpoint import checkpoint_commit
 from mmst_cli.model.load_model import find_model
 from mmst_cli.storage import digest
 
-ENDS = 65_536  # bytes of an end of a large file: enough to tell a retrained model
-SMALL = 2**20  # bytes of a file that is read whole
 WEIGHTS = (".safetensors", ".bin")
 BLOCKS, BLOCK = 64, 16_384
-"""Blocks of a weights file that are read, and bytes of each: from all over it, for training may leave most as it is."""
-SPREAD = "spread-"
-"""How an identity begins that was made of such blocks; earlier ones were made of the end of each file."""
+"""Blocks that are read of a file that names no tensors, and bytes of a block: up to 1 MiB they are all of it."""
+_HEADER = 100_000_000  # bytes, safetensors' own limit
+_END = 65_536
 
 
 def model_identity(config: ModelConfig, seed: int) -> dict[str, Any]:
@@ -47,13 +46,12 @@ def weights_identity(model: str, recorded: str | None = None) -> str:
         recorded: what it is to be compared with, made by the same version or an earlier one.
     """
     source = find_model(model)
-    earlier = bool(recorded) and not str(recorded).startswith(SPREAD)
-    found = _files(source, _tail if earlier else _spread, lambda path: path.suffix in WEIGHTS)
+    way = TENSORS if not recorded else recorded[: recorded.find("-") + 1]
+    found = _files(source, _WAYS.get(way, _tensors), lambda path: path.suffix in WEIGHTS)
     if not found:
         return ""
     adapter = find_adapter(source)
-    named = digest(found, weights_identity(adapter.name, recorded)) if adapter else digest(found)
-    return named if earlier else f"{SPREAD}{named}"
+    return f"{way}{digest(found, weights_identity(adapter.name, recorded)) if adapter else digest(found)}"
 
 
 def _section(config: ModelConfig) -> dict[str, Any]:
@@ -63,7 +61,7 @@ def _section(config: ModelConfig) -> dict[str, Any]:
 
 
 def _content(source: str, revision: str | None) -> str | None:
-    own = digest(_files(source, _ends)) if Path(source).is_dir() else checkpoint_commit(source, revision)
+    own = digest(_files(source, _tensors)) if Path(source).is_dir() else checkpoint_commit(source, revision)
     adapter = find_adapter(source, revision)
     return digest(own, _content(adapter.name, adapter.revision)) if adapter else own
 
@@ -78,24 +76,39 @@ def _files(
 
 def _tail(path: Path) -> str:
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - ENDS))
+        file.seek(max(0, path.stat().st_size - _END))
         return file.read().hex()
 
 
-def _ends(path: Path) -> str:
-    with path.open("rb") as file:
-        if path.stat().st_size <= SMALL:
-            return xxhash.xxh3_128_hexdigest(file.read())
-        head = file.read(ENDS)
-        file.seek(-ENDS, 2)
-        return xxhash.xxh3_128_hexdigest(head + file.read())
-
-
 def _spread(path: Path) -> str:
-    """Return a digest of blocks from the beginning of a file to its end; of up to a megabyte they are all of it."""
+    """Return a digest of blocks from the beginning of a file to its end."""
     size, found = path.stat().st_size, xxhash.xxh3_128()
     with path.open("rb") as file:
         for number in range(BLOCKS):
             file.seek(number * max(0, size - BLOCK) // (BLOCKS - 1))
             found.update(file.read(BLOCK))
     return found.hexdigest()
+
+
+def _tensors(path: Path) -> str:
+    """Return a digest of a block of every tensor: a step of training changes all of one, and may leave the others."""
+    if path.suffix != ".safetensors":
+        return _spread(path)
+    found = xxhash.xxh3_128()
+    try:
+        with path.open("rb") as file:
+            header = file.read(min(_HEADER, int.from_bytes(file.read(8), "little")))
+            found.update(header)
+            start = file.tell()
+            places = [one["data_offsets"] for name, one in json.loads(header).items() if name != "__metadata__"]
+            for begin, end in sorted(places):
+                file.seek(start + max(begin, (begin + end - BLOCK) // 2))
+                found.update(file.read(min(BLOCK, end - begin)))
+    except (ValueError, TypeError, KeyError, AttributeError):  # what is wrong with it is told where it is loaded
+        return _spread(path)
+    return found.hexdigest()
+
+
+TENSORS = "tensors-"
+_WAYS: dict[str, Callable[[Path], str]] = {TENSORS: _tensors, "spread-": _spread, "": _tail}
+"""How an identity of weights begins, to what of each file it was made of; all but the first are of earlier versions."""

@@ -79,11 +79,6 @@ def raw_pixels_of(model: SentenceTransformer) -> RawPixels | None:
     return _found[model]
 
 
-def raw_pixels_beside(model: SentenceTransformer) -> RawPixels | None:
-    """Return the same for a model on an accelerator; on the CPU bytes would save no copy, and cost a little."""
-    return None if model.device.type == "cpu" else raw_pixels_of(model)
-
-
 def _find(model: SentenceTransformer) -> RawPixels | None:
     from transformers.image_processing_backends import TorchvisionBackend
 

@@ -1,4 +1,4 @@
-"""How much of an image or a clip a model sees: pixels and frames, counted in what its processor returns."""
+"""How much of an input a model sees: tokens, pixels and frames, counted in what its processor returns."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from mmst_cli.media.frame_choice import whole_clip
@@ -28,6 +29,12 @@ class SeenClip:
     """Of one frame."""
 
 
+def token_counts(features: Mapping[str, Any], count: int) -> npt.NDArray[np.float64] | None:
+    """Return how many tokens each of so many inputs has; None where their processor says nothing of it."""
+    mask = features.get("attention_mask")
+    return None if mask is None or len(mask) != count else mask.sum(dim=1).double().numpy()
+
+
 def pixels_of(encoder: Any, features: Mapping[str, Any]) -> int:
     """Return how many pixels an encoder's processor made of an image, by the features of that image alone.
 
@@ -40,10 +47,8 @@ def pixels_of(encoder: Any, features: Mapping[str, Any]) -> int:
     return _count_pixels(_joined(features["pixel_values"]), features)
 
 
-def see_clip(encoder: Any, frames: int, height: int, width: int, fps: float) -> SeenClip:
-    """Return what an encoder's processor makes of a clip of so many frames of so many pixels."""
-    array = np.zeros((frames, height, width, COLOURS), dtype=np.uint8)
-    features = encoder.preprocess([{"video": {"array": array, "video_metadata": whole_clip(frames, fps)}}])
+def clip_of(encoder: Any, features: Mapping[str, Any]) -> SeenClip:
+    """Return what an encoder's processor made of a clip, by the features of that clip alone."""
     grid = features.get("video_grid_thw")
     if grid is not None:
         patch = int(processor_part(encoder, "video").patch_size)
@@ -54,6 +59,13 @@ def see_clip(encoder: Any, frames: int, height: int, width: int, fps: float) -> 
     # What stands before channels, height and width, or before patches and their values: clips, frames, tiles.
     seen = prod(values.shape[: -3 if _is_picture(values) else -2])
     return SeenClip(seen, _count_pixels(values, features) // max(1, seen))
+
+
+def see_clip(encoder: Any, frames: int, height: int, width: int, fps: float) -> SeenClip:
+    """Return what an encoder's processor makes of a clip of so many frames of so many pixels."""
+    array = np.zeros((frames, height, width, COLOURS), dtype=np.uint8)
+    features = encoder.preprocess([{"video": {"array": array, "video_metadata": whole_clip(frames, fps)}}])
+    return clip_of(encoder, features)
 
 
 def temporal_patch(encoder: Any) -> int:

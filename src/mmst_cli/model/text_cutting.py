@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MEDIA = ("image", "audio", "video")
 ROUNDS = 8  # of cutting and counting again: tokens at a cut may join otherwise
-_NO_LIMIT = 1 << 30  # tokens
+NO_LIMIT = 1 << 30  # tokens
 
 
 def cut_texts_beside_media(model: SentenceTransformer) -> None:
@@ -43,7 +43,7 @@ def _preprocess_cut(encoder: Any, preprocess: Any, /, inputs: list[Any], *args: 
         return preprocess(inputs, *args, **options)
     except Exception:
         limit = encoder.max_seq_length
-        if limit is None or limit >= _NO_LIMIT or not any(_holds_media(value) for value in inputs):
+        if limit is None or limit >= NO_LIMIT or not any(_holds_media(value) for value in inputs):
             raise
         # One by one: what an input becomes must not depend on those beside it.
         alone = [partial(preprocess, *args, **_options_of(value, options)) for value in inputs]
@@ -72,7 +72,7 @@ def _cut(encoder: Any, preprocess: Any, value: Any, limit: int) -> Any:
         preprocess([value])
         return value
     except Exception:
-        with _without_limit(encoder):
+        with without_limit(encoder):
             count = _count(preprocess, value)
     if count is None or count <= limit:
         return value
@@ -85,7 +85,7 @@ def _cut(encoder: Any, preprocess: Any, value: Any, limit: int) -> Any:
                 " Raise model.processor.model_max_length, or make it smaller, as by model.processor.max_pixels."
             )
         value = shorter
-        with _without_limit(encoder):
+        with without_limit(encoder):
             count = _count(preprocess, value)
         if count is None or count <= limit:
             break
@@ -100,9 +100,10 @@ def _count(preprocess: Any, value: Any) -> int | None:
 
 
 @contextmanager
-def _without_limit(encoder: Any) -> Iterator[None]:
+def without_limit(encoder: Any) -> Iterator[None]:
+    """Let an encoder's tokenizer cut nothing for as long as the context lasts."""
     limit = encoder.max_seq_length
-    encoder.max_seq_length = _NO_LIMIT
+    encoder.max_seq_length = NO_LIMIT
     try:
         yield
     finally:

@@ -18,7 +18,7 @@ import torch
 from mmst_cli.errors import DataError
 from mmst_cli.model.precision import Precision
 from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
-from mmst_cli.model.raw_pixels import raw_pixels_beside
+from mmst_cli.model.raw_pixels import raw_pixels_of
 from mmst_cli.vectors.batch_sizes import choose_sizes
 from mmst_cli.vectors.batches import Batch, Decoded, Reference, in_batches, in_pieces, mixes_sizes
 from mmst_cli.vectors.data_workers import Cost, WorkerPool, Workers, choose_workers, cost_of, measure, one_thread
@@ -65,7 +65,7 @@ class InputPipeline:
         self._device = ready_to_encode(model)
         self.anywhere = runs_anywhere(model)
         """Whether other processes can prepare its inputs."""
-        self.prepare = Preparation(Preprocessor(model, raw_pixels_beside(model) if self.anywhere else None), read)
+        self.prepare = Preparation(Preprocessor(model, raw_pixels_of(model) if self.anywhere else None), read)
         self._asked = workers if self.anywhere else Workers()
         self._pool: WorkerPool | None = None
         self._size = choose_sizes(model, batch_size, self.prepare, self._try, say, limits)
