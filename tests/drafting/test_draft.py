@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from datasets import Audio, Dataset, Features, Value
+from datasets import Audio, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from media_samples import clip, tone, wav, write_mp4, write_pdf
 from PIL import Image
@@ -321,6 +321,27 @@ def test_a_name_can_not_become_keys_of_the_config(init, tmp_path):
     result = init("a.jsonl")
     assert result.exit_code == 0, result.output
     assert set(load_config(tmp_path / "a.yaml").datasets["train"].columns) == {"query\nmodel: x", "answer: ["}
+
+
+def test_a_part_of_data_is_named(init, tmp_path):
+    DatasetDict({name: Dataset.from_dict({"query": QUESTIONS, "answer": ANSWERS}) for name in ("a", "b")}).save_to_disk(
+        str(tmp_path / "saved")
+    )
+    missing = init("saved")
+    assert missing.exit_code == 2
+    assert missing.stderr.startswith("error: --split: train")
+    assert init("saved", "--split", "b").exit_code == 0
+    datasets = load_config(tmp_path / "saved.yaml").datasets
+    assert (datasets["train"].split, datasets["eval"].split) == ("b[:90%]", "b[90%:]")
+    assert init("saved", "--split", "b[:50%]", "--output", "half.yaml").exit_code == 0
+    assert {name: section.split for name, section in load_config(tmp_path / "half.yaml").datasets.items()} == {
+        "train": "b[:50%]"
+    }
+    assert init("builtin:pages", "--name", "eval").exit_code == 0
+    assert load_config(tmp_path / "pages.yaml").datasets["train"].name == "eval"
+    alone = CliRunner().invoke(app, ["init", "vdr", "--split", "b"])
+    assert alone.exit_code == 2
+    assert "--split: it is about data" in alone.stderr
 
 
 def test_a_name_and_data_together_are_refused(init):

@@ -36,6 +36,10 @@ def init(
     positive: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Of DATA: what answers it, if it can't be guessed.")
     ] = None,
+    configuration: Annotated[
+        str | None, typer.Option("--name", help="Of DATA: the configuration of a hub or built-in dataset.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Of DATA: the split; train if left out.")] = None,
     output: Annotated[
         Path | None, path_option("The YAML file to write; NAME.yaml, or that of the data, here if left out.")
     ] = None,
@@ -53,9 +57,9 @@ def init(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        named = {"anchor": anchor, "positive": positive}
-        if data is None and (given := [role for role, column in named.items() if column is not None]):
-            raise ConfigError(f"--{given[0]}: it names a column of data. Name the data by --from.")
+        options = {"anchor": anchor, "positive": positive, "name": configuration, "split": split}
+        if data is None and (given := [option for option, value in options.items() if value is not None]):
+            raise ConfigError(f"--{given[0]}: it is about data. Name them by --from.")
         if name is None and data is None:
             _list(terminal, output, as_json=json_output)
             return
@@ -63,7 +67,7 @@ def init(
             raise ConfigError(f"--from: mmst init {name} writes that config as it is. Leave out one of the two.")
         target = output or Path(f"{name or _name_for(str(data))}.yaml")
         check_writable(target, overwrite=overwrite)
-        text, command = _shipped(name, target) if name is not None else _drafted(str(data), target, named, terminal)
+        text, command = _shipped(name, target) if name is not None else _drafted(str(data), target, options, terminal)
         write_text(target, text)
         schema, said = schema_beside(target)
         if json_output:
@@ -94,7 +98,7 @@ def _shipped(name: str, target: Path) -> tuple[str, str]:
     return shipped_text(name, target), f"mmst train {quoted(target)} --dry-run"
 
 
-def _drafted(data: str, target: Path, named: dict[str, str | None], terminal: Terminal) -> tuple[str, str]:
+def _drafted(data: str, target: Path, options: dict[str, str | None], terminal: Terminal) -> tuple[str, str]:
     """Return the text of a config for data, and what to do with it."""
     from mmst_cli.config.schema import Role
 
@@ -104,7 +108,8 @@ def _drafted(data: str, target: Path, named: dict[str, str | None], terminal: Te
 
         quiet_libraries(terminal)
     with terminal.waiting(f"looking at {data}"):
-        draft = run_draft(data, target, {Role(role): column for role, column in named.items()})
+        named = {role: options[role] for role in (Role.anchor, Role.positive)}
+        draft = run_draft(data, target, named, name=options["name"], split=options["split"])
     return draft.text, draft.command
 
 

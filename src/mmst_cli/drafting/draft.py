@@ -33,7 +33,14 @@ class Drafted:
     command: str
 
 
-def run_draft(data: str, output: Path, named: Mapping[Role, str | None] | None = None) -> Drafted:
+def run_draft(
+    data: str,
+    output: Path,
+    named: Mapping[Role, str | None] | None = None,
+    *,
+    name: str | None = None,
+    split: str | None = None,
+) -> Drafted:
     """Return a config for data, with every guess in it marked.
 
     The first 100 rows are looked at: what their columns are called and what they hold.
@@ -42,6 +49,8 @@ def run_draft(data: str, output: Path, named: Mapping[Role, str | None] | None =
         data: a file, a pattern, a folder, an address or a hub id, as `datasets.X.path` of a config has it.
         output: where the config will be written.
         named: the columns that are the anchor and the positive, where the user says which.
+        name: configuration of a hub dataset, or part of a built-in one.
+        split: of the data; train if left out.
 
     Raises:
         ConfigError: something could not be told, or no config can be made of it.
@@ -49,14 +58,15 @@ def run_draft(data: str, output: Path, named: Mapping[Role, str | None] | None =
     """
     path = local_path(data)
     if path.is_dir() and is_judged(path):
-        if given := [role for role, name in (named or {}).items() if name is not None]:
+        options = {str(role): column for role, column in (named or {}).items()} | {"name": name, "split": split}
+        if given := [option for option, value in options.items() if value is not None]:
             raise ConfigError(f"--{given[0]}: {data} is laid out as BEIR has it, with a table for each. Leave it out.")
         text = judged_text(data, path, output)
         _check(data, output, text, for_training=False)
         return Drafted(text, f"mmst eval {quoted(output)}")
     if path.is_dir():
         _refuse_bare_folder(data, path)
-    section = DatasetConfig(use=Use.train, path=data, columns={})
+    section = DatasetConfig(use=Use.train, path=data, name=name, split=split or "train", columns={})
     folder = media_folder(section)
     seen = see_table(section, folder)
     _refuse_lost(data, seen.columns, folder)
@@ -70,7 +80,7 @@ def run_draft(data: str, output: Path, named: Mapping[Role, str | None] | None =
             f"--from: {data}: no built-in model takes {' and '.join(sorted(inputs))} together. Put one together by"
             " `model.routes`, as the config of `mmst init quickstart-routes` does."
         )
-    text = draft_text(Draft(data, output, guesses, seen.rows, starter))
+    text = draft_text(Draft(section, output, guesses, seen.rows, starter))
     _check(data, output, text, for_training=True)
     return Drafted(text, f"mmst train {quoted(output)} --dry-run")
 

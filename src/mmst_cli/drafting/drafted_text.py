@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmst_cli.config.load import as_yaml
-from mmst_cli.config.schema import Role
+from mmst_cli.config.schema import DatasetConfig, Role
 from mmst_cli.config.schema_file import MODELINE
 from mmst_cli.drafting.column_contents import Contents
 from mmst_cli.drafting.column_roles import Guess, Guesses
@@ -26,8 +26,8 @@ HIDDEN = 8  # columns that aren't used and are named
 class Draft:
     """What a config is written of."""
 
-    data: str
-    """As `datasets.X.path` has it."""
+    data: DatasetConfig
+    """Where the rows are."""
     output: Path
     guesses: Guesses
     rows: int | None
@@ -37,7 +37,8 @@ class Draft:
     @property
     def is_judged(self) -> bool:
         """Whether there are rows enough to hold some back for the evaluation."""
-        return (self.rows is None or self.rows >= _HELD_BACK) and bool(self.guesses.with_role(Role.positive))
+        whole = "[" not in self.data.split and "+" not in self.data.split
+        return whole and (self.rows is None or self.rows >= _HELD_BACK) and bool(self.guesses.with_role(Role.positive))
 
     @property
     def batch_size(self) -> int:
@@ -55,7 +56,7 @@ def draft_text(draft: Draft) -> str:
     """Return the config."""
     at = quoted(draft.output)
     commands = (f"mmst train {at} --dry-run", f"mmst check {at}", f"mmst train {at}")
-    parts = [head(draft.data, draft.output, commands), model(draft.starter), _datasets(draft), _loss(draft)]
+    parts = [head(draft.data.path, draft.output, commands), model(draft.starter), _datasets(draft), _loss(draft)]
     if draft.is_judged:
         parts.append(_evaluators(draft))
     return "\n".join([*parts, _training(draft)])
@@ -86,9 +87,10 @@ def model(starter: Starter) -> str:
 
 
 def _datasets(draft: Draft) -> str:
-    lines = ["datasets:", *_section(draft, "train", "train[:90%]" if draft.is_judged else None)]
+    split = draft.data.split
+    lines = ["datasets:", *_section(draft, "train", f"{split}[:90%]" if draft.is_judged else split)]
     if draft.is_judged:
-        lines += _section(draft, "eval", "train[90%:]")
+        lines += _section(draft, "eval", f"{split}[90%:]")
     elif draft.guesses.with_role(Role.positive):
         lines += [
             f"  # Of fewer than {_HELD_BACK} rows none is held back to evaluate on. Add a dataset with `use: eval`",
@@ -97,17 +99,20 @@ def _datasets(draft: Draft) -> str:
     return "\n".join([*lines, ""])
 
 
-def _section(draft: Draft, use: str, split: str | None) -> Iterable[str]:
+def _section(draft: Draft, use: str, split: str) -> Iterable[str]:
+    shown = split if draft.data.split.isidentifier() else in_yaml(split)
     yield f"  {use}:"
     yield f"    use: {use}"
-    yield f"    path: {in_yaml(draft.data)}"
-    if split is not None and use == "train":
-        yield line(f"    split: {split}", "guessed: the last tenth is held back for the evaluation; better are rows")
+    yield f"    path: {in_yaml(draft.data.path)}"
+    if draft.data.name is not None:
+        yield f"    name: {in_yaml(draft.data.name)}"
+    if draft.is_judged and use == "train":
+        yield line(f"    split: {shown}", "guessed: the last tenth is held back for the evaluation; better are rows")
         yield line("", "of their own, which share no document with these")
-    elif split is not None:
-        yield f"    split: {split}"
-        if draft.rows is None or draft.rows > 10 * _JUDGED:
-            yield line(f"    max_rows: {_JUDGED}", "at most so many of these, drawn at random")
+    elif split != "train":
+        yield f"    split: {shown}"
+    if use == "eval" and (draft.rows is None or draft.rows > 10 * _JUDGED):
+        yield line(f"    max_rows: {_JUDGED}", "at most so many of these, drawn at random")
     if any(guess.contents.urls for guess in draft.guesses.used):
         yield line("    allow_urls: true", "guessed: media are given as addresses, which are fetched")
     if use == "train":

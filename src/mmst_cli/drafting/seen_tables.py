@@ -95,4 +95,5 @@ def _said_of_option() -> Iterator[None]:
     try:
         yield
     except DataError as error:
-        raise DataError(re.sub(rf"\bdatasets\.{_SECTION}\.\w+", "--from", str(error))) from error
+        said = str(error).replace(f"datasets.{_SECTION}.path", "--from")
+        raise DataError(re.sub(rf"\bdatasets\.{_SECTION}\.(\w+)", r"--\1", said)) from error
