@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+SCHEMA := configs/mmst.schema.json
 
 .PHONY: help quickstart test lint docs bench
 .DEFAULT_GOAL := help
@@ -10,7 +11,7 @@ INSTALLED := $(VENV)/installed
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
 
-quickstart: $(INSTALLED) ## Train the embedded default, about two minutes; ARGS=--overwrite runs it again
+quickstart: $(INSTALLED) $(SCHEMA) ## Train the embedded default, about two minutes; ARGS=--overwrite runs it again
 	$(BIN)/mmst train configs/quickstart.yaml $(ARGS)
 
 test: $(INSTALLED) ## Run all tests; ARGS='-m "not slow"' leaves the long ones out
@@ -33,3 +34,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
+
+# What the first line of the configs names, for editors.
+$(SCHEMA): $(INSTALLED) $(wildcard src/mmst_cli/config/*.py)
+	$(BIN)/mmst schema --output $@ --overwrite

@@ -11,7 +11,7 @@ import pytest
 import mmst_cli
 
 SOURCE = Path(mmst_cli.__file__).parent
-COMMANDS = ["evaluation", "checking", "mining", "encoding", "searching", "exporting"]
+COMMANDS = ["evaluation", "checking", "mining", "encoding", "searching", "exporting", "drafting"]
 FLOORS = [
     ["cli", "__main__"],
     ["training", "merging"],

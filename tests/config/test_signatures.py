@@ -70,7 +70,8 @@ def test_without_the_packages_there_is_nothing_to_check(monkeypatch):
     monkeypatch.setattr(library_source.importlib.util, "find_spec", lambda name: None)
     caches = [
         *(loss_names, evaluator_names, loss_signature, evaluator_signature, loss_inputs, training_fields),
-        *(library_source.exported_names, library_source.modules, enum_values),
+        signatures.training_lines,
+        *(library_source.exported_names, library_source.modules, library_source.enum_members),
     ]
     for function in caches:
         function.cache_clear()

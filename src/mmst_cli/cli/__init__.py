@@ -15,9 +15,11 @@ from mmst_cli.cli.check_command import check
 from mmst_cli.cli.encode_command import encode
 from mmst_cli.cli.evaluate_command import evaluate
 from mmst_cli.cli.export_command import export
+from mmst_cli.cli.init_command import init
 from mmst_cli.cli.inspect_command import inspect_modalities
 from mmst_cli.cli.merge_command import merge
 from mmst_cli.cli.mine_command import mine
+from mmst_cli.cli.schema_command import schema
 from mmst_cli.cli.search_command import search
 from mmst_cli.cli.train_command import train
 from mmst_cli.errors import Interrupted
@@ -26,6 +28,7 @@ from mmst_cli.streams import prepare_streams
 __all__ = ["app", "main"]
 
 # In the order in which help lists them.
+app.command()(init)
 app.command()(check)
 app.command()(train)
 app.command(name="eval")(evaluate)
@@ -34,6 +37,7 @@ app.command()(search)
 app.command()(mine)
 app.command()(merge)
 app.command()(export)
+app.command()(schema)
 app.command(name="inspect-modalities")(inspect_modalities)
 app.command()(cache)
 

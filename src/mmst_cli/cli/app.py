@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from mmst_cli import __version__, ending_together, processes
+from mmst_cli.cli.completion import complete_override
 from mmst_cli.errors import ConfigError, Interrupted, MmstError, WorkError, first_line, is_memory_shortage
 from mmst_cli.storage import disk_fault, expand_home, in_json
 from mmst_cli.streams import drain, takes_any_character
@@ -21,14 +22,17 @@ app = typer.Typer(
     name="mmst",
     help="Train, evaluate, apply and inspect multimodal embedding models with sentence-transformers.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Changes of the file, such as training.learning_rate=1e-5."),
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Changes of the file, such as training.learning_rate=1e-5.",
+        autocompletion=complete_override,
+    ),
 ]
 ALONE = "Start it without torchrun or accelerate; only `mmst train` and `mmst encode` take several."
 LOADING = "loading torch and sentence-transformers"

@@ -10,11 +10,14 @@ import typer
 
 from mmst_cli import processes
 from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.completion import complete_run
 from mmst_cli.errors import ConfigError
 
 
 def encode(
-    model: Annotated[str, typer.Argument(help="A run folder, a model folder or a hub id.")],
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a model folder or a hub id.", autocompletion=complete_run)
+    ],
     inputs: Annotated[
         list[str],
         typer.Argument(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.completion import complete_target
 from mmst_cli.errors import ConfigError
 
 
@@ -18,6 +19,7 @@ def evaluate(
             metavar="TARGET KEY=VALUE",
             help="A run folder, a model (hub id or folder) or a config; the newest run if left out. "
             "Then changes of the config.",
+            autocompletion=complete_target,
         ),
     ] = None,
     dims: Annotated[str | None, typer.Option(help="Embedding dimensions to measure, such as 2048,512,64.")] = None,

@@ -8,11 +8,17 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import LOADING, Json, path_named, path_option, print_json, told_in_one_line
+from mmst_cli.cli.completion import complete_run
 from mmst_cli.config.schema import Dtype
 
 
 def export(
-    run: Annotated[Path, typer.Argument(parser=path_named, metavar="RUN", help="A run folder of mmst train.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            parser=path_named, metavar="RUN", help="A run folder of mmst train.", autocompletion=complete_run
+        ),
+    ],
     output: Annotated[Path, path_option("The folder to write.")],
     dtype: Annotated[Dtype, typer.Option(help="What the weights are held in; auto leaves them as they are.")] = (
         Dtype.bfloat16

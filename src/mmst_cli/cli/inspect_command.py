@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import LOADING, Json, print_json, told_in_one_line
+from mmst_cli.cli.completion import complete_run
 
 
 def inspect_modalities(
-    model: Annotated[str, typer.Argument(help="A run folder, a model folder or a hub id.")],
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a model folder or a hub id.", autocompletion=complete_run)
+    ],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(metavar="INPUT...", help="Texts, files, folders or -: what its processor makes of each."),

@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.completion import complete_run
 
 
 def merge(
-    models: Annotated[list[str], typer.Argument(metavar="RUN RUN ...", help="Runs, model folders or hub ids.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN RUN ...", help="Runs, model folders or hub ids.", autocompletion=complete_run),
+    ],
     output: Annotated[Path, path_option("The folder to write.")],
     weights: Annotated[str | None, typer.Option(help="One a model, such as 0.7,0.3; equal ones if left out.")] = None,
     method: Annotated[str, typer.Option(help="linear, or slerp between two.")] = "linear",

@@ -7,11 +7,19 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mmst_cli.config.annotations import (
+    LISTS,
+    MAPPINGS,
+    PYTHON_OBJECTS,
+    alternatives,
+    arguments_of,
+    is_ellipsis,
+    is_none,
+    name_of,
+    parsed,
+)
 from mmst_cli.config.library_source import enum_values
 from mmst_cli.errors import did_you_mean
-
-# Types that a library builds in Python and that no YAML value can be.
-PYTHON_OBJECTS = {"Callable", "Module", "nn.Module", "SentenceTransformer", "Tensor", "DataLoader"}
 
 _SIMPLE: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "int": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
@@ -19,8 +27,6 @@ _SIMPLE: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda value: isinstance(value, bool)),
     "str": ("text", lambda value: isinstance(value, str)),
 }
-_LISTS = {"list", "List", "tuple", "Tuple", "Sequence", "set", "Iterable"}
-_MAPPINGS = {"dict", "Dict", "Mapping"}
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,12 @@ def wanted_type(value: Any, annotation: str) -> str | None:
 
     Only what is certain is refused: an annotation that is not understood takes every value.
     """
-    return _wanted(value, ast.parse(annotation.strip("\"'"), mode="eval").body)
+    return _wanted(value, parsed(annotation))
 
 
 def needs_python_object(annotation: str) -> bool:
     """Say whether no value of a YAML file, but null, can be of this type."""
-    alternatives = _alternatives(ast.parse(annotation.strip("\"'"), mode="eval").body)
-    names = {_name(node) for node in alternatives if not _is_none(node)}
+    names = {name_of(node) for node in alternatives(parsed(annotation)) if not is_none(node)}
     return bool(names) and names <= PYTHON_OBJECTS
 
 
@@ -84,8 +89,8 @@ def is_model(parameter: Parameter) -> bool:
     """Say whether an argument is a SentenceTransformer, or one or nothing."""
     if parameter.annotation is None:
         return False
-    alternatives = _alternatives(ast.parse(parameter.annotation.strip("\"'"), mode="eval").body)
-    names = {_name(node).rpartition(".")[2] for node in alternatives if not _is_none(node)}
+    types = alternatives(parsed(parameter.annotation))
+    names = {name_of(node).rpartition(".")[2] for node in types if not is_none(node)}
     return names == {"SentenceTransformer"}
 
 
@@ -99,12 +104,12 @@ def is_literal(source: str) -> bool:
 
 
 def _wanted(value: Any, node: ast.expr) -> str | None:
-    alternatives = _alternatives(node)
-    for alternative in alternatives:
+    types = alternatives(node)
+    for alternative in types:
         # `IntervalStrategy | str` takes any text by its annotation and only the enum's by its code.
-        if (values := enum_values(_name(alternative))) and not (value is None and any(map(_is_none, alternatives))):
+        if (values := enum_values(name_of(alternative))) and not (value is None and any(map(is_none, types))):
             return None if value in values else f"one of {', '.join(values)}"
-    answers = [_wanted_by_one(value, alternative) for alternative in alternatives]
+    answers = [_wanted_by_one(value, alternative) for alternative in types]
     if None in answers:
         return None
     words = [answer for answer in answers if answer and answer != "nothing"] or ["nothing"]
@@ -112,20 +117,20 @@ def _wanted(value: Any, node: ast.expr) -> str | None:
 
 
 def _wanted_by_one(value: Any, node: ast.expr) -> str | None:
-    name = _name(node)
-    if _is_none(node):
+    name = name_of(node)
+    if is_none(node):
         return None if value is None else "nothing"
     if name in _SIMPLE:
         words, fits = _SIMPLE[name]
         return None if fits(value) else words
     if name == "Literal":
-        options = [ast.literal_eval(option) for option in _arguments(node)]
+        options = [ast.literal_eval(option) for option in arguments_of(node)]
         if any(value == option and type(value) is type(option) for option in options):
             return None
         return f"one of {', '.join(map(str, options))}"
-    if name in _LISTS:
+    if name in LISTS:
         return _wanted_by_container(value, node, (list, tuple), "a list")
-    if name in _MAPPINGS:
+    if name in MAPPINGS:
         return _wanted_by_container(value, node, (dict,), "a mapping")
     if name in PYTHON_OBJECTS:
         return f"a Python object ({name})"
@@ -138,7 +143,7 @@ def _wanted_by_container(value: Any, node: ast.expr, kinds: tuple[type, ...], wo
     if not isinstance(value, kinds):
         return words
     items: Iterable[Any] = value.values() if isinstance(value, dict) else value  # type: ignore[assignment]
-    arguments = [argument for argument in _arguments(node) if not _is_ellipsis(argument)]
+    arguments = [argument for argument in arguments_of(node) if not is_ellipsis(argument)]
     if not arguments:
         return None
     # dict[K, V] says what its values are; only one argument says what all items of a list or tuple are.
@@ -146,34 +151,6 @@ def _wanted_by_container(value: Any, node: ast.expr, kinds: tuple[type, ...], wo
         return None
     refusals = [refusal for item in items if (refusal := _wanted(item, arguments[-1]))]
     return f"{words} of which each is {refusals[0]}" if refusals else None
-
-
-def _alternatives(node: ast.expr) -> list[ast.expr]:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return _alternatives(node.left) + _alternatives(node.right)
-    if _name(node) == "Union":
-        return [one for argument in _arguments(node) for one in _alternatives(argument)]
-    if _name(node) == "Optional":
-        return [*_alternatives(_arguments(node)[0]), ast.Constant(None)]
-    return [node]
-
-
-def _name(node: ast.expr) -> str:
-    return ast.unparse(node.value if isinstance(node, ast.Subscript) else node).removeprefix("torch.")
-
-
-def _arguments(node: ast.expr) -> list[ast.expr]:
-    if not isinstance(node, ast.Subscript):
-        return []
-    return node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-
-
-def _is_none(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
-
-
-def _is_ellipsis(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and node.value is ...
 
 
 def check_arguments(
@@ -213,7 +190,7 @@ def check_arguments(
 
 
 def _check_value(type_name: str, value: Any, parameter: Parameter) -> str | None:
-    if value is not None and _is_object(parameter):
+    if value is not None and is_object(parameter):
         return (
             f"found {describe(value)}, but {type_name} wants a Python object here, which a config can't hold."
             " Leave it out to take the default."
@@ -222,7 +199,8 @@ def _check_value(type_name: str, value: Any, parameter: Parameter) -> str | None
     return f"found {describe(value)}, but {type_name} takes {wanted}." if wanted else None
 
 
-def _is_object(parameter: Parameter) -> bool:
+def is_object(parameter: Parameter) -> bool:
+    """Say whether an argument wants a Python object, which no value of a YAML file can be."""
     if parameter.annotation is not None:
         return needs_python_object(parameter.annotation)
     # Not annotated: a default such as `cos_sim` or `SiameseDistanceMetric.COSINE_DISTANCE` is a function.
@@ -230,6 +208,6 @@ def _is_object(parameter: Parameter) -> bool:
 
 
 def _object_note(parameter: Parameter) -> str:
-    if not _is_object(parameter):
+    if not is_object(parameter):
         return ""
     return f", and it is a Python object ({parameter.annotation}), which a config can't hold. Take another type"

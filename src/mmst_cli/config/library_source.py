@@ -67,16 +67,22 @@ def initializer(node: ast.ClassDef) -> ast.FunctionDef | None:
     return next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
 
 
-@cache
 def enum_values(name: str) -> tuple[str, ...]:
     """The values of one of the libraries' enums, such as IntervalStrategy; empty if it is none of them."""
+    return tuple(enum_members(name).values())
+
+
+@cache
+def enum_members(name: str) -> dict[str, str]:
+    """Member to value of one of the libraries' enums; empty if it is none of them."""
     if not name.isidentifier():
-        return ()
+        return {}
     for package, file in _ENUM_FILES:
         for node in body(package_file(package, file)):
             if not isinstance(node, ast.ClassDef) or node.name != name:
                 continue
             if any("Enum" in ast.unparse(base) for base in node.bases):
-                assigned = [line.value for line in node.body if isinstance(line, ast.Assign)]
-                return tuple(str(v.value) for v in assigned if isinstance(v, ast.Constant))
-    return ()
+                assigned = [line for line in node.body if isinstance(line, ast.Assign)]
+                values = {ast.unparse(a.targets[0]): a.value for a in assigned if isinstance(a.value, ast.Constant)}
+                return {member: str(value.value) for member, value in values.items()}
+    return {}

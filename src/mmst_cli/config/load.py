@@ -13,9 +13,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 
 from mmst_cli.config.schema import SECRETS, Config, Section
+from mmst_cli.config.shipped import SUFFIXES, shipped_configs
 from mmst_cli.config.validation import Keys, dotted, fill_defaults, validate
 from mmst_cli.config.yaml_names import keys_as_names
 from mmst_cli.errors import ConfigError, did_you_mean, visible
+from mmst_cli.shell_words import quoted
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
@@ -43,7 +45,7 @@ def read_config(path: Path | str, overrides: Sequence[str] = ()) -> tuple[Config
         ConfigError: the file is missing or no YAML.
     """
     faults: list[str] = []
-    tree = _read_yaml(Path(path))
+    tree = read_tree(Path(path))
     for override in overrides:
         faults += _apply_override(tree, override)
     broken: dict[Keys, str] = {}
@@ -77,7 +79,12 @@ def as_yaml(value: Any) -> str:
     return str(listed).strip()[1:-1]
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_tree(path: Path) -> dict[str, Any]:
+    """Return a config as it is written, with nothing resolved or checked.
+
+    Raises:
+        ConfigError: the file is missing or no YAML.
+    """
     if not path.is_file():
         raise ConfigError(f"{visible(path)}: {_nothing_there(path)}")
     try:
@@ -105,8 +112,16 @@ def _nothing_there(path: Path) -> str:
     else:
         nearby, found = path.parent, f"no such file; looked for {visible(path.absolute())}."
     names = sorted(str(p) for folder in (nearby, nearby / "configs") for p in folder.glob("*.y*ml"))[:8]
-    suggestion = did_you_mean(str(path), names)
+    suggestion = did_you_mean(str(path), names) + ("" if path.is_dir() else _how_to_get(path))
     return f"{found}{suggestion}" + (f" Configs nearby: {', '.join(names)}." if names else "")
+
+
+def _how_to_get(path: Path) -> str:
+    """Return how to write a config that comes with mmst to where it was looked for; nothing if none is called so."""
+    if path.stem not in [config.name for config in shipped_configs()] or path.suffix not in (*SUFFIXES, ""):
+        return ""
+    output = quoted(path if path.suffix else path.with_suffix(".yaml"))
+    return f" It comes with mmst: `mmst init {path.stem} --output {output}` writes it."
 
 
 def _apply_override(tree: dict[str, Any], override: str) -> list[str]:

@@ -11,7 +11,7 @@ from mmst_cli.config.schema import Config, Dtype
 from mmst_cli.config.signatures import training_fields
 from mmst_cli.errors import did_you_mean
 
-_OURS = {
+OURS = {
     "output_dir": "set output_dir at the top of the file",
     "run_name": "set run_name at the top of the file",
     "resume_from_checkpoint": "go on with a run by `mmst train CONFIG --resume`",
@@ -33,8 +33,8 @@ def check_training_fields(training: dict[str, Any]) -> list[str]:
     faults = []
     for name, value in training.items():
         key = f"training.{name}"
-        if name in _OURS:
-            faults.append(f"{key}: mmst sets this; {_OURS[name]}.")
+        if name in OURS:
+            faults.append(f"{key}: mmst sets this; {OURS[name]}.")
         elif known and name not in known:
             suggestion = did_you_mean(name, known) or " See SentenceTransformerTrainingArguments for those there are."
             faults.append(f"{key}: the trainer has no such argument.{suggestion}")

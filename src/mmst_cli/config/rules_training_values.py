@@ -13,7 +13,7 @@ _LARGEST_SEED = 2**32 - 1  # numpy's
 _LARGEST_COUNT = 2**31 - 1  # more rows than any batch has, and than libraries count
 
 # Field to its least and its largest value, each None where there is none.
-_BOUNDS: dict[str, tuple[float | None, float | None]] = {
+BOUNDS: dict[str, tuple[float | None, float | None]] = {
     **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), (1, _LARGEST_COUNT)),
     **dict.fromkeys(("gradient_accumulation_steps", "eval_accumulation_steps", "torch_empty_cache_steps"), (1, None)),
     **dict.fromkeys(("learning_rate", "weight_decay", "adam_epsilon", "max_grad_norm", "warmup_steps"), (0, None)),
@@ -24,13 +24,13 @@ _BOUNDS: dict[str, tuple[float | None, float | None]] = {
 }
 _LEVELS = ("debug", "info", "warning", "error", "critical", "passive")
 # Field to the texts it takes, where its annotation takes any.
-_TEXTS: dict[str, tuple[str, ...]] = {
+TEXTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("log_level", "log_level_replica"), _LEVELS),
     "dataloader_multiprocessing_context": ("fork", "spawn", "forkserver"),
     "ddp_backend": ("nccl", "gloo", "mpi", "xccl", "hccl", "cncl", "mccl"),
 }
 # Field to why it can't do what it says.
-_POWERLESS = {
+POWERLESS = {
     "debug": "a run ends at the first loss, gradient or weight that is not finite, and says in which batch",
     "label_smoothing_factor": "the losses of embeddings don't predict classes whose probabilities could be smoothed",
     "enable_jit_checkpoint": "Ctrl-C and SIGTERM save a checkpoint in any case, and --resume goes on from it",
@@ -41,7 +41,7 @@ _POWERLESS = {
     "include_num_input_tokens_seen": "tokens of texts alone would be counted, and metrics.jsonl has tokens a second",
 }
 # Field to the value that says nothing: any other changes nothing either.
-_IDLE: dict[str, Any] = {
+IDLE: dict[str, Any] = {
     **dict.fromkeys(("remove_unused_columns", "eval_do_concat_batches"), True),
     **dict.fromkeys(("log_on_each_node", "prediction_loss_only", "skip_memory_metrics"), True),
     **dict.fromkeys(("batch_eval_metrics", "eval_use_gather_object"), False),
@@ -66,7 +66,7 @@ def check_training_values(training: Mapping[str, Any]) -> list[str]:
     for name, rate in rates.items() if isinstance(rates, Mapping) else ():
         if isinstance(rate, int | float) and not 0 <= rate < math.inf:
             faults.append(f"training.learning_rate_mapping.{name}: found {rate}, but it is a finite number, 0 or more.")
-    for name, texts in _TEXTS.items():
+    for name, texts in TEXTS.items():
         found = training.get(name)
         if isinstance(found, str) and found not in texts:
             faults.append(
@@ -78,16 +78,16 @@ def check_training_values(training: Mapping[str, Any]) -> list[str]:
 def check_powerless_fields(config: Config) -> list[str]:
     """Return the faults of fields that ask for what no run does; a run of before may have them, and is evaluated."""
     nothing: tuple[Any, ...] = (None, 0, False, "no", "random", "", [])
-    given = {name: value for name in _POWERLESS if (value := config.training.get(name)) not in nothing}
+    given = {name: value for name in POWERLESS if (value := config.training.get(name)) not in nothing}
     return [
-        f"training.{name}: found {value}, but it can do nothing here: {_POWERLESS[name]}. Leave it out."
+        f"training.{name}: found {value}, but it can do nothing here: {POWERLESS[name]}. Leave it out."
         for name, value in given.items()
     ]
 
 
 def warn_of_idle_fields(config: Config) -> list[str]:
     """Return a warning of fields that change nothing, because mmst reads, measures and shows in its own way."""
-    idle = [f"training.{name}" for name, none in _IDLE.items() if config.training.get(name, none) != none]
+    idle = [f"training.{name}" for name, none in IDLE.items() if config.training.get(name, none) != none]
     said = "mmst reads, measures and logs in its own way, so that nothing changes by it. Leave it out."
     return [f"{', '.join(idle)}: {said}"] if idle else []
 
@@ -102,7 +102,7 @@ def _wanted(name: str, value: float, above_zero: list[str]) -> str | None:
         return None if value > 0 or value == -1 else "1 or more, or -1 to train for num_train_epochs"
     if name in _BELOW_ONE:
         return None if 0 <= value < 1 else "0 or more and less than 1"
-    least, largest = _BOUNDS.get(name, (None, None))
+    least, largest = BOUNDS.get(name, (None, None))
     if (least is None or value >= least) and (largest is None or value <= largest):
         return None
     return f"{least:g} or more" if largest is None else f"between {least:g} and {int(largest)}"

@@ -170,18 +170,21 @@ def takes_label(name: str, *, is_list: bool) -> bool:
 
 
 @cache
-def training_fields() -> dict[str, str]:
-    """Field name to annotation (source text) of SentenceTransformerTrainingArguments and its bases."""
-    fields: dict[str, str] = {}
+def training_lines() -> dict[str, ast.AnnAssign]:
+    """Field name to the line that declares it, of SentenceTransformerTrainingArguments and its bases."""
+    fields: dict[str, ast.AnnAssign] = {}
     for package, file, class_name in _ARGUMENT_CLASSES:
         for node in body(package_file(package, file)):
             if isinstance(node, ast.ClassDef) and node.name == class_name:
-                fields |= {
-                    str(ast.unparse(line.target)): ast.unparse(line.annotation)
-                    for line in node.body
-                    if isinstance(line, ast.AnnAssign) and not ast.unparse(line.target).startswith("_")
-                }
+                lines = [line for line in node.body if isinstance(line, ast.AnnAssign)]
+                fields |= {n: line for line in lines if not (n := ast.unparse(line.target)).startswith("_")}
     return fields
+
+
+@cache
+def training_fields() -> dict[str, str]:
+    """Field name to annotation (source text) of SentenceTransformerTrainingArguments and its bases."""
+    return {name: ast.unparse(line.annotation) for name, line in training_lines().items()}
 
 
 def _signature(folder: str, name: str, module: str | None = None) -> Signature | None:

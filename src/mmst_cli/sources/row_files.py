@@ -116,7 +116,7 @@ def _open_jsonl(file: str) -> RowsInTurn:
     types: dict[str, Modality | None] = {}
     for row in (first, *map(_parse_quietly, beginning[1:])):
         for name, value in row.items() if isinstance(row, dict) else ():
-            types[name] = types.get(name) or (_json_modality(value) if value is not None else None)
+            types[name] = types.get(name) or (json_modality(value) if value is not None else None)
 
     def rows(_columns: list[str]) -> Iterator[Callable[[], Row]]:
         return (partial(json.loads, line) for line in lines())
@@ -131,7 +131,7 @@ def _parse_quietly(line: bytes) -> Any:
         return None
 
 
-def _json_modality(value: Any) -> Modality:
+def json_modality(value: Any) -> Modality:
     """Tell what a value is; a mapping of bytes and path may be any medium, and is taken for an image."""
     if isinstance(value, list) and value and isinstance(value[0], dict) and "role" in value[0]:
         return Modality.message
@@ -188,9 +188,9 @@ def _noted_features(schema: pa.Schema) -> dict[str, Modality]:
 
 def _arrow_modality(kind: pa.DataType) -> Modality:
     if pa.types.is_struct(kind):
-        return _json_modality({kind.field(index).name: None for index in range(kind.num_fields)})
+        return json_modality({kind.field(index).name: None for index in range(kind.num_fields)})
     if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_struct(kind.value_type):
-        return _json_modality([{kind.value_type.field(i).name: None for i in range(kind.value_type.num_fields)}])
+        return json_modality([{kind.value_type.field(i).name: None for i in range(kind.value_type.num_fields)}])
     return Modality.image if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) else Modality.text
 
 
