@@ -85,6 +85,7 @@ def mine(
 
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
+            from mmst_cli.config.rules_mining import LOSSES_OF_SCORES
             from mmst_cli.inputs.media_options import media_settings
             from mmst_cli.mining.mine import run_mining
             from mmst_cli.mining.mined_columns import dataset_section, training_command
@@ -108,7 +109,10 @@ def mine(
             lambda section, added: (
                 dataset_section(section, output, added)
                 if found.path is None
-                else training_command(found.path, overrides or [], found.dataset, section, output, added)
+                else training_command(
+                    *(found.path, overrides or [], found.dataset, section, output, added),
+                    of_scores=found.loss in LOSSES_OF_SCORES,
+                )
             ),
         )
         if json_output:

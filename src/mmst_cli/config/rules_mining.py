@@ -8,6 +8,8 @@ from mmst_cli.config.schema import ColumnConfig, Config, DatasetConfig, Fill, La
 
 LIMITS = ("max_score", "min_score", "absolute_margin", "relative_margin")
 """The settings by which a score alone keeps a document from being a negative."""
+LOSSES_OF_SCORES = ("DistillKLDivLoss", "MarginMSELoss")
+"""The losses of which a label is a score for each document of the row."""
 
 
 def check_mining(config: Config) -> list[str]:
@@ -92,7 +94,8 @@ def check_settings(mine: MineConfig, name: Callable[[str], str]) -> list[str]:
     if mine.second_model is not None and all(getattr(mine, limit) is None for limit in LIMITS):
         faults.append(
             f"{name('second_model')}: it is asked which documents score too high, and nothing says what that is. Set"
-            f" {', '.join(map(name, LIMITS[:-1]))} or {name(LIMITS[-1])}, or leave it out."
+            f" {', '.join(map(name, LIMITS[:-1]))} or {name(LIMITS[-1])}, or leave it out. To"
+            " score negatives that are there, take mmst score."
         )
     if mine.revision is not None and mine.model is None:
         faults.append(f"{name('revision')}: found without a model that it is of. Name the model, or leave it out.")
@@ -109,9 +112,22 @@ def check_minable(columns: dict[str, ColumnConfig], key: str) -> list[str]:
     return faults + [f"{key}.{name}: mined negatives are called so. Rename it in the data." for name in sorted(names)]
 
 
-def _check_counts(roles: list[Role], key: str) -> list[str]:
+def check_scorable(columns: dict[str, ColumnConfig], key: str) -> list[str]:
+    """Return the faults of columns that keep a teacher from scoring what rows name; ``key`` is that of the columns."""
+    roles = [column.role for column in columns.values()]
+    faults = _check_counts(roles, key, "scoring")
+    if Role.negative not in roles:
+        faults.append(f"{key}: no column has the role negative, so there is nothing to score: mmst mine finds some.")
+    return faults + [
+        f"{key}.{name}.fill: what is filled in is no part of the table, so no score can stand beside it. Leave it out."
+        for name, column in columns.items()
+        if column.fill is not None
+    ]
+
+
+def _check_counts(roles: list[Role], key: str, work: str = "mining") -> list[str]:
     return [
-        f"{key}: mining needs exactly one {role} column, and there is {roles.count(role) or 'none'}."
+        f"{key}: {work} needs exactly one {role} column, and there is {roles.count(role) or 'none'}."
         for role in (Role.anchor, Role.positive)
         if roles.count(role) != 1
     ]
