@@ -92,6 +92,7 @@ CASES = {
     "a range that ends before it begins": ([f"{MINE}.range_min=9", f"{MINE}.range_max=5"], "leaves 0 documents"),
     "a range that is too short": ([f"{MINE}.range_max=2"], "leaves 2 documents behind the first 0"),
     "scores that cross": ([f"{MINE}.min_score=0.9", f"{MINE}.max_score=0.1"], "0.9 is above max_score"),
+    "a score that is none": ([f"{MINE}.min_positive_score=.nan"], f"{MINE}.min_positive_score: found nan"),
     "a second model without limits": ([f"{MINE}.second_model=a/b"], "nothing says what that is"),
     "a revision of nothing": ([f"{MINE}.revision=main"], f"{MINE}.revision: found without a model"),
     "an unknown setting": ([f"{MINE}.num_negative=1"], "Did you mean num_negatives?"),

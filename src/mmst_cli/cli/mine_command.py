@@ -46,6 +46,9 @@ def mine(
     relative_margin: Annotated[
         float | None, typer.Option(help="The same as a share of the positive's: 0.05 is 5% below it.")
     ] = None,
+    min_positive_score: Annotated[
+        float | None, typer.Option(help="Leave out rows whose own positive scores below this, as doubtful.")
+    ] = None,
     sampling_strategy: Annotated[
         str | None, typer.Option(help="top, or random among those considered. [default: top]")
     ] = None,

@@ -41,6 +41,9 @@ def score(
     column: Annotated[
         str | None, typer.Option(help="The new column. [default: scores, or teacher_scores where that is there]")
     ] = None,
+    min_positive_score: Annotated[
+        float | None, typer.Option(help="Leave out rows whose positive scores below this, as doubtful.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Inputs, or pairs, per forward pass.")] = 32,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what a killed command left.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, and begin anew.")] = False,
@@ -64,7 +67,9 @@ def score(
             data={"anchor": anchor, "positive": positive, "name": name, "split": split, "sql": sql},
             negatives=negative or [],
             take=take,
-            teacher=MineConfig(model=model, revision=revision, batch_size=batch_size),
+            teacher=MineConfig(
+                model=model, revision=revision, min_positive_score=min_positive_score, batch_size=batch_size
+            ),
         )
         from mmst_cli.terminal import Terminal
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from math import isfinite
 
 from mmst_cli.config.schema import ColumnConfig, Config, DatasetConfig, Fill, Layout, MineConfig, Role, Use
 
@@ -89,6 +90,11 @@ def check_settings(mine: MineConfig, name: Callable[[str], str]) -> list[str]:
                 f" {mine.range_min} (range_min), and {mine.num_negatives} negatives are wanted. Raise it to"
                 f" {mine.range_min + mine.num_negatives} or more, or leave it out."
             )
+    faults += [
+        f"{name(setting)}: found {value}; it is a number."
+        for setting in (*LIMITS, "min_positive_score")
+        if (value := getattr(mine, setting)) is not None and not isfinite(value)
+    ]
     if mine.max_score is not None and mine.min_score is not None and mine.min_score > mine.max_score:
         faults.append(f"{name('min_score')}: {mine.min_score:g} is above max_score, {mine.max_score:g}. Swap them.")
     if mine.second_model is not None and all(getattr(mine, limit) is None for limit in LIMITS):

@@ -301,6 +301,8 @@ class MineConfig(Section):
     """A negative's similarity is at least so far below that of the positive."""
     relative_margin: float | None = None
     """The same as a share of the positive's similarity: 0.05 keeps what is 5% below it, and all under that."""
+    min_positive_score: float | None = None
+    """Rows whose own positive scores below this are left out, as doubtful, and told."""
     sampling_strategy: Sampling = Sampling.top
     """top takes the most similar ones, random any of those considered, drawn with `training.seed`."""
     second_model: str | None = None

@@ -16,7 +16,7 @@ from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.mined_columns import new_columns
 from mmst_cli.mining.mined_output import Output
 from mmst_cli.mining.mining_job import MiningOptions, describe_job, mining_model, models_identity
-from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, advice, facts_of, say_result
+from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, facts_of, nothing_kept, say_result
 from mmst_cli.mining.negative_search import Search, mine_rows
 from mmst_cli.mining.output_places import Places, begin_work, check_output, take_up
 from mmst_cli.mining.second_model import check_second, load_second
@@ -127,10 +127,10 @@ def _mine(
 ) -> MiningFacts:
     """Mine, and write sheet and file, the file last."""
     found = mine_rows(search, terminal)
-    facts = facts_of(found)
+    facts = facts_of(found, search.rows)
     if not facts.kept:
         shutil.rmtree(places.work)
-        raise WorkError(f"nothing was written: {advice(facts, options.mine)}")
+        raise WorkError(f"nothing was written: {nothing_kept(facts, options.mine)}")
     output = Output(source, search.rows, found, places, embed=options.embed_media)
     with terminal.waiting("writing"):
         write_sheet(

@@ -15,9 +15,10 @@ import numpy as np
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
 from mmst_cli.errors import ConfigError, DataError, WorkError
+from mmst_cli.mining.doubtful_rows import are_doubtful, source_rows
 from mmst_cli.mining.mined_columns import SCORES, scored_section
 from mmst_cli.mining.mining_job import mining_model
-from mmst_cli.mining.mining_vectors import FloatArray
+from mmst_cli.mining.mining_vectors import FloatArray, Numbers
 from mmst_cli.mining.output_places import ScoredPlaces, begin_work, check_output, take_up
 from mmst_cli.mining.row_scores import RowScoring, score_rows
 from mmst_cli.mining.score_summary import ScoreFacts, ScoringResult, facts_of, say_result
@@ -28,7 +29,7 @@ from mmst_cli.model.precision import choose_runtime
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import claimed
 from mmst_cli.rows.bad_rows import BadRows
-from mmst_cli.rows.columns import ROW, RowSet
+from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.rows.shapes import drawn_from
@@ -107,46 +108,52 @@ def _run(config: Config, options: ScoringOptions, places: ScoredPlaces, terminal
         terminal.say(f"scoring {len(scoring.documents)} documents of each of {len(rows):,} rows with {second.name}")
         begin_work(places, job, overwrite=options.overwrite)
         with _told_how_to_go_on(options, terminal):
-            facts = _score(scoring, source, column, places, job, terminal)
+            facts = _score(scoring, source, options.teacher.min_positive_score, places, job, terminal)
     else:
         facts = ScoreFacts(**known)
         terminal.say(f"{options.output} is finished already: nothing is left to do.")
     lines = scored_section(options.dataset, section, options.output, column)
     result = ScoringResult(options.output, column, facts, time.monotonic() - started, lines)
-    say_result(result, terminal)
+    say_result(result, options.teacher.min_positive_score, terminal)
     return result
 
 
 def _score(
     scoring: RowScoring,
     source: Any,
-    column: str,
+    least: float | None,
     places: ScoredPlaces,
     job: dict[str, Any],
     terminal: Terminal,
 ) -> ScoreFacts:
     """Score, and write the file."""
     rows, scores = scoring.rows, score_rows(scoring, terminal)
-    facts = facts_of(scores)
+    doubtful = are_doubtful(scores[:, 0], least)
+    if doubtful.all():
+        shutil.rmtree(places.work)
+        raise WorkError(
+            f"nothing was written: the positive of every row scores below {least:g} (--min-positive-score), the highest"
+            f" {scores[:, 0].max():g}. Lower it, or take another teacher."
+        )
+    facts, kept = facts_of(rows, scores, doubtful), np.flatnonzero(~doubtful)
     with terminal.waiting("writing"):
-        _write(rows, source, column, scores, places, {"job": job, "facts": asdict(facts)})
+        _write(rows, source, kept, scores, places, {"job": job, "facts": asdict(facts)})
     shutil.rmtree(places.work)
     return facts
 
 
 def _write(
-    rows: RowSet, source: Any, column: str, scores: FloatArray, places: ScoredPlaces, told: dict[str, Any]
+    rows: RowSet, source: Any, kept: Numbers, scores: FloatArray, places: ScoredPlaces, told: dict[str, Any]
 ) -> None:
-    numbers = np.array(list(rows.source[ROW]), dtype=np.int64)[drawn_from(rows)[0]]
     metadata = {places.key: json.dumps(told)}
     partial = places.work / places.output.name
     write_rows(
-        source.select(numbers),
+        source.select(source_rows(rows, kept)),
         rows.columns,
         rows.reader,
         partial,
         folder=places.output.parent,
-        scores=(column, scores),
+        scores=(told["job"]["column"], scores[kept]),
         metadata=metadata,
     )
     partial.replace(places.output)
@@ -187,6 +194,7 @@ def _describe_job(
         "rows": rows,
         "model": model_identity(teacher, config.seed),
         "batch_size": options.teacher.batch_size,
+        "min_positive_score": options.teacher.min_positive_score,
         "rows_per_part": options.rows_per_part,
         "media": config.media.record(),
         "columns": {name: column.model_dump() for name, column in section.columns.items()},

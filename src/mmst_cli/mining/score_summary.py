@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from mmst_cli.mining.doubtful_rows import doubtful_in_words, source_rows
 from mmst_cli.mining.mining_vectors import FloatArray
+from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
 
 
@@ -20,26 +23,32 @@ class ScoreFacts:
 
     Attributes:
         rows: rows that were scored.
+        kept: rows that were written.
         negatives: negatives of each row.
-        scores: mean score of positives, of negatives, and of their differences.
-        inverted: rows of which a negative scores as high as the positive, or above.
+        scores: mean score of positives, of negatives, and of their differences, over the rows that are kept.
+        inverted: rows that are kept of which a negative scores as high as the positive, or above.
+        doubtful: rows, by their numbers in the source, that were left out for the score of their positive.
     """
 
     rows: int
+    kept: int
     negatives: int
     scores: dict[str, float]
     inverted: int
+    doubtful: list[int]
 
 
-def facts_of(scores: FloatArray) -> ScoreFacts:
-    """Return the figures of scores, shape (rows, 1 + negatives)."""
-    positive, negatives = scores[:, :1], scores[:, 1:]
+def facts_of(rows: RowSet, scores: FloatArray, doubtful: npt.NDArray[np.bool_]) -> ScoreFacts:
+    """Return the figures of scores, shape (rows, 1 + negatives), and of rows left out, shape (rows,)."""
+    positive, negatives = scores[~doubtful, :1], scores[~doubtful, 1:]
     means = {"positive": positive, "negative": negatives, "difference": positive - negatives}
     return ScoreFacts(
         rows=len(scores),
+        kept=len(positive),
         negatives=negatives.shape[1],
         scores={name: round(float(np.mean(values, dtype=np.float64)), 6) for name, values in means.items()},
         inverted=int((negatives >= positive).any(axis=1).sum()),
+        doubtful=source_rows(rows, np.flatnonzero(doubtful)),
     )
 
 
@@ -64,19 +73,21 @@ class ScoringResult:
         }
 
 
-def say_result(result: ScoringResult, terminal: Terminal) -> None:
+def say_result(result: ScoringResult, least: float | None, terminal: Terminal) -> None:
     """Show what was found, where it is and what to write into a config."""
     facts = result.facts
     table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
     table.add_column()
     table.add_column(justify="right")
-    table.add_row("rows, negatives of each", f"{facts.rows:,}, {facts.negatives}")
+    table.add_row("rows, negatives of each", f"{facts.kept:,}, {facts.negatives}")
     for name, value in facts.scores.items():
         table.add_row(f"mean score: {name}", f"{value:.4f}")
     table.add_row("rows with a negative at or above the positive", f"{facts.inverted:,}")
     terminal.show(table)
+    if sentence := doubtful_in_words(facts.doubtful, least, "in what --json prints"):
+        terminal.warn(sentence)
     terminal.show(
-        f"Wrote {facts.rows:,} rows with {1 + facts.negatives} scores each, in {result.column}, to {result.output} in"
+        f"Wrote {facts.kept:,} rows with {1 + facts.negatives} scores each, in {result.column}, to {result.output} in"
         f" {result.seconds:.1f} s."
     )
     terminal.show(f"next, in a config for `mmst train` with DistillKLDivLoss or MarginMSELoss:\n{result.lines}")

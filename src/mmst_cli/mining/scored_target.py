@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmst_cli.config.rules import load_checked_config
-from mmst_cli.config.rules_mining import check_scorable
+from mmst_cli.config.rules_mining import check_scorable, check_settings
 from mmst_cli.config.schema import ColumnConfig, MineConfig, Role
 from mmst_cli.errors import ConfigError
 from mmst_cli.mining.mining_target import (
@@ -15,6 +15,7 @@ from mmst_cli.mining.mining_target import (
     Target,
     choose_set,
     config_of_data,
+    option,
     refuse_beside_config,
     refuse_beside_data,
     split_column,
@@ -47,8 +48,8 @@ def find_scored(
     """
     if teacher.model is None:
         raise ConfigError("--model: missing. Name the teacher, a CrossEncoder or an embedding model.")
-    if teacher.batch_size < 1:
-        raise ConfigError(f"--batch-size: found {teacher.batch_size}; it is 1 or more.")
+    if faults := check_settings(teacher, option):
+        raise ConfigError(*faults)
     given = {**data, "negative": negatives[0] if negatives else None, "take": None if take is None else str(take)}
     if Path(target).suffix in CONFIG_SUFFIXES:
         refuse_beside_config(target, given)
@@ -56,8 +57,8 @@ def find_scored(
         return Target(config, choose_set(config, dataset, target, check_scorable), teacher, Path(target))
     refuse_beside_data(target, overrides, dataset)
     columns = {}
-    for option in negatives:
-        name, modality = split_column(option)
+    for named in negatives:
+        name, modality = split_column(named)
         columns[name] = ColumnConfig(role=Role.negative, modality=modality, take=take)
     if not columns:
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,11 @@ from mmst_cli.cached import MINED
 from mmst_cli.config.rules_mining import fills_by_mining
 from mmst_cli.config.schema import Config, Fill, MineConfig
 from mmst_cli.errors import WorkError
+from mmst_cli.mining.doubtful_rows import doubtful_in_words
 from mmst_cli.mining.mine import open_search
 from mmst_cli.mining.mining_job import mining_model, models_identity
-from mmst_cli.mining.mining_summary import MiningFacts, advice, facts_of
+from mmst_cli.mining.mining_summary import MiningFacts, advice, facts_of, nothing_kept
+from mmst_cli.mining.mining_vectors import Numbers
 from mmst_cli.mining.negative_search import mine_rows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.filling import filled_lists, missing_places, put_mined
@@ -32,6 +34,7 @@ from mmst_cli.vectors.nearest import check_index
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+FACTS = "facts.json"
 VERSION = 2
 """To be raised when other negatives come of the same data, model and settings."""
 
@@ -58,24 +61,51 @@ def mine_training_sets(
         if not isinstance(data, RowSet):
             continue
         if fills_by_mining(section):
-            if filled_lists(data, Fill.mine):
-                found[key] = _fill_set(config, section.mine or MineConfig(), data, model, terminal)
+            mine = section.mine or MineConfig()
+            if filled_lists(data, Fill.mine) or mine.min_positive_score is not None:
+                found[key] = _fill_set(config, mine, data, model, terminal)
         elif section.mine is not None:
-            found[key] = add_negatives(data, *_mine_set(config, section.mine, data, model, terminal))
+            found[key] = _mine_set(config, section.mine, data, model, terminal).added()
     return found
+
+
+@dataclass(frozen=True)
+class Mined:
+    """The negatives of a set.
+
+    Attributes:
+        rows: the set as it is without them, but for a remark on rows that are left out.
+        kept: which of the rows got negatives, shape (kept,).
+        negatives: the rows whose positives these are, shape (kept, negatives).
+        doubtful: the rows that are left out for the score of their positive, shape (doubtful,).
+    """
+
+    rows: RowSet
+    kept: Numbers
+    negatives: Numbers
+    doubtful: Numbers
+
+    def added(self) -> RowSet:
+        """Return the rows that got negatives, with these as new columns."""
+        return add_negatives(self.rows, self.kept, self.negatives)
+
+    def filled(self) -> RowSet:
+        """Return the rows with these where negatives of a list were missing."""
+        return put_mined(self.rows, self.kept, self.negatives, self.doubtful)
 
 
 def _fill_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal) -> RowSet:
     """Return rows whose lists of negatives are filled up with mined ones, without those for which none were found."""
     lists = filled_lists(rows, Fill.mine)
-    most = max(int(missing_places(rows, *listed).sum(axis=1).max()) for listed in lists.items())
+    most = max((int(missing_places(rows, *listed).sum(axis=1).max()) for listed in lists.items()), default=1)
     wanted = mine.model_copy(update={"num_negatives": most})
-    found = put_mined(rows, *_mine_set(config, wanted, rows, model, terminal, tell=False))
-    names = ", ".join(filled.name for filled in lists)
+    mined = _mine_set(config, wanted, rows, model, terminal, tell=False)
+    found = mined.filled()
+    names = ", ".join(name for name, column in config.datasets[rows.key].columns.items() if column.fill is Fill.mine)
     if not len(found):
         raise WorkError(f"datasets.{rows.key}.columns.{names}.fill: no row got its negatives. Set fill: sample.")
     terminal.say(f"negatives: {rows.key}: {names} filled up for {len(found):,} of {len(rows):,} rows")
-    if left_out := len(rows) - len(found):
+    if left_out := len(rows) - len(found) - len(mined.doubtful):
         terminal.warn(
             f"datasets.{rows.key}.columns.{names}.fill: {left_out:,} row{' was' if left_out == 1 else 's were'} left"
             f" out: mining found fewer than {most} documents for them. More get theirs by looser limits in"
@@ -103,12 +133,12 @@ def _mine_set(
     terminal: Terminal,
     *,
     tell: bool = True,
-) -> tuple[Any, Any]:
-    """Return the rows that got negatives, and whose positives these are, as :func:`add_negatives` takes them."""
+) -> Mined:
+    """Return the negatives of a set, mined now or taken from the cache."""
     folder = cache_folder() / f"{MINED}-{digest(_identity(config, mine, rows))}"
     known = folder.is_dir()
     build_folder(folder, lambda target: _build(target, config, mine, rows, model, terminal))
-    facts = MiningFacts(**json.loads((folder / "facts.json").read_text(encoding="utf-8")))
+    facts = MiningFacts(**json.loads((folder / FACTS).read_text(encoding="utf-8")))
     origin = f"from {folder}" if known else "mined"
     scores = ", ".join(f"{name} {value:.4f}" for name, value in facts.scores.items())
     terminal.say(
@@ -117,8 +147,12 @@ def _mine_set(
     )
     if tell and (sentence := advice(facts, mine)):
         terminal.warn(f"datasets.{rows.key}.mine: {sentence}")
+    if sentence := doubtful_in_words(facts.doubtful, mine.min_positive_score, f"in {folder / FACTS}"):
+        terminal.warn(f"datasets.{rows.key}.mine: {sentence}")
+        rows = replace(rows, remarks=(*rows.remarks, sentence.rstrip(".")))
     stored = load_file(folder / "negatives.safetensors")
-    return stored["kept"], stored["negatives"]
+    nothing = np.empty(0, dtype=np.int64)  # what a cache of before has
+    return Mined(rows, stored["kept"], stored["negatives"], stored.get("doubtful", nothing))
 
 
 def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:
@@ -127,7 +161,7 @@ def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:
         "version": VERSION,
         "rows": rows_identity(rows),
         **models_identity(config, mine, seed),
-        "settings": mine.model_dump(),
+        "settings": mine.model_dump(exclude={"min_positive_score"} if mine.min_positive_score is None else None),
         "seed": seed,
         "media": config.media.record(),
         "prompts": config.prompts,
@@ -150,10 +184,10 @@ def _build(
             f"datasets.{rows.key}.mine.batch_size: {error}. Lower model.processor.max_pixels or what media are read"
             " at, or free the device."
         ) from error
-    facts = facts_of(found)
+    facts = facts_of(found, search.rows)
     if not facts.kept:
-        raise WorkError(f"datasets.{rows.key}.mine: {advice(facts, mine)}")
-    arrays = {"kept": found.kept, "negatives": found.negatives, "scores": found.scores}
+        raise WorkError(f"datasets.{rows.key}.mine: {nothing_kept(facts, mine)}")
+    arrays = {"kept": found.kept, "negatives": found.negatives, "scores": found.scores, "doubtful": found.doubtful}
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, target / "negatives.safetensors")
-    write_json(target / "facts.json", asdict(facts))
+    write_json(target / FACTS, asdict(facts))
     shutil.rmtree(work)

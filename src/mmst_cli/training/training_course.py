@@ -74,7 +74,7 @@ class TrainingCourse:
         training_seconds = self._train(trainer, reporter, checkpoint)
         self._say_where_time_went(trainer)
         with _last_step_kept(trainer):
-            for sentence in job.bad_rows.summary():
+            for sentence in (*job.bad_rows.summary(), *job.remarks()):
                 self.terminal.say(sentence)
             # A run that was resumed at its end takes no step.
             stays = not trainer.args.learning_rate if self.steps_taken.may_stay is None else self.steps_taken.may_stay

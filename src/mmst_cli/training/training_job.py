@@ -96,6 +96,11 @@ class TrainingJob:
             self.rows = {**self.rows, **mined}
             self.loss_rows = loss_rows(self.config, self.rows)
 
+    def remarks(self) -> list[str]:
+        """Return a sentence for each thing that was done to the rows of a set."""
+        sets = ((name, rows) for name, rows in self.rows.items() if isinstance(rows, RowSet))
+        return [f"data: {name}: {remark}." for name, rows in sets for remark in rows.remarks]
+
     def rehearse(self) -> None:
         """Try what the trainer would notice only once the run is begun."""
         self.steps = rehearse(self.config, self.precision, self.build_trainer, self._find_sizes)
