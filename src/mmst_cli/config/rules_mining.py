@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
+from typing import Any
 
 from mmst_cli.config.schema import ColumnConfig, Config, DatasetConfig, Fill, Layout, MineConfig, Role, Use
 
@@ -21,7 +22,28 @@ def check_mining(config: Config) -> list[str]:
             key = f"datasets.{name}.mine"
             faults += _check_set(dataset, key)
             faults += check_settings(dataset.mine, lambda setting, key=key: f"{key}.{setting}")  # type: ignore[misc]
+            faults += _check_rounds(dataset.mine, config.training, f"{key}.every_epochs")
     return faults
+
+
+def _check_rounds(mine: MineConfig, training: Mapping[str, Any], key: str) -> list[str]:
+    """Return the faults of mining again in training; with `max_steps` only the rows tell how many epochs there are."""
+    every = mine.every_epochs
+    if every is None:
+        return []
+    if every < 1:
+        return [f"{key}: found {every}; it is 1 or more. Leave it out to mine once, before training."]
+    if training.get("auto_find_batch_size"):
+        return [f"{key}: training.auto_find_batch_size begins epochs again. Leave one of the two out."]
+    steps, epochs = training.get("max_steps", -1), training.get("num_train_epochs", 3)
+    if isinstance(steps, int) and steps > 0:
+        return []
+    if isinstance(epochs, int | float) and epochs <= every:
+        return [
+            f"{key}: found {every}, and training.num_train_epochs is {epochs:g}: negatives are never renewed, for the"
+            " first epoch has those that are mined before it. Raise num_train_epochs, or leave it out."
+        ]
+    return []
 
 
 def mined_columns(dataset: DatasetConfig) -> list[ColumnConfig]:

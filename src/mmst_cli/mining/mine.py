@@ -157,6 +157,7 @@ def open_search(
     seed: int,
     terminal: Terminal,
     model: SentenceTransformer | None = None,
+    label: str | None = None,
 ) -> Search:
     """Load the models and check that they take the rows.
 
@@ -169,6 +170,7 @@ def open_search(
         seed: of random sampling, and of weights that no checkpoint has.
         terminal: where to say what was chosen.
         model: that model, if it is loaded already.
+        label: what it is called; its name if left out.
 
     Raises:
         ModelError: a model can't be loaded, or doesn't take the rows.
@@ -184,7 +186,7 @@ def open_search(
     if mine.second_model is not None:
         second = load_second(ModelConfig(name_or_path=mine.second_model), runtime.device, runtime.precision)
         check_second(second, rows.key, *columns)
-    label = model_label(model_config)
+    label = label or model_label(model_config)
     checked = f", checked by {mine.second_model}" if second else ""
     each = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
     terminal.say(f"mining {each} for each of {len(rows):,} rows of {rows.key} with {label} on {model.device}{checked}")

@@ -50,9 +50,7 @@ def describe_job(
         rows: what names the rows by content.
         models: what names the model, and the second one, by content.
     """
-    settings = {
-        name: value for name, value in options.mine.model_dump().items() if name not in ("model", "second_model")
-    }
+    settings = options.mine.model_dump(exclude={"model", "second_model", "every_epochs"})
     job = {
         "rows": rows,
         **models,

@@ -11,6 +11,7 @@ from mmst_cli.config.rules import check_config, load_checked_config
 from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
 from mmst_cli.config.rules_mining import check_minable, check_settings
 from mmst_cli.config.schema import (
+    SELF,
     ColumnConfig,
     Config,
     DatasetConfig,
@@ -175,6 +176,8 @@ def merge_settings(base: MineConfig, given: Mapping[str, Any]) -> MineConfig:
             changes[name] = kind(changes[name])
     if faults:
         raise ConfigError(*faults)
+    if changes.get("model") == SELF:
+        changes["model"] = None
     if "model" in changes and "revision" not in changes:
         changes["revision"] = None  # that of the file is of another model
     mine = base.model_copy(update=changes)

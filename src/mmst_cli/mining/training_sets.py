@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +18,13 @@ from mmst_cli.config.schema import Config, Fill, MineConfig
 from mmst_cli.errors import WorkError
 from mmst_cli.mining.doubtful_rows import doubtful_in_words
 from mmst_cli.mining.mine import open_search
+from mmst_cli.mining.mined_sets import MinedSet
 from mmst_cli.mining.mining_job import mining_model, models_identity
 from mmst_cli.mining.mining_summary import MiningFacts, advice, facts_of, nothing_kept
-from mmst_cli.mining.mining_vectors import Numbers
 from mmst_cli.mining.negative_search import mine_rows
 from mmst_cli.rows.columns import RowSet
-from mmst_cli.rows.filling import filled_lists, missing_places, put_mined
+from mmst_cli.rows.filling import filled_lists, missing_places
 from mmst_cli.rows.row_keys import rows_identity
-from mmst_cli.rows.shapes import add_negatives
 from mmst_cli.storage import build_folder, cache_folder, digest, write_json
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.fitting_batches import MemoryShortageError
@@ -41,8 +40,8 @@ VERSION = 2
 
 def mine_training_sets(
     config: Config, rows: Mapping[str, object], model: SentenceTransformer, terminal: Terminal
-) -> dict[str, RowSet]:
-    """Return the sets that say `mine:`, with their negatives: mined now, or taken from the cache.
+) -> dict[str, MinedSet]:
+    """Return the negatives of the sets that say `mine:`, mined now, or taken from the cache.
 
     What is kept is row numbers and scores; the rows stay where they are.
 
@@ -62,45 +61,24 @@ def mine_training_sets(
             continue
         if fills_by_mining(section):
             mine = section.mine or MineConfig()
+            if mine.every_epochs is not None and not filled_lists(data, Fill.mine):
+                terminal.warn(f"datasets.{key}.mine.every_epochs: no list lacks a negative: there is nothing to renew.")
             if filled_lists(data, Fill.mine) or mine.min_positive_score is not None:
                 found[key] = _fill_set(config, mine, data, model, terminal)
         elif section.mine is not None:
-            found[key] = _mine_set(config, section.mine, data, model, terminal).added()
+            found[key] = _mine_set(config, section.mine, data, model, terminal)
     return found
 
 
-@dataclass(frozen=True)
-class Mined:
-    """The negatives of a set.
-
-    Attributes:
-        rows: the set as it is without them, but for a remark on rows that are left out.
-        kept: which of the rows got negatives, shape (kept,).
-        negatives: the rows whose positives these are, shape (kept, negatives).
-        doubtful: the rows that are left out for the score of their positive, shape (doubtful,).
-    """
-
-    rows: RowSet
-    kept: Numbers
-    negatives: Numbers
-    doubtful: Numbers
-
-    def added(self) -> RowSet:
-        """Return the rows that got negatives, with these as new columns."""
-        return add_negatives(self.rows, self.kept, self.negatives)
-
-    def filled(self) -> RowSet:
-        """Return the rows with these where negatives of a list were missing."""
-        return put_mined(self.rows, self.kept, self.negatives, self.doubtful)
-
-
-def _fill_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal) -> RowSet:
-    """Return rows whose lists of negatives are filled up with mined ones, without those for which none were found."""
+def _fill_set(
+    config: Config, mine: MineConfig, rows: RowSet, model: SentenceTransformer, terminal: Terminal
+) -> MinedSet:
+    """Return the negatives that rows lack in lists that are filled up."""
     lists = filled_lists(rows, Fill.mine)
     most = max((int(missing_places(rows, *listed).sum(axis=1).max()) for listed in lists.items()), default=1)
     wanted = mine.model_copy(update={"num_negatives": most})
-    mined = _mine_set(config, wanted, rows, model, terminal, tell=False)
-    found = mined.filled()
+    mined = replace(_mine_set(config, wanted, rows, model, terminal, tell=False), fills=True)
+    found = mined.with_negatives()
     names = ", ".join(name for name, column in config.datasets[rows.key].columns.items() if column.fill is Fill.mine)
     if not len(found):
         raise WorkError(f"datasets.{rows.key}.columns.{names}.fill: no row got its negatives. Set fill: sample.")
@@ -111,7 +89,7 @@ def _fill_set(config: Config, mine: MineConfig, rows: RowSet, model: SentenceTra
             f" out: mining found fewer than {most} documents for them. More get theirs by looser limits in"
             f" datasets.{rows.key}.mine, a smaller take, or fill: sample."
         )
-    return found
+    return mined
 
 
 def check_minings(config: Config) -> None:
@@ -133,7 +111,7 @@ def _mine_set(
     terminal: Terminal,
     *,
     tell: bool = True,
-) -> Mined:
+) -> MinedSet:
     """Return the negatives of a set, mined now or taken from the cache."""
     folder = cache_folder() / f"{MINED}-{digest(_identity(config, mine, rows))}"
     known = folder.is_dir()
@@ -149,19 +127,20 @@ def _mine_set(
         terminal.warn(f"datasets.{rows.key}.mine: {sentence}")
     if sentence := doubtful_in_words(facts.doubtful, mine.min_positive_score, f"in {folder / FACTS}"):
         terminal.warn(f"datasets.{rows.key}.mine: {sentence}")
-        rows = replace(rows, remarks=(*rows.remarks, sentence.rstrip(".")))
     stored = load_file(folder / "negatives.safetensors")
     nothing = np.empty(0, dtype=np.int64)  # what a cache of before has
-    return Mined(rows, stored["kept"], stored["negatives"], stored.get("doubtful", nothing))
+    remark = (sentence or "").rstrip(".")
+    return MinedSet(rows, stored["kept"], stored["negatives"], stored.get("doubtful", nothing), remark=remark)
 
 
 def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:
     seed = config.seed
+    unset = {name for name in ("min_positive_score",) if getattr(mine, name) is None}  # an older cache hasn't got it
     return {
         "version": VERSION,
         "rows": rows_identity(rows),
         **models_identity(config, mine, seed),
-        "settings": mine.model_dump(exclude={"min_positive_score"} if mine.min_positive_score is None else None),
+        "settings": mine.model_dump(exclude={"every_epochs", *unset}),
         "seed": seed,
         "media": config.media.record(),
         "prompts": config.prompts,
