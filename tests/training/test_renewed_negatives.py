@@ -158,7 +158,8 @@ WORKERS = {"dataloader_num_workers": 1, "dataloader_persistent_workers": True}
 
 
 @pytest.mark.parametrize(
-    ("at", "workers"), [("step 9/", {}), ("step 6/", {}), pytest.param("step 13/", WORKERS, marks=pytest.mark.slow)]
+    ("at", "workers"),
+    [("step 9/", {}), ("step 6/", {}), pytest.param("step 13/", WORKERS, marks=pytest.mark.slow)],
 )
 def test_stopped_and_resumed_it_ends_as_one_left_alone(job, alone, quiet, at, workers):
     stopped = job(save_strategy="steps", save_steps=4, **workers)
