@@ -48,6 +48,7 @@ LIGHT = [
     "terminal",
     "evaluation.evaluation_request",
     "mining.mining_target",
+    "mining.scored_target",
 ]
 
 
@@ -154,7 +155,7 @@ def loaded_by(*arguments, cwd=None):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], *([name, "--help"] for name in ("train", "eval", "encode", "search", "mine"))],
+    [["--help"], ["--version"], *([name, "--help"] for name in ("train", "eval", "encode", "search", "mine", "score"))],
 )
 def test_help_loads_no_torch(arguments):
     result, heavy = loaded_by(*arguments)

@@ -118,6 +118,32 @@ class RunFolder:
         """Evaluation results, a JSON and a CSV file per evaluator."""
         return self.path / "eval"
 
+    @property
+    def negatives(self) -> Path:
+        """The negatives that were mined while training, a file a set and epoch."""
+        return self.path / "negatives"
+
+    def new_round(self, dataset: str, epoch: int, step: int) -> Path:
+        """Return where the negatives stand that a set has from an epoch on, mined when so many steps were taken."""
+        return self.negatives / f"{dataset}.epoch-{epoch}.step-{step}.safetensors"
+
+    def round_of(self, dataset: str, epoch: int) -> Path | None:
+        """Return the file of the negatives that a set has from an epoch on, or None if there is none."""
+        found = [path for path, name, at, _ in self._rounds() if (name, at) == (dataset, epoch)]
+        return found[0] if found else None
+
+    def forget_rounds_after(self, step: int) -> None:
+        """Remove negatives that a killed process mined after the checkpoint it is resumed from."""
+        for path, _, _, mined_at in self._rounds():
+            if mined_at > step:
+                path.unlink()
+
+    def _rounds(self) -> list[tuple[Path, str, int, int]]:
+        """Return path, dataset, epoch and step of each file of negatives."""
+        there = sorted(self.negatives.glob("*.safetensors")) if self.negatives.is_dir() else []
+        named = [(path, re.fullmatch(r"(.+)\.epoch-(\d+)\.step-(\d+)\.safetensors", path.name)) for path in there]
+        return [(path, name[1], int(name[2]), int(name[3])) for path, name in named if name]
+
     def is_run(self) -> bool:
         """Whether a run was begun here."""
         return self.config.is_file()
@@ -200,7 +226,7 @@ class RunFolder:
         """Return all that a run wrote and that is there."""
         models = [self.model, self.unchecked_model, self.failed_model]
         models += [self.adapter, self.unchecked_adapter, self.failed_adapter]
-        folders = (*self.checkpoint_folders(), *models, self.evaluations, self.path / FAILED)
+        folders = (*self.checkpoint_folders(), *models, self.negatives, self.evaluations, self.path / FAILED)
         record = (self.config, self.rows, self.environment, self.path / "overrides.txt")
         named = (*record, self.log, self.metrics, self.skipped_rows, self.report, self.gate)
         batches = self.path.glob(f"{self.dead_batch.stem}*{self.dead_batch.suffix}")  # one a process

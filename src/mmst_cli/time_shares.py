@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-KINDS = ("data", "copy", "forward", "backward", "evaluation", "saving", "other")
+KINDS = ("data", "copy", "forward", "backward", "mining", "evaluation", "saving", "other")
 """The keys of ``seconds`` in a line: what was done since the line before it."""
 WORDS = {"data": "waiting for data", "copy": "copying"}
 WORTH_SAYING = 0.005

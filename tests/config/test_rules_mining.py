@@ -74,6 +74,12 @@ def test_mining_that_fills_adds_no_columns(faults):
     assert faults(fill, "datasets.train.mine=null") == []
 
 
+def test_self_is_the_model_of_the_file(faults, tmp_path):
+    assert faults() == []
+    assert load_config(tmp_path / "job.yaml", [f"{MINE}.model=self"]).datasets["train"].mine == MineConfig()
+    assert faults(f"{MINE}.every_epochs=3", "training.max_steps=9") == []  # the rows tell
+
+
 def test_an_empty_section_is_the_defaults(faults, tmp_path):
     assert faults() == []
     config = load_config(tmp_path / "job.yaml", ["datasets.train.mine={num_negatives: 2, sampling_strategy: random}"])
@@ -92,6 +98,17 @@ CASES = {
     "a range that ends before it begins": ([f"{MINE}.range_min=9", f"{MINE}.range_max=5"], "leaves 0 documents"),
     "a range that is too short": ([f"{MINE}.range_max=2"], "leaves 2 documents behind the first 0"),
     "scores that cross": ([f"{MINE}.min_score=0.9", f"{MINE}.max_score=0.1"], "0.9 is above max_score"),
+    "rounds of no epoch": ([f"{MINE}.every_epochs=0"], f"{MINE}.every_epochs: found 0; it is 1 or more"),
+    "rounds after the end": (
+        [f"{MINE}.every_epochs=2", "training.num_train_epochs=2"],
+        f"{MINE}.every_epochs: found 2, and training.num_train_epochs is 2: negatives are never renewed",
+    ),
+    "rounds and batches that shrink": (
+        [f"{MINE}.every_epochs=1", "training.auto_find_batch_size=true"],
+        f"{MINE}.every_epochs: training.auto_find_batch_size begins epochs again",
+    ),
+    "rounds of a wrong type": ([f"{MINE}.every_epochs=often"], f"{MINE}.every_epochs: found"),
+    "a score that is none": ([f"{MINE}.min_positive_score=.nan"], f"{MINE}.min_positive_score: found nan"),
     "a second model without limits": ([f"{MINE}.second_model=a/b"], "nothing says what that is"),
     "a revision of nothing": ([f"{MINE}.revision=main"], f"{MINE}.revision: found without a model"),
     "an unknown setting": ([f"{MINE}.num_negative=1"], "Did you mean num_negatives?"),

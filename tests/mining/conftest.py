@@ -70,3 +70,34 @@ def mine(tmp_path, quiet):
         return mine_rows(search, quiet)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def make_cross_encoder(text_model, tmp_path_factory):
+    """A function that saves a tiny CrossEncoder as sentence-transformers does, and gives its folder."""
+    import torch
+    from sentence_transformers import CrossEncoder
+    from transformers import BertConfig, BertForSequenceClassification
+
+    def make(labels=1, broken=False):
+        torch.manual_seed(0)
+        raw, saved = (tmp_path_factory.mktemp(name) for name in ("raw", "saved"))
+        tokenizer = text_model.tokenizer
+        config = BertConfig(
+            vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_labels=labels
+        )
+        model = BertForSequenceClassification(config)
+        if broken:
+            model.classifier.bias.data.fill_(float("nan"))
+        model.save_pretrained(raw)
+        tokenizer.save_pretrained(raw)
+        CrossEncoder(str(raw), device="cpu").save_pretrained(str(saved))
+        return saved
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def cross_encoder(make_cross_encoder):
+    """Folder of a tiny CrossEncoder."""
+    return make_cross_encoder()

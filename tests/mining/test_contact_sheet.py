@@ -29,7 +29,7 @@ def sheet_of(tmp_path):
     def write(rows, found, seed=0, **settings):
         path, mine = tmp_path / "mined.html", MineConfig(**settings)
         title = f"Hard negatives {SCRIPT}"
-        return write_sheet(path, rows, found, facts_of(found), mine, title=title, model="a/model", seed=seed)
+        return write_sheet(path, rows, found, facts_of(found, rows), mine, title=title, model="a/model", seed=seed)
 
     return write
 
@@ -90,7 +90,7 @@ def test_near_duplicates_are_told_of(page_rows, encoded, rows_of, mine, tiny_mod
     prepared = rows_of(rows, positive="image", names=("query", "image"), features=FEATURES)
     found = mine(prepared, tiny_model, num_negatives=9)
     page = Page(sheet_of(prepared, found, num_negatives=9))
-    assert facts_of(found).refused["near duplicate of a positive"] >= 12
+    assert facts_of(found, prepared).refused["near duplicate of a positive"] >= 12
     assert "near duplicate of a positive" in page.text
 
 

@@ -33,7 +33,9 @@ def address(page_rows, encoded, rows_of, mine, tiny_model, text_pairs, text_mode
     settings = MineConfig(num_negatives=5, relative_margin=0.0)
     title = f"Hard negatives {SCRIPT}"
     path = tmp_path / "mined.html"
-    return write_sheet(path, prepared, found, facts_of(found), settings, title=title, model=LONG, seed=0).as_uri()
+    return write_sheet(
+        path, prepared, found, facts_of(found, prepared), settings, title=title, model=LONG, seed=0
+    ).as_uri()
 
 
 @pytest.mark.parametrize("kind", ["images", "texts"])

@@ -4,27 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from mmst_cli.errors import ModelError
+from mmst_cli.config.schema import ModelConfig
+from mmst_cli.errors import ModelError, WorkError
 from mmst_cli.mining.second_model import check_second, is_cross_encoder, load_second
 from mmst_cli.model.precision import Precision
-
-
-@pytest.fixture(scope="session")
-def cross_encoder(text_model, tmp_path_factory):
-    """Folder of a tiny CrossEncoder, as sentence-transformers saves it."""
-    from sentence_transformers import CrossEncoder
-    from transformers import BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(0)
-    raw, saved = (tmp_path_factory.mktemp(name) for name in ("raw", "saved"))
-    tokenizer = text_model.tokenizer
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_labels=1
-    )
-    BertForSequenceClassification(config).save_pretrained(raw)
-    tokenizer.save_pretrained(raw)
-    CrossEncoder(str(raw), device="cpu").save_pretrained(str(saved))
-    return saved
 
 
 def test_what_a_model_is(cross_encoder, tiny_model_path):
@@ -34,7 +17,7 @@ def test_what_a_model_is(cross_encoder, tiny_model_path):
 
 
 def test_a_cross_encoder_is_loaded_and_asked(cross_encoder, text_pairs, text_model, rows_of, mine):
-    second = load_second(str(cross_encoder), torch.device("cpu"), Precision())
+    second = load_second(ModelConfig(name_or_path=str(cross_encoder)), torch.device("cpu"), Precision())
     pairs = text_pairs(40, 3)
     rows = rows_of(pairs)
     check_second(second, rows.key, *rows.columns)
@@ -49,7 +32,7 @@ def test_a_cross_encoder_is_loaded_and_asked(cross_encoder, text_pairs, text_mod
 
 
 def test_under_mixed_precision_it_scores_in_float32(cross_encoder, text_pairs):
-    second = load_second(str(cross_encoder), torch.device("cpu"), Precision(torch.bfloat16))
+    second = load_second(ModelConfig(name_or_path=str(cross_encoder)), torch.device("cpu"), Precision(torch.bfloat16))
     pairs = [(row["query"], row["answer"]) for row in text_pairs(40, 3)]
     with second.precision.forward_of(second.cross):
         scores = second.cross.predict(pairs, activation_fn=torch.nn.Identity(), convert_to_tensor=True)
@@ -60,14 +43,27 @@ def test_under_mixed_precision_it_scores_in_float32(cross_encoder, text_pairs):
 def test_what_it_does_not_take_is_refused(cross_encoder, page_rows, encoded, rows_of):
     rows = [{"query": query, "image": {"bytes": encoded(page), "path": None}} for query, page in page_rows(3)]
     prepared = rows_of(rows, positive="image", names=("query", "image"))
-    second = load_second(str(cross_encoder), torch.device("cpu"), Precision())
+    second = load_second(ModelConfig(name_or_path=str(cross_encoder)), torch.device("cpu"), Precision())
     with pytest.raises(ModelError, match="is a CrossEncoder of text, and column image holds image"):
         check_second(second, prepared.key, *prepared.columns)
-    embedding = load_second("builtin:tiny-text", torch.device("cpu"), Precision())
+    embedding = load_second(ModelConfig(name_or_path="builtin:tiny-text"), torch.device("cpu"), Precision())
     with pytest.raises(ModelError, match=r"second_model: builtin:tiny-text: .*image: the model takes text"):
         check_second(embedding, prepared.key, *prepared.columns)
 
 
 def test_one_that_is_not_there(tmp_path):
     with pytest.raises(ModelError, match="no such folder"):
-        load_second("./nothing/here", torch.device("cpu"), Precision())
+        load_second(ModelConfig(name_or_path="./nothing/here"), torch.device("cpu"), Precision())
+
+
+def test_one_that_tells_classes_is_refused(make_cross_encoder):
+    with pytest.raises(ModelError, match="tells 3 classes of pairs"):
+        load_second(ModelConfig(name_or_path=str(make_cross_encoder(3))), torch.device("cpu"), Precision())
+
+
+def test_a_score_that_is_none_is_told_with_its_row(make_cross_encoder, text_pairs, text_model, rows_of, mine):
+    second = load_second(
+        ModelConfig(name_or_path=str(make_cross_encoder(broken=True))), torch.device("cpu"), Precision()
+    )
+    with pytest.raises(WorkError, match=r"datasets.train, row 0, column query: .* gave a score that is not finite"):
+        mine(rows_of(text_pairs(10)), text_model, second=second, second_model="x", num_negatives=1, max_score=1.0)

@@ -80,7 +80,7 @@ def test_a_row_reads_the_positive_of_another_one(config_of, quiet, tmp_path):
     config = config_of({"num_negatives": 1})
     prepared = prepare_evaluation(config, quiet, ["train"])
     rows = prepared.rows["train"]
-    mined = training_sets.mine_training_sets(config, prepared.rows, prepared.model, quiet)["train"]
+    mined = training_sets.mine_training_sets(config, prepared.rows, prepared.model, quiet)["train"].with_negatives()
     folder = next((tmp_path / "cache").glob("mined-*"))
     numbers = load_file(folder / "negatives.safetensors")
     negative = mined.with_role(Role.negative)[0]

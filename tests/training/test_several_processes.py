@@ -249,6 +249,33 @@ def test_negatives_are_mined_once(train, tmp_path, job):
 
 
 @pytest.mark.slow
+def test_negatives_are_renewed_for_all(train, tmp_path, job):
+    """The first mines, all encode a share; one that is stopped in the third epoch ends as one left alone."""
+    (tmp_path / "planted.py").write_text(PLANTED)
+    job["loss"] = [{"type": "planted.CountingLoss", "args": {"gather_across_devices": True}}]
+    job["evaluators"] = {}
+    job["datasets"] = {"train": job["datasets"]["train"] | {"mine": {"num_negatives": 1, "every_epochs": 1}}}
+    del job["datasets"]["train"]["columns"]["other"]
+    job["training"] |= {"eval_strategy": "no", "save_steps": 4, "max_steps": 15}
+    one, _ = train(job, "one", count=1)
+    encoded = [(tmp_path / "encoded-0").read_text().splitlines()]
+    (tmp_path / "encoded-0").unlink()
+    two, ended = train(job, "two")
+    shares = [(tmp_path / f"encoded-{rank}").read_text().splitlines() for rank in (0, 1)]
+    assert len(shares[1]) > 100 and sum(map(len, shares)) < len(encoded[0]) + 20
+    names = sorted(path.name for path in (two / "negatives").iterdir())
+    assert len(names) >= 2 and names == sorted(path.name for path in (one / "negatives").iterdir())
+    assert ended.err[0].count("renewed for epoch 2 in") == 1
+    stopped, _ = train(job, "stopped", send=("step 11/", signal.SIGTERM), code=128 + signal.SIGTERM)
+    train(job, "stopped", "--resume")
+    assert np.array_equal(series(two, "loss"), series(stopped, "loss"))
+    ours, theirs = weights(two / "model"), weights(stopped / "model")
+    assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+    for name in names:
+        assert (stopped / "negatives" / name).read_bytes() == (two / "negatives" / name).read_bytes()
+
+
+@pytest.mark.slow
 def test_towers_of_which_each_takes_one_column(train, tmp_path, job):
     """As CLIP's, with a loss that isn't cached: each call uses other weights, and some use none of a process."""
     write_pages(tmp_path / "pages.parquet", "train", 40)

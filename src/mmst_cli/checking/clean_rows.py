@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from mmst_cli.checking.findings import Checked, Finding
-from mmst_cli.config.chat_templates import MEDIA
 from mmst_cli.config.schema import Config, Layout
 from mmst_cli.errors import ConfigError
-from mmst_cli.media.content import URL_SCHEMES
-from mmst_cli.media.reading import Reader
-from mmst_cli.rows.columns import ROW, named_file
-from mmst_cli.sources.tables import leave_undecoded, load_rows
-from mmst_cli.storage import whole_file, write_text
-
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-WRITTEN = 500  # rows converted at a time
+from mmst_cli.rows.table_writing import write_rows
+from mmst_cli.sources.tables import load_rows
+from mmst_cli.storage import write_text
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,8 @@ def write_clean(
     rows = load_rows(name, section, config.seed)
     examined = sorted(set(checked.source_rows(number).tolist()))
     kept = [row for row in examined if row not in dropped]
-    _write(rows.select(kept), checked, number, target)
+    declared = checked.sets[number].rows
+    write_rows(rows.select(kept), declared.columns, declared.reader, target)
     lines = [_line(row, kind, reason) for row, (kind, reason) in sorted(dropped.items())]
     write_text(reasons_path(target), "".join(lines))
     return Cleaned(target, name, len(kept), len(dropped), reasons_path(target))
@@ -101,47 +92,3 @@ def _dropped(checked: Checked, number: int, findings: Sequence[Finding]) -> dict
 
 def _line(row: int, kind: str, reason: str) -> str:
     return json.dumps({"row": row, "kind": kind, "reason": reason}, ensure_ascii=False) + "\n"
-
-
-def _write(rows: Dataset, checked: Checked, number: int, target: Path) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    reader = checked.sets[number].rows.reader
-    media = _media_columns(checked, number)
-    rows = leave_undecoded(rows, [name for name in rows.column_names if name != ROW])
-    schema = rows.features.arrow_schema
-    with whole_file(target) as partial, pq.ParquetWriter(partial, schema) as file:
-        for batch in rows.iter(batch_size=WRITTEN):
-            for name in media & batch.keys():
-                batch[name] = [_moved(cell, reader, target.parent) for cell in batch[name]]
-            file.write_table(pa.Table.from_pydict(batch, schema=schema))
-
-
-def _media_columns(checked: Checked, number: int) -> set[str]:
-    """Return the stored columns whose strings name files."""
-    names: set[str] = set()
-    for column in checked.sets[number].rows.columns:
-        parts = column.parts or tuple((column.modality, source) for source in column.sources[:1])
-        names |= {source for modality, source in parts if modality in MEDIA}
-        for message in column.message:
-            names |= {source for kind, source in message.content if kind != "text"}
-    return names
-
-
-def _moved(cell: Any, reader: Reader, folder: Path) -> Any:
-    """Return a cell whose path leads to the same file from another folder."""
-    if isinstance(cell, list):
-        return [_moved(entry, reader, folder) for entry in cell]
-    path = named_file(cell)
-    if not path or path.startswith(URL_SCHEMES):
-        return cell
-    found = path if Path(path).is_absolute() else _relative(str(reader.locate(path)), folder)
-    return {**cell, "path": found} if isinstance(cell, Mapping) else found
-
-
-def _relative(path: str, folder: Path) -> str:
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:  # another drive
-        return path

@@ -20,6 +20,7 @@ from mmst_cli.cli.inspect_command import inspect_modalities
 from mmst_cli.cli.merge_command import merge
 from mmst_cli.cli.mine_command import mine
 from mmst_cli.cli.schema_command import schema
+from mmst_cli.cli.score_command import score
 from mmst_cli.cli.search_command import search
 from mmst_cli.cli.train_command import train
 from mmst_cli.errors import Interrupted
@@ -35,6 +36,7 @@ app.command(name="eval")(evaluate)
 app.command()(encode)
 app.command()(search)
 app.command()(mine)
+app.command()(score)
 app.command()(merge)
 app.command()(export)
 app.command()(schema)

@@ -46,6 +46,9 @@ def mine(
     relative_margin: Annotated[
         float | None, typer.Option(help="The same as a share of the positive's: 0.05 is 5% below it.")
     ] = None,
+    min_positive_score: Annotated[
+        float | None, typer.Option(help="Leave out rows whose own positive scores below this, as doubtful.")
+    ] = None,
     sampling_strategy: Annotated[
         str | None, typer.Option(help="top, or random among those considered. [default: top]")
     ] = None,
@@ -85,6 +88,7 @@ def mine(
 
         terminal = Terminal(json_results=json_output)
         with terminal.waiting(LOADING):
+            from mmst_cli.config.rules_mining import LOSSES_OF_SCORES
             from mmst_cli.inputs.media_options import media_settings
             from mmst_cli.mining.mine import run_mining
             from mmst_cli.mining.mined_columns import dataset_section, training_command
@@ -108,7 +112,10 @@ def mine(
             lambda section, added: (
                 dataset_section(section, output, added)
                 if found.path is None
-                else training_command(found.path, overrides or [], found.dataset, section, output, added)
+                else training_command(
+                    *(found.path, overrides or [], found.dataset, section, output, added),
+                    of_scores=found.loss in LOSSES_OF_SCORES,
+                )
             ),
         )
         if json_output:

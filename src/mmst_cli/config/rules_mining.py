@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
+from typing import Any
 
 from mmst_cli.config.schema import ColumnConfig, Config, DatasetConfig, Fill, Layout, MineConfig, Role, Use
 
 LIMITS = ("max_score", "min_score", "absolute_margin", "relative_margin")
 """The settings by which a score alone keeps a document from being a negative."""
+LOSSES_OF_SCORES = ("DistillKLDivLoss", "MarginMSELoss")
+"""The losses of which a label is a score for each document of the row."""
 
 
 def check_mining(config: Config) -> list[str]:
@@ -18,7 +22,28 @@ def check_mining(config: Config) -> list[str]:
             key = f"datasets.{name}.mine"
             faults += _check_set(dataset, key)
             faults += check_settings(dataset.mine, lambda setting, key=key: f"{key}.{setting}")  # type: ignore[misc]
+            faults += _check_rounds(dataset.mine, config.training, f"{key}.every_epochs")
     return faults
+
+
+def _check_rounds(mine: MineConfig, training: Mapping[str, Any], key: str) -> list[str]:
+    """Return the faults of mining again in training; with `max_steps` only the rows tell how many epochs there are."""
+    every = mine.every_epochs
+    if every is None:
+        return []
+    if every < 1:
+        return [f"{key}: found {every}; it is 1 or more. Leave it out to mine once, before training."]
+    if training.get("auto_find_batch_size"):
+        return [f"{key}: training.auto_find_batch_size begins epochs again. Leave one of the two out."]
+    steps, epochs = training.get("max_steps", -1), training.get("num_train_epochs", 3)
+    if isinstance(steps, int) and steps > 0:
+        return []
+    if isinstance(epochs, int | float) and epochs <= every:
+        return [
+            f"{key}: found {every}, and training.num_train_epochs is {epochs:g}: negatives are never renewed, for the"
+            " first epoch has those that are mined before it. Raise num_train_epochs, or leave it out."
+        ]
+    return []
 
 
 def mined_columns(dataset: DatasetConfig) -> list[ColumnConfig]:
@@ -87,12 +112,18 @@ def check_settings(mine: MineConfig, name: Callable[[str], str]) -> list[str]:
                 f" {mine.range_min} (range_min), and {mine.num_negatives} negatives are wanted. Raise it to"
                 f" {mine.range_min + mine.num_negatives} or more, or leave it out."
             )
+    faults += [
+        f"{name(setting)}: found {value}; it is a number."
+        for setting in (*LIMITS, "min_positive_score")
+        if (value := getattr(mine, setting)) is not None and not isfinite(value)
+    ]
     if mine.max_score is not None and mine.min_score is not None and mine.min_score > mine.max_score:
         faults.append(f"{name('min_score')}: {mine.min_score:g} is above max_score, {mine.max_score:g}. Swap them.")
     if mine.second_model is not None and all(getattr(mine, limit) is None for limit in LIMITS):
         faults.append(
             f"{name('second_model')}: it is asked which documents score too high, and nothing says what that is. Set"
-            f" {', '.join(map(name, LIMITS[:-1]))} or {name(LIMITS[-1])}, or leave it out."
+            f" {', '.join(map(name, LIMITS[:-1]))} or {name(LIMITS[-1])}, or leave it out. To"
+            " score negatives that are there, take mmst score."
         )
     if mine.revision is not None and mine.model is None:
         faults.append(f"{name('revision')}: found without a model that it is of. Name the model, or leave it out.")
@@ -109,9 +140,22 @@ def check_minable(columns: dict[str, ColumnConfig], key: str) -> list[str]:
     return faults + [f"{key}.{name}: mined negatives are called so. Rename it in the data." for name in sorted(names)]
 
 
-def _check_counts(roles: list[Role], key: str) -> list[str]:
+def check_scorable(columns: dict[str, ColumnConfig], key: str) -> list[str]:
+    """Return the faults of columns that keep a teacher from scoring what rows name; ``key`` is that of the columns."""
+    roles = [column.role for column in columns.values()]
+    faults = _check_counts(roles, key, "scoring")
+    if Role.negative not in roles:
+        faults.append(f"{key}: no column has the role negative, so there is nothing to score: mmst mine finds some.")
+    return faults + [
+        f"{key}.{name}.fill: what is filled in is no part of the table, so no score can stand beside it. Leave it out."
+        for name, column in columns.items()
+        if column.fill is not None
+    ]
+
+
+def _check_counts(roles: list[Role], key: str, work: str = "mining") -> list[str]:
     return [
-        f"{key}: mining needs exactly one {role} column, and there is {roles.count(role) or 'none'}."
+        f"{key}: {work} needs exactly one {role} column, and there is {roles.count(role) or 'none'}."
         for role in (Role.anchor, Role.positive)
         if roles.count(role) != 1
     ]

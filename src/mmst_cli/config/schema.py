@@ -18,6 +18,8 @@ SECRETS = ("hub_token",)
 """Fields of ``training`` that are written down nowhere."""
 STRATEGIES = ("eval_strategy", "save_strategy", "logging_strategy")
 """Fields of ``training`` that may be `no`."""
+SELF = "self"
+"""What names the model of the file where it mines negatives."""
 AUTO = "auto"
 """What stands for a size that the memory of the device decides."""
 
@@ -284,9 +286,11 @@ class MineConfig(Section):
     """How hard negatives are mined among the positives; names as in `mine_hard_negatives` of sentence-transformers."""
 
     model: str | None = None
-    """A hub id, a model or run folder, or a built-in model; the model of the file, before training, if left out."""
+    """A hub id, a model or run folder, or a built-in model; `self`, or left out: the model of the file."""
     revision: str | None = None
     """Branch, tag or commit of a hub id."""
+    every_epochs: int | None = None
+    """In training: mine again as every so many epochs begin, with the model as trained so far; never if left out."""
     num_negatives: int = 3
     """Negatives for each row; a row that doesn't get so many is left out."""
     range_min: int = 0
@@ -301,6 +305,8 @@ class MineConfig(Section):
     """A negative's similarity is at least so far below that of the positive."""
     relative_margin: float | None = None
     """The same as a share of the positive's similarity: 0.05 keeps what is 5% below it, and all under that."""
+    min_positive_score: float | None = None
+    """Rows whose own positive scores below this are left out, as doubtful, and told."""
     sampling_strategy: Sampling = Sampling.top
     """top takes the most similar ones, random any of those considered, drawn with `training.seed`."""
     second_model: str | None = None
@@ -309,6 +315,12 @@ class MineConfig(Section):
     """exact compares every pair; faiss does the same by its own code."""
     batch_size: int = 32
     """Inputs per forward pass."""
+
+    @field_validator("model")
+    @classmethod
+    def _take_self_for_none(cls, model: str | None) -> str | None:
+        """Take `self` for what it stands for."""
+        return None if model == SELF else model
 
 
 class DatasetConfig(Section):

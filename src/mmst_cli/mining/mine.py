@@ -15,18 +15,10 @@ from mmst_cli.errors import WorkError, first_line, is_memory_shortage
 from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.mined_columns import new_columns
 from mmst_cli.mining.mined_output import Output
-from mmst_cli.mining.mining_job import (
-    MiningOptions,
-    Places,
-    begin_work,
-    check_output,
-    describe_job,
-    mining_model,
-    models_identity,
-    take_up,
-)
-from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, advice, facts_of, say_result
+from mmst_cli.mining.mining_job import MiningOptions, describe_job, mining_model, models_identity
+from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, facts_of, nothing_kept, say_result
 from mmst_cli.mining.negative_search import Search, mine_rows
+from mmst_cli.mining.output_places import Places, begin_work, check_output, take_up
 from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.precision import choose_runtime
@@ -92,14 +84,15 @@ def _run(
     job = describe_job(
         config, section, options, rows_identity(rows), models_identity(config, options.mine, options.seed)
     )
-    facts = take_up(places, job, resume=options.resume, overwrite=options.overwrite)
-    if facts is None:
+    known = take_up(places, job, resume=options.resume, overwrite=options.overwrite)
+    if known is None:
         search = open_search(config, options.mine, model_config, rows, places.work, options.seed, terminal)
         search = replace(search, rows_per_part=options.rows_per_part)
         begin_work(places, job, overwrite=options.overwrite)
         with _told_how_to_go_on(options, terminal):
             facts = _mine(search, source, places, job, options, terminal)
     else:
+        facts = MiningFacts(**known)
         terminal.say(f"{options.output} is finished already: nothing is left to do.")
     result = MiningResult(options.output, places.sheet, facts, time.monotonic() - started, sentence)
     say_result(result, options.mine, terminal)
@@ -134,10 +127,10 @@ def _mine(
 ) -> MiningFacts:
     """Mine, and write sheet and file, the file last."""
     found = mine_rows(search, terminal)
-    facts = facts_of(found)
+    facts = facts_of(found, search.rows)
     if not facts.kept:
         shutil.rmtree(places.work)
-        raise WorkError(f"nothing was written: {advice(facts, options.mine)}")
+        raise WorkError(f"nothing was written: {nothing_kept(facts, options.mine)}")
     output = Output(source, search.rows, found, places, embed=options.embed_media)
     with terminal.waiting("writing"):
         write_sheet(
@@ -164,6 +157,7 @@ def open_search(
     seed: int,
     terminal: Terminal,
     model: SentenceTransformer | None = None,
+    label: str | None = None,
 ) -> Search:
     """Load the models and check that they take the rows.
 
@@ -176,6 +170,7 @@ def open_search(
         seed: of random sampling, and of weights that no checkpoint has.
         terminal: where to say what was chosen.
         model: that model, if it is loaded already.
+        label: what it is called; its name if left out.
 
     Raises:
         ModelError: a model can't be loaded, or doesn't take the rows.
@@ -189,9 +184,9 @@ def open_search(
         prepare_images(config, asked, model, terminal)
     second = None
     if mine.second_model is not None:
-        second = load_second(mine.second_model, runtime.device, runtime.precision)
+        second = load_second(ModelConfig(name_or_path=mine.second_model), runtime.device, runtime.precision)
         check_second(second, rows.key, *columns)
-    label = model_label(model_config)
+    label = label or model_label(model_config)
     checked = f", checked by {mine.second_model}" if second else ""
     each = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
     terminal.say(f"mining {each} for each of {len(rows):,} rows of {rows.key} with {label} on {model.device}{checked}")

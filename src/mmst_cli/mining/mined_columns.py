@@ -16,6 +16,7 @@ from mmst_cli.rows.columns import Column
 from mmst_cli.shell_words import joined
 
 SCORES = "scores"
+LABEL = {"role": "label"}
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,26 @@ def new_columns(taken: Sequence[str], positive: Column, count: int) -> NewColumn
 
 
 def training_command(
-    config: Path, overrides: list[str], name: str, section: DatasetConfig, output: Path, added: NewColumns
+    config: Path,
+    overrides: list[str],
+    name: str,
+    section: DatasetConfig,
+    output: Path,
+    added: NewColumns,
+    *,
+    of_scores: bool = False,
 ) -> str:
-    """Return the command that trains as a config says, on the new file instead of the rows it was mined in."""
+    """Return the command that trains as a config says, on the new file instead of the rows it was mined in.
+
+    Args:
+        config: the file.
+        overrides: its changes.
+        name: the dataset.
+        section: of it.
+        output: the new file.
+        added: the columns that it has more.
+        of_scores: whether the loss takes the scores.
+    """
     key = f"datasets.{name}"
     changes = {f"{key}.path": as_yaml(str(output))}
     for field in ("name", "revision", "sql", "max_rows", "mine"):
@@ -69,14 +87,34 @@ def training_command(
     if section.columns[positive].take is not None:
         changes[f"{key}.columns.{positive}.take"] = "null"
     changes |= {f"{key}.columns.{new}": as_yaml(column) for new, column in negative_columns(section, added).items()}
+    if of_scores and _scores_all(section):
+        changes[f"{key}.columns.{added.scores}"] = as_yaml(LABEL)
     return joined(["mmst", "train", str(config), *overrides, *(f"{k}={v}" for k, v in changes.items())])
 
 
 def dataset_section(section: DatasetConfig, output: Path, added: NewColumns) -> str:
     """Return the new file as a section for a config, in YAML."""
     declared = {name: _plain(column) for name, column in section.columns.items()} | negative_columns(section, added)
-    lines = ["datasets:", "  train:", "    use: train", f"    path: {as_yaml(str(output))}", "    columns:"]
-    return "\n".join([*lines, *(f"      {as_yaml(name)}: {as_yaml(column)}" for name, column in declared.items())])
+    lines = [_section("train", output, declared)]
+    if _scores_all(section):
+        lines.append(f"      # {as_yaml(added.scores)}: {as_yaml(LABEL)}   # with DistillKLDivLoss or MarginMSELoss")
+    return "\n".join(lines)
+
+
+def scored_section(name: str, section: DatasetConfig, output: Path, scores: str) -> str:
+    """Return a file with a column of scores as a section for a config, in YAML."""
+    declared = {name: column.model_dump(mode="json", exclude_defaults=True) for name, column in section.columns.items()}
+    return _section(name, output, {**declared, scores: LABEL})
+
+
+def _section(name: str, output: Path, columns: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = ["datasets:", f"  {as_yaml(name)}:", "    use: train", f"    path: {as_yaml(str(output))}", "    columns:"]
+    return "\n".join([*lines, *(f"      {as_yaml(name)}: {as_yaml(column)}" for name, column in columns.items())])
+
+
+def _scores_all(section: DatasetConfig) -> bool:
+    """Whether the scores are of all documents of a row: of the negatives that it had before there are none."""
+    return all(column.role is not Role.negative for column in section.columns.values())
 
 
 def negative_columns(section: DatasetConfig, added: NewColumns) -> dict[str, dict[str, Any]]:

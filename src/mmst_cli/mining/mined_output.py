@@ -14,8 +14,8 @@ from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError, WorkError
 from mmst_cli.mining.media_cells import MediaCells
 from mmst_cli.mining.mined_columns import new_columns
-from mmst_cli.mining.mining_job import KEY, Places
 from mmst_cli.mining.negative_search import Found
+from mmst_cli.mining.output_places import Places
 from mmst_cli.rows.cells import holds_lists
 from mmst_cli.rows.columns import ROW, Column, RowSet, entry_of
 from mmst_cli.rows.shapes import drawn_from
@@ -63,7 +63,7 @@ class Output:
                     columns = {name: [row[name] for row in group] for name in features}
                     table = Dataset.from_dict(columns, features=features).with_format("arrow")[:]
                     file.write_table(table.cast(schema))
-                file.add_key_value_metadata({KEY.decode(): json.dumps({"job": job, "facts": facts})})
+                file.add_key_value_metadata({self.places.key: json.dumps({"job": job, "facts": facts})})
         except DataError as error:
             raise WorkError(str(error)) from error
         partial.replace(self.places.output)

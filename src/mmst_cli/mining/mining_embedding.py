@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,6 +44,8 @@ class Embedder:
     rows_per_part: int = ROWS_PER_PART
     workers: Workers | None = None
     """Processes that prepare inputs; chosen by what preparing costs if left out."""
+    normalize: bool = True
+    """Keep vectors of length 1; false keeps them as the model gives them."""
 
     def pipeline(self, read: Read) -> InputPipeline:
         """Return what encodes inputs with the model."""
@@ -60,7 +62,7 @@ class Embedder:
         *,
         left: int,
     ) -> FloatArray:
-        """Return vectors of length 1, shape (inputs, dimension).
+        """Return vectors, shape (inputs, dimension).
 
         Args:
             pipeline: of this model.
@@ -74,13 +76,16 @@ class Embedder:
         """
         stream = all_vectors(pipeline.encode(inputs, task=task, left=left), notes=notes)
         try:
-            vectors = [torch.nn.functional.normalize(piece, p=2, dim=1).cpu().numpy() for piece in stream]
+            vectors = [self._kept(piece).cpu().numpy() for piece in stream]
         except RefusedInputError:
             raise
         except DataError as error:
             raise WorkError(str(error)) from error
         dimension = int(self.model.get_embedding_dimension() or 0)
         return np.concatenate(vectors) if vectors else np.empty((0, dimension), dtype=np.float32)
+
+    def _kept(self, vectors: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize(vectors, p=2, dim=1) if self.normalize else vectors
 
 
 def embed_side(
@@ -99,28 +104,68 @@ def embed_side(
     Raises:
         WorkError: an input can't be read, or has no finite vector; the message names its row.
     """
-    narrow, count, step = rows.narrow(column), len(rows), embedder.rows_per_part
-    known = Known({}, {})
-    place_of = np.empty(count, dtype=np.int64)
+    known, parts = Known({}, {}), []
+    place_of = np.empty(len(rows), dtype=np.int64)
     first_row: list[int] = []
-    parts = [Part(embedder.folder, task, number) for number in range(-(-count // step))]
     with embedder.pipeline(partial(read_with_prints, with_prints)) as pipeline:
-        for part in parts:
-            covered = range(part.number * step, min(count, (part.number + 1) * step))
-            if not part.is_whole():
-                some = replace(narrow, rows=narrow.rows.select(covered))
-                write_part(embedder, pipeline, part, some, column, known)
-            contents = part.read()
-            names, stored = (contents.column(name).to_pylist() for name in ("digest", "stored"))
-            known.as_stored.update(zip(stored, names, strict=True))
-            for row, name in zip(covered, names, strict=True):
-                place_of[row] = known.places.setdefault(name, len(known.places))
-                if place_of[row] == len(first_row):
+        for part, covered, places in _whole_parts(embedder, pipeline, rows, column, (task, task), known):
+            parts.append(part)
+            for row, place_there in zip(covered, places, strict=True):
+                place_of[row] = place_there
+                if place_there == len(first_row):
                     first_row.append(row)
             progress.advance(len(covered))
     vectors = StoredVectors([part.vectors for part in parts])
     prints = StoredPrints(parts if with_prints else [])
     return Side(place_of, np.array(first_row, dtype=np.int64), known.places, vectors, prints)
+
+
+def embed_columns(
+    embedder: Embedder, rows: RowSet, columns: Sequence[Column], task: Task, progress: Progress
+) -> tuple[Numbers, StoredVectors]:
+    """Embed several columns, each distinct content of all of them once, as :func:`embed_side` embeds one.
+
+    Returns:
+        The place of each input's vector, shape (rows, columns), and the vectors.
+
+    Raises:
+        WorkError: an input can't be read, or has no finite vector; the message names its row.
+    """
+    known, parts = Known({}, {}), []
+    place_of = np.empty((len(rows), len(columns)), dtype=np.int64)
+    with embedder.pipeline(partial(read_with_prints, False)) as pipeline:
+        for number, column in enumerate(columns):
+            names = (task, f"{task}-{number}")
+            for part, covered, places in _whole_parts(embedder, pipeline, rows, column, names, known):
+                parts.append(part)
+                place_of[covered.start : covered.stop, number] = places
+                progress.advance(len(covered))
+    return place_of, StoredVectors([part.vectors for part in parts])
+
+
+def _whole_parts(
+    embedder: Embedder, pipeline: InputPipeline, rows: RowSet, column: Column, names: tuple[Task, str], known: Known
+) -> Iterator[tuple[Part, range, list[int]]]:
+    """Yield each part of a column, made where it isn't there, its rows, and the place of each row's content.
+
+    Args:
+        embedder: the model and the folder.
+        pipeline: of the model.
+        rows: the rows.
+        column: which of their inputs.
+        names: the task, and what the parts are called.
+        known: the contents of the parts before; those of each part are added.
+    """
+    narrow, count, step = rows.narrow(column), len(rows), embedder.rows_per_part
+    for number in range(-(-count // step)):
+        part, covered = Part(embedder.folder, names[1], number), range(number * step, min(count, (number + 1) * step))
+        if not part.is_whole():
+            some = replace(narrow, rows=narrow.rows.select(covered))
+            write_part(embedder, pipeline, part, some, column, names[0], known)
+        contents = part.read()
+        digests, stored = (contents.column(name).to_pylist() for name in ("digest", "stored"))
+        known.as_stored.update(zip(stored, digests, strict=True))
+        yield part, covered, [known.places.setdefault(name, len(known.places)) for name in digests]
 
 
 @dataclass(frozen=True)
@@ -141,7 +186,7 @@ def read_with_prints(with_prints: bool, stored: StoredInput) -> tuple[Any, tuple
 
 
 def write_part(
-    embedder: Embedder, pipeline: InputPipeline, part: Part, rows: RowSet, column: Column, known: Known
+    embedder: Embedder, pipeline: InputPipeline, part: Part, rows: RowSet, column: Column, task: Task, known: Known
 ) -> None:
     """Read, digest and embed the rows of one part, but for contents that are known.
 
@@ -160,7 +205,7 @@ def write_part(
                 yield stored
 
     with refused_by_row(lambda index: rows.rows[list(read.values())[index]], rows, column):
-        vectors = embedder.encode(pipeline, inputs(), part.name, notes, left=len(rows))  # type: ignore[arg-type]
+        vectors = embedder.encode(pipeline, inputs(), task, notes, left=len(rows))
     as_stored = known.as_stored | {stored: name for stored, (name, _) in zip(read, notes, strict=True)}
     new: dict[bytes, int] = {}  # digest to the position among those that were read
     for position, (name, _) in enumerate(notes):

@@ -1,4 +1,4 @@
-"""What `mmst mine` was asked for, its output, and the folder it works in."""
+"""What `mmst mine` was asked for, and what decides its output."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig
-from mmst_cli.errors import ConfigError, RunError
-from mmst_cli.mining.mining_summary import MiningFacts
 from mmst_cli.model.checkpoint import read_checkpoint_config
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_identity import model_identity
-from mmst_cli.sources.places import would_read
-from mmst_cli.work import begin_job, check_choice, check_same_job, parquet_metadata, read_job
-
-KEY = b"mmst_mine"  # in the metadata of the output
 
 
 @dataclass(frozen=True)
@@ -44,28 +38,6 @@ class MiningOptions:
     rows_per_part: int = 2_000
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where things are written."""
-
-    output: Path
-
-    @property
-    def sheet(self) -> Path:
-        """The contact sheet."""
-        return self.output.with_suffix(".html")
-
-    @property
-    def media(self) -> Path:
-        """Media that are embedded in the source and are files here."""
-        return self.output.with_suffix(".media")
-
-    @property
-    def work(self) -> Path:
-        """What is kept until the output stands."""
-        return self.output.with_name(f".{self.output.name}.work")
-
-
 def describe_job(
     config: Config, section: DatasetConfig, options: MiningOptions, rows: str, models: dict[str, Any]
 ) -> dict[str, Any]:
@@ -78,9 +50,7 @@ def describe_job(
         rows: what names the rows by content.
         models: what names the model, and the second one, by content.
     """
-    settings = {
-        name: value for name, value in options.mine.model_dump().items() if name not in ("model", "second_model")
-    }
+    settings = options.mine.model_dump(exclude={"model", "second_model", "every_epochs"})
     job = {
         "rows": rows,
         **models,
@@ -125,58 +95,3 @@ def models_identity(config: Config, mine: MineConfig, seed: int) -> dict[str, An
     """Return what names the models by content."""
     second = None if mine.second_model is None else model_identity(ModelConfig(name_or_path=mine.second_model), seed)
     return {"model": model_identity(mining_model(config, mine), seed), "second_model": second}
-
-
-def check_output(places: Places, section: DatasetConfig, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to write over what is there, before anything is loaded.
-
-    Raises:
-        ConfigError: the output can't be one.
-        RunError: the output, or the work of a command that was killed, is there.
-    """
-    if places.output.suffix != ".parquet":
-        raise ConfigError(f"--output: {places.output}: the rows are written as parquet. Let the name end in .parquet.")
-    check_choice(resume=resume, overwrite=overwrite)
-    if would_read(section.path, places.output):
-        raise ConfigError(f"--output: {places.output} is, or would be, part of what is mined in. Name another file.")
-    if resume or overwrite:
-        return
-    if places.work.is_dir():
-        raise RunError(f"--output: {places.output} was begun and not finished. Add --resume to go on, or --overwrite.")
-    for path in (places.output, places.sheet):
-        if path.exists():
-            raise RunError(f"--output: {path} exists. Name another file, or add --overwrite.")
-
-
-def take_up(places: Places, job: dict[str, Any], *, resume: bool, overwrite: bool) -> MiningFacts | None:
-    """Check that what is there is of the same job; nothing is written.
-
-    Returns:
-        What was found, if the output stands already and nothing is left to do.
-
-    Raises:
-        RunError: what is there is of another job; the message names what differs.
-    """
-    if overwrite:
-        return None
-    if places.work.is_dir():
-        # Killed before it was written down what for, nothing else is there.
-        if (before := read_job(places.work)) is not None:
-            check_same_job(places.work, before, job)
-    elif resume and places.output.is_file():
-        written = _read_metadata(places.output)
-        check_same_job(places.output, written.get("job", {}), job)
-        return MiningFacts(**written["facts"])
-    return None
-
-
-def begin_work(places: Places, job: dict[str, Any], *, overwrite: bool) -> None:
-    """Make the work folder, unless it is there to go on with."""
-    begin_job(places.work, job, stale=[places.work] if overwrite else [])
-
-
-def _read_metadata(output: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((parquet_metadata(output) or {})[KEY]))
-    except (KeyError, ValueError) as error:
-        raise RunError(f"--resume: {output} wasn't written by mmst mine. Name another file.") from error

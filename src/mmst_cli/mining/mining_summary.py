@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmst_cli.config.schema import MineConfig
+from mmst_cli.mining.doubtful_rows import doubtful_in_words, source_rows
 from mmst_cli.mining.negative_search import Found
 from mmst_cli.mining.negative_selection import TOLD, Reason
+from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
 
 LOOSEN = {
@@ -35,6 +37,7 @@ class MiningFacts:
         refused: reason to the number of (anchor, document) pairs it kept from being negatives.
         lacking: the same, of the anchors that got too few negatives.
         scores: mean similarity of positives, of negatives, and of their differences, over the rows that were kept.
+        doubtful: rows, by their numbers in the source, that were left out for the similarity of their positive.
     """
 
     rows: int
@@ -45,15 +48,16 @@ class MiningFacts:
     refused: dict[str, int]
     lacking: dict[str, int]
     scores: dict[str, float]
+    doubtful: list[int] = field(default_factory=list)
 
     @property
     def left_out(self) -> int:
         """Rows that got too few negatives."""
-        return self.rows - self.kept
+        return self.rows - self.kept - len(self.doubtful)
 
 
-def facts_of(found: Found) -> MiningFacts:
-    """Return the figures of what was found."""
+def facts_of(found: Found, rows: RowSet) -> MiningFacts:
+    """Return the figures of what was found for rows."""
     reasons = found.selection.reasons[:, : found.considered]
     lacking = reasons[~found.selection.is_full]
     return MiningFacts(
@@ -65,6 +69,7 @@ def facts_of(found: Found) -> MiningFacts:
         refused=_counts(reasons),
         lacking=_counts(lacking),
         scores=_means(found),
+        doubtful=source_rows(rows, found.doubtful),
     )
 
 
@@ -113,6 +118,13 @@ def advice(facts: MiningFacts, mine: MineConfig) -> str | None:
     return f"{sentence}{most} More rows get theirs by {_either(ways)}."
 
 
+def nothing_kept(facts: MiningFacts, mine: MineConfig) -> str:
+    """Return why no row got its negatives, and what to do."""
+    doubtful = doubtful_in_words(facts.doubtful, mine.min_positive_score, "of them")
+    lower = f"{doubtful} Lower it, or take another model." if doubtful else None
+    return " ".join(filter(None, [advice(facts, mine), lower]))
+
+
 def _either(ways: list[str]) -> str:
     return ways[0] if len(ways) == 1 else f"{', '.join(ways[:-1])} or {ways[-1]}"
 
@@ -143,6 +155,8 @@ def say_result(result: MiningResult, mine: MineConfig, terminal: Terminal) -> No
     """Show what was found, where it is and what to run next."""
     terminal.show(facts_table(result.facts))
     if sentence := advice(result.facts, mine):
+        terminal.warn(sentence)
+    if sentence := doubtful_in_words(result.facts.doubtful, mine.min_positive_score, "in what --json prints"):
         terminal.warn(sentence)
     each = "1 negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
     terminal.show(f"Wrote {result.facts.kept:,} rows with {each} each to {result.output} in {result.seconds:.1f} s.")

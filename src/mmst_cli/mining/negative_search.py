@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from mmst_cli.config.schema import MineConfig, Role
 from mmst_cli.media.input_digest import digest_of_input
+from mmst_cli.mining.doubtful_rows import are_doubtful
 from mmst_cli.mining.mining_embedding import ROWS_PER_PART, Embedder, embed_side, read_values
 from mmst_cli.mining.mining_vectors import (
     FloatArray,
     Numbers,
-    Positives,
     Side,
     find_positives,
     flat_pairs,
@@ -96,6 +97,7 @@ class Found:
         kept: the rows that got all their negatives, shape (kept,).
         negatives: the rows whose positives these are, shape (kept, negatives).
         scores: similarity of the positive, then of each negative, shape (kept, 1 + negatives).
+        doubtful: the rows that are left out for the similarity of their positive, shape (doubtful,).
         anchors, documents: the distinct inputs.
         candidates: the nearest documents of each anchor.
         selection: what was chosen, and why others were not.
@@ -106,6 +108,7 @@ class Found:
     kept: Numbers
     negatives: Numbers
     scores: FloatArray
+    doubtful: Numbers
     anchors: Side
     documents: Side
     candidates: Candidates
@@ -133,7 +136,8 @@ def mine_rows(search: Search, terminal: Terminal) -> Found:
     if search.second is not None:
         asked = Rescoring(search.rows, anchors, documents, places, pairs, search.embedder)
         scores, of_positives = search.second.rescore(asked, terminal)
-    candidates = Candidates(places, scores, _smallest(of_positives, pairs[0]), in_order=search.second is None)
+    bar = _smallest(of_positives, pairs[0], search.mine.min_positive_score)
+    candidates = Candidates(places, scores, bar, in_order=search.second is None)
     reasons = judge(candidates, positives.of, search.mine, known_negatives(search.rows, anchors, documents))
     is_same_kind = same_kind(search.anchor.modalities, search.positive.modalities)
     selection = select(
@@ -145,7 +149,9 @@ def mine_rows(search: Search, terminal: Terminal) -> Found:
         guard=NearDuplicates(anchors, documents, positives, same_kind=is_same_kind),
         seed=search.seed,
     )
-    return _by_row(anchors, documents, of_positives, positives, candidates, selection, (considered, range_max))
+    own = _scores_of(pairs, of_positives, (anchors.place_of, documents.place_of))
+    doubtful = are_doubtful(own, search.mine.min_positive_score)
+    return _by_row(anchors, documents, own, doubtful, candidates, selection, (considered, range_max))
 
 
 def embed_both(search: Search, terminal: Terminal) -> tuple[Side, Side]:
@@ -172,28 +178,30 @@ def known_negatives(rows: RowSet, anchors: Side, documents: Side) -> Sequence[Nu
     return [np.array(sorted(one), dtype=np.int64) for one in found]
 
 
-def _smallest(scores: FloatArray, owners: Numbers) -> FloatArray:
-    """Return the smallest score of each anchor's positives: the one that margins are counted from."""
+def _smallest(scores: FloatArray, owners: Numbers, least: float | None) -> FloatArray:
+    """Return the smallest score of each anchor's positives that aren't doubtful: what margins are counted from."""
     found = np.full(int(owners.max()) + 1, np.inf, dtype=np.float32)
-    np.minimum.at(found, owners, scores)
-    return found
+    every = found.copy()
+    trusted = ~are_doubtful(scores, least)
+    np.minimum.at(found, owners[trusted], scores[trusted])
+    np.minimum.at(every, owners, scores)
+    return np.where(np.isinf(found), every, found)
 
 
 def _by_row(
     anchors: Side,
     documents: Side,
-    of_positives: FloatArray,
-    positives: Positives,
+    own: FloatArray,
+    doubtful: npt.NDArray[np.bool_],
     candidates: Candidates,
     selection: Selection,
     counts: tuple[int, int],
 ) -> Found:
-    kept = np.flatnonzero(selection.is_full[anchors.place_of])
+    kept = np.flatnonzero(selection.is_full[anchors.place_of] & ~doubtful)
     owners = anchors.place_of[kept]
-    own = _scores_of(flat_pairs(positives), of_positives, (owners, documents.place_of[kept]))
-    scores = np.column_stack([own, selection.scores[owners]])
+    scores = np.column_stack([own[kept], selection.scores[owners]])
     negatives = documents.first_row[selection.places[owners]]
-    return Found(kept, negatives, scores, anchors, documents, candidates, selection, *counts)
+    return Found(kept, negatives, scores, np.flatnonzero(doubtful), anchors, documents, candidates, selection, *counts)
 
 
 def _scores_of(pairs: tuple[Numbers, Numbers], scores: FloatArray, wanted: tuple[Numbers, Numbers]) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmst_cli.config.schema import ModelConfig, Role
-from mmst_cli.errors import ModelError
+from mmst_cli.errors import DataError, ModelError, WorkError
 from mmst_cli.mining.mining_embedding import Embedder, embed_again
 from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Side, inner_products, to_similarity, write_array
 from mmst_cli.model.checkpoint import read_checkpoint_config
@@ -19,7 +20,7 @@ from mmst_cli.model.load_model import find_model
 from mmst_cli.model.model_media import fit_media
 from mmst_cli.model.precision import HALF, Precision, Runtime
 from mmst_cli.preparing.prepared_model import check_columns, prepare_model, with_own_reader
-from mmst_cli.rows.columns import Column, RowSet, as_input
+from mmst_cli.rows.columns import ROW, Column, RowSet, as_input, place
 from mmst_cli.vectors.fitting_batches import encode_fitting
 from mmst_cli.work import part_path
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 PAIRS_AT_A_TIME = 512  # whose inputs are in memory, decoded
 ANCHORS_PER_PART = 256  # whose candidates are rescored before that is written down
 POSITIVES_PER_PART = 2_560  # the same of pairs of anchors and positives
+SECOND_MODEL = "second_model"
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class SecondModel:
     precision: Precision
     embedding: Any = None
     cross: Any = None
+    key: str = SECOND_MODEL
+    """What names it, for messages."""
 
     def rescore(self, asked: Rescoring, terminal: Terminal) -> tuple[FloatArray, FloatArray]:
         """Return the scores of the candidates, in their shape, and those of the pairs of anchors and positives."""
@@ -74,23 +78,34 @@ class SecondModel:
         return ask(self, asked, terminal)
 
 
-def load_second(name: str, device: torch.device, precision: Precision) -> SecondModel:
+def load_second(
+    config: ModelConfig, device: torch.device, precision: Precision, key: str = SECOND_MODEL
+) -> SecondModel:
     """Load a CrossEncoder, or an embedding model where it is none.
 
+    Args:
+        config: which one.
+        device: where it runs.
+        precision: mixed precision to run under.
+        key: what names it, for messages.
+
     Raises:
-        ModelError: it can't be loaded.
+        ModelError: it can't be loaded, or scores classes.
     """
-    if not is_cross_encoder(name):
-        prepared = prepare_model(ModelConfig(name_or_path=name), Runtime(device, precision))
-        return SecondModel(name, precision, embedding=prepared.model)
+    name = config.name_or_path
+    if not is_cross_encoder(name, config.revision):
+        return SecondModel(name, precision, prepare_model(config, Runtime(device, precision)).model, key=key)
     from sentence_transformers import CrossEncoder
 
+    options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
-        cross = CrossEncoder(find_model(name), device=str(device))
+        cross = CrossEncoder(find_model(name), device=str(device), **options)
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(f"second_model: {name} can't be loaded: {' '.join(str(error).split())}") from error
+        raise ModelError(f"{key}: {name} can't be loaded: {' '.join(str(error).split())}") from error
+    if cross.num_labels != 1:
+        raise ModelError(f"{key}: {name} tells {cross.num_labels} classes of pairs. Take one that gives each a score.")
     _score_in_float32(cross, precision)
-    return SecondModel(name, precision, cross=cross)
+    return SecondModel(name, precision, cross=cross, key=key)
 
 
 def _score_in_float32(cross: Any, precision: Precision) -> None:
@@ -105,19 +120,19 @@ def _score_in_float32(cross: Any, precision: Precision) -> None:
         cross.set_keep_in_fp32_modules(list(dict.fromkeys([*(cross.keep_in_fp32_modules or []), *last])))
 
 
-def is_cross_encoder(name: str) -> bool:
+def is_cross_encoder(name: str, revision: str | None = None) -> bool:
     """Whether a model scores pairs: it says so, or it is a checkpoint with a head that classifies."""
     from sentence_transformers.util import load_file_path
 
     source = find_model(name)
-    config = read_checkpoint_config(source, None, "second_model") or {}
+    config = read_checkpoint_config(source, revision, SECOND_MODEL) or {}
     if any(str(kind).endswith("ForSequenceClassification") for kind in config.get("architectures") or []):
         return True
-    own = load_file_path(source, "config_sentence_transformers.json")
+    own = load_file_path(source, "config_sentence_transformers.json", revision=revision)
     return own is not None and '"CrossEncoder"' in Path(own).read_text(encoding="utf-8")
 
 
-def check_second(second: SecondModel, key: str, anchor: Column, positive: Column) -> None:
+def check_second(second: SecondModel, key: str, *columns: Column) -> None:
     """Check that the second model takes what the rows hold.
 
     Raises:
@@ -125,15 +140,15 @@ def check_second(second: SecondModel, key: str, anchor: Column, positive: Column
     """
     if second.cross is None:
         try:
-            check_columns(second.embedding, key, (anchor, positive))
+            check_columns(second.embedding, key, columns)
         except ModelError as error:
-            raise ModelError(f"second_model: {second.name}: {error}") from error
+            raise ModelError(f"{second.key}: {second.name}: {error}") from error
         return
     taken = {str(modality) for modality in getattr(second.cross, "modalities", ["text"])}
-    for column in (anchor, positive):
+    for column in columns:
         if missing := [str(modality) for modality in column.modalities if str(modality) not in taken]:
             raise ModelError(
-                f"second_model: {second.name} is a CrossEncoder of {', '.join(sorted(taken))}, and column {column.name}"
+                f"{second.key}: {second.name} is a CrossEncoder of {', '.join(sorted(taken))}, and column {column.name}"
                 f" holds {missing[0]}. Take an embedding model, or a CrossEncoder for {missing[0]}."
             )
 
@@ -192,18 +207,57 @@ class _Asker:
         rows, (anchor, document) = self.asked.rows, self.asked.columns
         one, other = self.asked.anchors.first_row[owners], self.asked.documents.first_row[places]
         pairs = [
-            (_value(rows, anchor, first), _value(rows, document, second))
+            (input_at(rows, anchor, first), input_at(rows, document, second))
             for first, second in zip(one.tolist(), other.tolist(), strict=True)
         ]
-        with self.second.precision.forward_of(self.second.cross):
-            found = encode_fitting(
-                self.second.cross,
-                lambda size: self.second.cross.predict(pairs, batch_size=size, show_progress_bar=False),
-                self.asked.embedder.batch_size,
-            )
-        return np.asarray(found, dtype=np.float32).reshape(-1)
+        found = score_pairs(self.second, pairs, self.asked.embedder.batch_size)
+        check_scores(found, self.second, lambda pair: rows.rows[int(one[pair])], rows, anchor)
+        return found
 
 
-def _value(rows: RowSet, column: Column, row: int) -> Any:
-    value = rows.value_at(column, row)
+def score_pairs(second: SecondModel, pairs: list[tuple[Any, Any]], batch_size: int) -> FloatArray:
+    """Return the scores that a CrossEncoder gives pairs of inputs, as its `predict` does, shape (pairs,)."""
+    with second.precision.forward_of(second.cross):
+        found = encode_fitting(
+            second.cross,
+            lambda size: second.cross.predict(pairs, batch_size=size, show_progress_bar=False),
+            batch_size,
+        )
+    return np.asarray(found, dtype=np.float32).reshape(-1)
+
+
+def check_scores(
+    scores: FloatArray, second: SecondModel, drawn: Callable[[int], Any], rows: RowSet, column: Column
+) -> None:
+    """Check that a model scored every pair.
+
+    Args:
+        scores: those of the pairs, shape (pairs,).
+        second: the model.
+        drawn: gives the row of a pair, to name it.
+        rows: the rows.
+        column: the column to name.
+
+    Raises:
+        WorkError: a score is not finite; the message names the row.
+    """
+    broken = np.flatnonzero(~np.isfinite(scores))
+    if len(broken):
+        number = rows.find(drawn(int(broken[0])), column.origin).get(ROW)
+        raise WorkError(
+            f"{place(rows.key, number, column.name)}: {second.name} gave a score that is not finite. Remove the row, or"
+            " take another precision."
+        )
+
+
+def input_at(rows: RowSet, column: Column, row: int) -> Any:
+    """Return one input as a CrossEncoder takes it.
+
+    Raises:
+        WorkError: it can't be read.
+    """
+    try:
+        value = rows.value_at(column, row)
+    except DataError as error:
+        raise WorkError(str(error)) from error
     return value if column.modality == "text" else as_input(value, column.modality)

@@ -20,6 +20,7 @@ def data_card(config: Config, rows: Mapping[str, Rows]) -> list[dict[str, str]]:
         section = config.datasets[key]
         if isinstance(data, RowSet):
             size = "a stream of rows" if data.is_stream else ", ".join([f"{len(data):,} rows", *filled_in_words(data)])
+            size = "; ".join([size, *data.remarks])
         else:
             size = f"{len(data.query_ids):,} queries, {len(data.corpus_ids):,} documents"
         card.append(

@@ -137,6 +137,8 @@ class RowSet:
     """The stored column whose entries those are."""
     on_bad_row: OnBadRow = OnBadRow.error
     """Whether who draws a row that can't be read stops there or leaves it out."""
+    remarks: tuple[str, ...] = ()
+    """What was done to the rows, for the data card."""
     _narrowed: dict[str, RowSet] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __len__(self) -> int:

@@ -91,18 +91,21 @@ def missing_places(rows: RowSet, filled: Filled, columns: list[Column]) -> npt.N
     return found
 
 
-def put_mined(rows: RowSet, kept: Numbers, negatives: Numbers) -> RowSet:
+def put_mined(rows: RowSet, kept: Numbers, negatives: Numbers, left_out: Numbers | None = None) -> RowSet:
     """Return rows with the positives of others where negatives were missing; rows for which none were found are gone.
 
     Args:
         rows: rows with a list that mining fills.
         kept: the rows for which negatives were mined, shape (kept,).
         negatives: the rows whose positives these are, shape (kept, negatives).
+        left_out: rows that go whatever they have, shape (left out,).
     """
     places = drawn_from(rows)[0]
     mined_for = np.full(len(rows), -1, dtype=np.int64)
     mined_for[kept] = np.arange(len(kept))
     whole = np.ones(len(rows), dtype=bool)
+    if left_out is not None:
+        whole[left_out] = False
     for filled, columns in filled_lists(rows, Fill.mine).items():
         missing, origins = missing_places(rows, filled, columns), other_origins(rows)
         which, what = (np.stack([origins[column.origin[end]] for column in columns], axis=1) for end in (0, 1))

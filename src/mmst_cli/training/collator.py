@@ -65,6 +65,11 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         self.preprocess_fn: Any = partial(_preprocess, self.preprocess_fn)
         return self
 
+    def renew(self, row_sets: Sequence[RowSet]) -> None:
+        """Take other rows of the same sets, with the same columns."""
+        self.row_sets = {rows.key: rows for rows in row_sets}
+        self.current = row_sets[0]
+
     def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
         """Read and collate rows of one dataset, without those that are broken where they are left out."""
         if not features:

@@ -1,4 +1,4 @@
-"""Where the time of a training run goes: waiting for data, copying, forward, backward, evaluation, saving."""
+"""Where the time of a training run goes: waiting for data, copying, forward, backward, mining, evaluation, saving."""
 
 from __future__ import annotations
 

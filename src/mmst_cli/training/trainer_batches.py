@@ -28,6 +28,7 @@ from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.training.batch_shares import BatchShares
 from mmst_cli.training.collator import NAME, TypedCollator, label_columns, routed_tasks
 from mmst_cli.training.host_batches import left_on_host, takes_mini_batches
+from mmst_cli.training.renewed_negatives import RenewedNegatives
 from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
 from mmst_cli.training.time_account import TimeAccount
 from mmst_cli.vectors.data_workers import BeginWorker, Cost, Workers, choose_workers
@@ -44,6 +45,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         keys: dataset to what tells its rows apart, where another trainer computed it; what this one does is added.
         costs: dataset to what preparing a row of it takes, by which it is chosen how many processes do that; None where
             the arguments say.
+        renewed: gives sets other negatives as epochs begin.
         arguments: what SentenceTransformerTrainer takes.
     """
 
@@ -56,9 +58,11 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         bad_rows: BadRows | None = None,
         keys: dict[str, Dataset] | None = None,
         costs: dict[str, Cost] | None = None,
+        renewed: RenewedNegatives | None = None,
         **arguments: Any,
     ) -> None:
-        self.costs = costs
+        self.costs, self.renewed = costs, renewed
+        self._train_count, self._loader_of_epoch = len(train), None
         self.bad_rows = bad_rows or BadRows({})
         self.row_sets = [_drawn_only(rows) for rows in (*train, *evaluated)]
         self.column_prompts, self.keys = prompts, {} if keys is None else keys
@@ -68,14 +72,17 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         looks = any(column.may_hold_images for rows in self.row_sets for column in rows.columns)
         self.raw = raw_pixels_of(model) if looks and runs_anywhere(model) else None
         _no_more_than_there_are(arguments["args"], evaluated)
-        drawn = [_named(rows) if len(train) > 1 else rows.rows for rows in train]
-        drawn += [_named(rows) for rows in evaluated]
-        self.drawn = list(zip(drawn, self.row_sets, strict=True))
+        self.drawn = self._draw()
         super().__init__(
             train_dataset=_together(self.drawn[: len(train)]),
             eval_dataset=_together(self.drawn[len(train) :]),
             **arguments,
         )
+
+    def _draw(self) -> list[tuple[Any, RowSet]]:
+        """Return what is drawn from of each set: of those that don't train alone rows that carry its name."""
+        alone = self._train_count == 1
+        return [(rows.rows if alone and not n else _named(rows), rows) for n, rows in enumerate(self.row_sets)]
 
     def get_data_collator(self, model: Any, args: Any, processing_class: Any = None) -> TypedCollator:
         """Return a collator that knows the declared columns, and so needs no mapping of columns to routes."""
@@ -142,15 +149,43 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         return prepared
 
     def _run_epoch(self, *arguments: Any, epoch: int, train_dataloader: Any, **keywords: Any) -> Any:
-        """Take the steps of an epoch, once what draws the batches knows which one it is.
+        """Take the steps of an epoch, once its negatives are there and what draws the batches knows which one it is.
 
         Accelerate tells it each epoch but the one that a resumed run begins in: through what skips batches it doesn't
         reach, and the rows of the first epoch would come again.
         """
+        if self.renewed is not None:
+            begun = epoch == keywords["epochs_trained"] and keywords["steps_trained_in_current_epoch"] > 0
+            self._renew(epoch, begun=begun)
+        if self._loader_of_epoch is not None:
+            train_dataloader = self._loader_of_epoch
         drawing = getattr(getattr(train_dataloader, "batch_sampler", None), "batch_sampler", None)
         if isinstance(drawing, BatchShares):
             drawing.set_epoch(epoch)
         return super()._run_epoch(*arguments, epoch=epoch, train_dataloader=train_dataloader, **keywords)
+
+    def _renew(self, epoch: int, *, begun: bool) -> None:
+        """Draw from sets with the negatives of an epoch from here on, where they are others than until now."""
+        assert self.renewed is not None
+        with self.account.spent("mining"):
+            found = self.renewed.bring_to(epoch, self.state.global_step, begun=begun, check=self.check_weights)
+        if not found:
+            return
+        self.row_sets = [_drawn_only(found[rows.key]) if rows.key in found else rows for rows in self.row_sets]
+        for name in found:
+            self.keys.pop(name, None)
+        self.drawn = self._draw()
+        self.train_dataset = _together(self.drawn[: self._train_count])
+        self.data_collator.renew(self.row_sets)
+        _let_go(self._train_dataloader, self.accelerator)
+        self._loader_of_epoch = self.get_train_dataloader()
+
+    def check_weights(self) -> None:
+        """Raise where the weights are not worth going on with."""
+
+    def count_epochs(self) -> int:
+        """Return how many epochs the run begins."""
+        return int(self.set_initial_training_values(self.args, self.get_train_dataloader())[0])
 
     def get_multi_dataset_batch_sampler(self, *arguments: Any, **keywords: Any) -> Any:
         """Return ST's sampler of the batches of several sets, shared out to the processes."""
@@ -199,6 +234,14 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         except DataError as error:
             # From a worker it comes with the worker's traceback for a message, which ends in the sentence.
             raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].strip()) from error
+
+
+def _let_go(loader: Any, accelerator: Any) -> None:
+    """End the workers of a loader that nothing is drawn from any more, and forget it."""
+    if (drawing := getattr(loader, "_iterator", None)) is not None:  # of workers that outlive an epoch
+        drawing._shutdown_workers()
+        loader._iterator = None
+    accelerator._dataloaders = [one for one in accelerator._dataloaders if one is not loader]
 
 
 def _drawn_only(rows: RowSet) -> RowSet:

@@ -69,12 +69,16 @@ class TrainingCourse:
         reporter = RunReporter(self.run, self.terminal, *meters, measurements.primary_keys())
         trainer = job.build_trainer(self.run.path, [reporter, self.steps_taken])
         reporter.trainer, trainer.warn = trainer, self.terminal.warn
+        if job.renewed is not None:
+            job.renewed.apart = reporter.apart
         measurements.check_best_metric(trainer, metrics)
         warn_of_unsaved(trainer.args, self.terminal)
         training_seconds = self._train(trainer, reporter, checkpoint)
         self._say_where_time_went(trainer)
+        if job.renewed is not None:
+            job.renewed.read_back()
         with _last_step_kept(trainer):
-            for sentence in job.bad_rows.summary():
+            for sentence in (*job.bad_rows.summary(), *job.remarks()):
                 self.terminal.say(sentence)
             # A run that was resumed at its end takes no step.
             stays = not trainer.args.learning_rate if self.steps_taken.may_stay is None else self.steps_taken.may_stay

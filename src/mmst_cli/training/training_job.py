@@ -17,6 +17,7 @@ from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation
+from mmst_cli.mining.mined_sets import MinedSet
 from mmst_cli.mining.training_sets import mine_training_sets
 from mmst_cli.model.adapter_folder import save_model
 from mmst_cli.model.merged_adapter import has_adapter
@@ -37,6 +38,7 @@ from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
 from mmst_cli.training.rehearsal import rehearse
+from mmst_cli.training.renewed_negatives import RenewedNegatives
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.training_start import build_arguments
 from mmst_cli.training.training_summary import TrainingResult
@@ -73,6 +75,8 @@ class TrainingJob:
         """How many the run takes, once it was rehearsed."""
         self.sizes: dict[str, int] = {}
         """What `mini_batch_size: auto` was found to be, by the dotted key of the loss, once it was rehearsed."""
+        self.renewed: RenewedNegatives | None = None
+        """What mines again in training, once negatives were mined before it."""
         serve_in(self.model, self.suite.precision)
         for warning in model_warnings(config, self.model):
             terminal.warn(warning)
@@ -93,16 +97,29 @@ class TrainingJob:
     def mine(self) -> None:
         """Give the sets that say `mine:` their negatives, or take them from the cache."""
         if mined := mine_training_sets(self.config, self.rows, self.model, self.terminal):
-            self.rows = {**self.rows, **mined}
-            self.loss_rows = loss_rows(self.config, self.rows)
+            self._put_mined(mined)
+            self.renewed = RenewedNegatives(self.config, self.run, self.model, mined, self._put_mined, self.terminal)
+
+    def _put_mined(self, mined: Mapping[str, MinedSet]) -> dict[str, RowSet]:
+        """Give sets their negatives, and return their rows as they are trained on."""
+        self.rows = {**self.rows, **{key: one.with_negatives() for key, one in mined.items()}}
+        self.loss_rows = loss_rows(self.config, self.rows)
+        return {key: self.loss_rows[key] for key in mined}
+
+    def remarks(self) -> list[str]:
+        """Return a sentence for each thing that was done to the rows of a set."""
+        sets = ((name, rows) for name, rows in self.rows.items() if isinstance(rows, RowSet))
+        return [f"data: {name}: {remark}." for name, rows in sets for remark in rows.remarks]
 
     def rehearse(self) -> None:
         """Try what the trainer would notice only once the run is begun."""
-        self.steps = rehearse(self.config, self.precision, self.build_trainer, self._find_sizes)
+        self.steps = rehearse(self.config, self.precision, self.build_trainer, self._look_further)
         if self.sizes:
             self.config = with_sizes(self.config, self.sizes)
 
-    def _find_sizes(self, trainer: RunTrainer) -> None:
+    def _look_further(self, trainer: RunTrainer) -> None:
+        if self.renewed is not None and self.renewed.every:
+            self.renewed.check(trainer.count_epochs())
         self.sizes = find_sizes(self.config, self.precision, trainer, self.terminal.say)
 
     @property
@@ -153,6 +170,7 @@ class TrainingJob:
             keys=self.row_keys,
             costs=self.costs,
             steps=self.steps,
+            renewed=self.renewed,
         )
 
     def save(self, folder: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
@@ -105,6 +107,19 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         self.close()
         rest = self.trainer.account.take()
         self.run.log_metrics({"step": state.global_step, "epoch": state.epoch, "seconds": rest})
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Take the bar away for as long as something else is shown, whose time counts to no step's speed."""
+        begun, shown = time.perf_counter(), self.progress
+        self.close()
+        try:
+            yield
+        finally:
+            self.logged_at += time.perf_counter() - begun
+            if shown is not None:
+                progress = self.terminal.progress("training", shown.total, done=shown.done, unit="steps")
+                self.progress = progress.start()
 
     def close(self) -> None:
         """Take the bar away, also after an interruption."""

@@ -150,6 +150,7 @@ def take_up(run: RunFolder, checkpoint: Path, terminal: Terminal) -> None:
     for path in run.drop_broken_checkpoints(after=checkpoint_step(checkpoint)):
         terminal.warn(f"{path.name} was damaged or only half written, and was removed.")
     run.forget_metrics_after(checkpoint_step(checkpoint))
+    run.forget_rounds_after(checkpoint_step(checkpoint))
     run.dead_batch.unlink(missing_ok=True)
     begun = run.recorded_processes()
     if begun not in (None, processes.count()):
