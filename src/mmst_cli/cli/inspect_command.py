@@ -29,7 +29,7 @@ def inspect_modalities(
             from mmst_cli.model.inspect_model import facts_table, run_inspection
 
             quiet_libraries(terminal)
-        facts = run_inspection(model, revision=revision, trust_remote_code=trust_remote_code)
+            facts = run_inspection(model, revision=revision, trust_remote_code=trust_remote_code)
         if json_output:
             print_json(facts.to_dict())
         else:
