@@ -71,7 +71,7 @@ def _may_log_to_wandb() -> bool:
 class Tracking(TrainerCallback):  # type: ignore[misc]
     """The trackers of a run, for as long as it lasts; the first of several processes alone tells them.
 
-    They get what metrics.jsonl gets under the names of transformers' callbacks, as soon as it is there; at the end
+    They get the steps and evaluations of metrics.jsonl as they come, named as transformers' callbacks do; at the end
     ``eval/final/...`` of the saved model, and the report.
 
     Args:
