@@ -284,6 +284,22 @@ def test_a_tracker_that_cannot_begin_leaves_nothing_behind(home, tmp_path, quiet
     assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
 
 
+def test_a_run_that_was_begun_outside_is_used_and_not_ended(home, tmp_path, quiet):
+    import mlflow
+    import wandb
+
+    ours = mlflow.start_run(), wandb.init(project="mine")
+    try:
+        run(text_job(tmp_path, max_steps=1, report_to=["mlflow", "wandb"]), tmp_path, quiet)
+        assert mlflow.active_run().info.run_id == ours[0].info.run_id and wandb.run is ours[1]
+        found, client = mlflow_run(tmp_path)
+        assert found.info.run_id == ours[0].info.run_id and "loss" in found.data.metrics
+        assert [file.path for file in client.list_artifacts(found.info.run_id)] == ["report.html"]
+    finally:
+        mlflow.end_run()
+        wandb.finish()
+
+
 @pytest.mark.parametrize(("code", "status"), [(SUCCEEDED, []), (FAILED, ["FAILED"]), (STOPPED, ["KILLED"])])
 def test_mlflow_shows_how_a_run_ended(code, status):
     marked = []

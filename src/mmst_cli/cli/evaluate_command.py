@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, loading, path_option, print_json, told_in_one_line
 from mmst_cli.errors import ConfigError
 
 
@@ -51,7 +51,7 @@ def evaluate(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.evaluation.evaluate import run_evaluation
         options = EvaluationOptions(
             dims=tuple(wanted),

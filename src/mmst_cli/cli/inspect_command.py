@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, loading, print_json, told_in_one_line
 
 
 def inspect_modalities(
@@ -25,11 +25,11 @@ def inspect_modalities(
         from mmst_cli.terminal import Terminal, quiet_libraries
 
         terminal = Terminal()
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.model.inspect_model import facts_table, run_inspection
 
             quiet_libraries(terminal)
-            facts = run_inspection(model, revision=revision, trust_remote_code=trust_remote_code)
+        facts = run_inspection(model, revision=revision, trust_remote_code=trust_remote_code)
         if json_output:
             print_json(facts.to_dict())
         else:
