@@ -40,17 +40,20 @@ def check_trackers(config: Config, arguments: TrainingArguments) -> None:
     """
     with told_by_key(config.training, "report_to"):
         for name in arguments.report_to:
-            if name in KINDS and find_spec(name) is None:
-                raise ConfigError(
-                    f"training.report_to: found {name}, which isn't installed: pip install 'mmst-cli[{name}]'. Or leave"
-                    " it out."
-                )
             if name not in INTEGRATION_TO_CALLBACK:
                 known = ", ".join(INTEGRATION_TO_CALLBACK)
                 raise ConfigError(f"training.report_to: {name} is not supported. There is {known}.")
             kind = INTEGRATION_TO_CALLBACK[name]
-            # Where its package is missing it is never whole, and MLflow's would then fail once more while it goes.
-            type(kind.__name__, (kind,), {"__del__": lambda _: None})()
+            try:
+                # Where its package is missing it is never whole, and MLflow's would then fail once more while it goes.
+                type(kind.__name__, (kind,), {"__del__": lambda _: None})()
+            except (RuntimeError, ImportError) as error:
+                if name not in KINDS or find_spec(name) is not None:
+                    raise
+                raise ConfigError(
+                    f"training.report_to: found {name}, which isn't installed: pip install 'mmst-cli[{name}]'. Or leave"
+                    " it out."
+                ) from error
         if "wandb" in arguments.report_to and processes.is_first() and not _may_log_to_wandb():
             raise ConfigError(
                 "training.report_to: found wandb, but nobody is logged in to it here. Log in by `wandb login`, set"
