@@ -25,6 +25,7 @@ def run(tmp_path):
     run.write_record("model: {}\n", ["training.seed=1"], ["cpu"], {})
     run.log.write_text("said")
     run.log_metrics({"step": 1})
+    run.trackers.write_text("{}")
     for folder in (run.model, run.evaluations, run.path / "checkpoint-5", run.path / "checkpoint-10"):
         folder.mkdir()
         (folder / "modules.json").write_text("[]")

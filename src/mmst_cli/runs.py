@@ -109,6 +109,16 @@ class RunFolder:
         return self.path / "rows.json"
 
     @property
+    def events(self) -> Path:
+        """What TensorBoard shows, where `training.report_to` names it."""
+        return self.path / "runs"
+
+    @property
+    def trackers(self) -> Path:
+        """What names the runs of trackers, so that a resumed run goes on in them."""
+        return self.path / "trackers.json"
+
+    @property
     def report(self) -> Path:
         """A page about the run."""
         return self.path / "report.html"
@@ -228,14 +238,14 @@ class RunFolder:
         models += [self.adapter, self.unchecked_adapter, self.failed_adapter]
         folders = (*self.checkpoint_folders(), *models, self.negatives, self.evaluations, self.path / FAILED)
         record = (self.config, self.rows, self.environment, self.path / "overrides.txt")
-        named = (*record, self.log, self.metrics, self.skipped_rows, self.report, self.gate)
+        named = (*record, self.log, self.metrics, self.skipped_rows, self.report, self.gate, self.trackers)
         batches = self.path.glob(f"{self.dead_batch.stem}*{self.dead_batch.suffix}")  # one a process
         found = [*folders, *named, *batches, *self._trackers_folder(), *self.path.glob(HALF_WRITTEN)]
         return [path for path in found if path.exists()]
 
     def _trackers_folder(self) -> list[Path]:
         """Return where TensorBoard's files are, unless something else is in it."""
-        folder = self.path / "runs"
+        folder = self.events
         files = [path for path in folder.rglob("*") if not path.is_dir()]
         return [folder] if files and all(path.name.startswith("events.out.tfevents") for path in files) else []
 

@@ -6,7 +6,8 @@ import logging
 import sys
 import time
 import warnings
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -67,9 +68,14 @@ class Terminal:
         """Print a warning."""
         self.say(f"warning: {message}", style="yellow")
 
-    def waiting(self, what: str) -> AbstractContextManager[object]:
-        """Show on a terminal that something is going on, for as long as the context lasts."""
-        return self.console.status(what) if self.is_interactive else nullcontext()
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show on a terminal that something is going on, for as long as the context lasts.
+
+        What a library prints meanwhile goes to stderr: stdout is for results.
+        """
+        with redirect_stdout(sys.stderr), self.console.status(what) if self.is_interactive else nullcontext():
+            yield
 
     def progress(self, label: str, total: int | None = None, *, done: int = 0, unit: str = "") -> Progress:
         """Return what shows how far something is, for as long as its context lasts.

@@ -114,6 +114,7 @@ class StandInHub:
 
     def __init__(self) -> None:
         self.repositories: dict[tuple[str, str], dict[str, Snapshot]] = {}
+        self.private: set[tuple[str, str]] = set()
         self.requests: list[Request] = []
         hub = self
 
@@ -126,7 +127,7 @@ class StandInHub:
                 parts = urlsplit(self.path)
                 host, authorization = self.headers.get("Host", ""), self.headers.get("Authorization")
                 hub.requests.append(Request(self.command, unquote(parts.path), host, authorization))
-                answer = hub.answer(self.command, parts.path, parse_qs(parts.query), body.decode())
+                answer = hub.answer(self.command, parts.path, parse_qs(parts.query), body, authorization)
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
@@ -135,7 +136,7 @@ class StandInHub:
                 if self.command != "HEAD":
                     self.wfile.write(answer.content)
 
-            do_GET = do_HEAD = do_POST = _serve  # noqa: N815
+            do_GET = do_HEAD = do_POST = do_PUT = _serve  # noqa: N815
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -170,10 +171,14 @@ class StandInHub:
         """Return the decoded paths asked for so far that contain ``part``."""
         return [request.path for request in self.requests if part in request.path]
 
-    def answer(self, method: str, path: str, query: dict[str, list[str]], body: str) -> Answer:
+    def answer(
+        self, method: str, path: str, query: dict[str, list[str]], body: bytes, authorization: str | None
+    ) -> Answer:
         """Return what the hub would answer; ``path`` is still percent-encoded."""
+        if method == "PUT":
+            return NOT_SERVED
         if (found := _API.fullmatch(path)) and (method == "POST") == (found[3] == "paths-info"):
-            return self._answer_api(found, query, parse_qs(body))
+            return self._answer_api(found, query, parse_qs(body.decode()))
         if (found := _RESOLVE.fullmatch(path)) and method != "POST":
             kind = "datasets" if found[1] else "models"
             return self._answer_file(kind, found[2], unquote(found[3]), unquote(found[4]))
@@ -205,7 +210,14 @@ class StandInHub:
         return as_json(
             {
                 **{"_id": "0" * 24, "id": repo_id, "author": repo_id.split("/")[0], "sha": snapshot.commit},
-                **{"private": False, "gated": False, "disabled": False, "downloads": 0, "likes": 0, "tags": []},
+                **{
+                    "private": (kind, repo_id) in self.private,
+                    "gated": False,
+                    "disabled": False,
+                    "downloads": 0,
+                    "likes": 0,
+                    "tags": [],
+                },
                 "lastModified": "2026-01-01T00:00:00.000Z",
                 "siblings": [{"rfilename": name} for name in snapshot.files],
             }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +19,9 @@ from mmst_cli.cli.completion import complete_override
 from mmst_cli.errors import ConfigError, Interrupted, MmstError, WorkError, first_line, is_memory_shortage
 from mmst_cli.storage import disk_fault, expand_home, in_json
 from mmst_cli.streams import drain, takes_any_character
+
+if TYPE_CHECKING:
+    from mmst_cli.terminal import Terminal
 
 app = typer.Typer(
     name="mmst",
@@ -35,7 +40,6 @@ Overrides = Annotated[
     ),
 ]
 ALONE = "Start it without torchrun or accelerate; only `mmst train` and `mmst encode` take several."
-LOADING = "loading torch and sentence-transformers"
 Json = Annotated[bool, typer.Option("--json", help="Put the result on stdout as JSON.")]
 
 
@@ -53,6 +57,15 @@ def path_named(text: str) -> Path:
     if not text:
         raise typer.BadParameter("it is empty. Name a file or a folder.")
     return expand_home(text)
+
+
+@contextmanager
+def loading(terminal: Terminal) -> Iterator[None]:
+    """Show that torch and sentence-transformers are imported, which takes seconds; what they print goes to stderr."""
+    with terminal.waiting("loading torch and sentence-transformers"):
+        yield
+        if os.environ.get("WANDB_MODE") == "offline":  # then this prints a line, wherever it is imported first
+            importlib.import_module("transformers.integrations.integration_utils")
 
 
 @contextmanager

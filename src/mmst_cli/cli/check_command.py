@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, Overrides, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, Overrides, loading, path_option, print_json, told_in_one_line
 
 
 def check(
@@ -44,7 +44,7 @@ def check(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.checking.check import CheckOptions, run_check
             from mmst_cli.checking.findings import DROPPED
             from mmst_cli.training.training_start import check_trainable

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mmst_cli import processes
-from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, loading, path_option, print_json, told_in_one_line
 from mmst_cli.cli.completion import complete_run
 from mmst_cli.errors import ConfigError
 
@@ -116,7 +116,7 @@ def encode(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.encoding.encode import run_encode
             from mmst_cli.inputs.table_inputs import TableOptions
         result = run_encode(

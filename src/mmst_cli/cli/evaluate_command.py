@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, loading, path_option, print_json, told_in_one_line
 from mmst_cli.cli.completion import complete_target
 from mmst_cli.errors import ConfigError
 
@@ -53,7 +53,7 @@ def evaluate(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.evaluation.evaluate import run_evaluation
         options = EvaluationOptions(
             dims=tuple(wanted),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, path_named, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, loading, path_named, path_option, print_json, told_in_one_line
 from mmst_cli.cli.completion import complete_run
 from mmst_cli.config.schema import Dtype
 
@@ -34,7 +34,7 @@ def export(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.exporting.export import run_export
             from mmst_cli.runs import RunFolder
 

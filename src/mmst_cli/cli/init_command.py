@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, loading, path_option, print_json, told_in_one_line
 from mmst_cli.cli.completion import complete_shipped
 from mmst_cli.errors import ConfigError
 
@@ -102,7 +102,7 @@ def _drafted(data: str, target: Path, options: dict[str, str | None], terminal: 
     """Return the text of a config for data, and what to do with it."""
     from mmst_cli.config.schema import Role
 
-    with terminal.waiting(LOADING):
+    with loading(terminal):
         from mmst_cli.drafting.draft import run_draft
         from mmst_cli.terminal import quiet_libraries
 

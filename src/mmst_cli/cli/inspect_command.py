@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, loading, print_json, told_in_one_line
 from mmst_cli.cli.completion import complete_run
 
 
@@ -35,7 +35,7 @@ def inspect_modalities(
         from mmst_cli.terminal import Terminal, quiet_libraries
 
         terminal = Terminal()
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.config.schema import ModelConfig
             from mmst_cli.model.inspect_model import facts_table, run_inspection
             from mmst_cli.preparing.inspected_inputs import inputs_table, run_input_inspection

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, loading, path_option, print_json, told_in_one_line
 from mmst_cli.cli.completion import complete_run
 
 
@@ -43,7 +43,7 @@ def merge(
         if config is not None and not config.evaluators:
             raise ConfigError(f"--choose: {choose} has no evaluators. Name a config that has some.")
         terminal = Terminal(json_results=json_output)
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.merging.merge import MergeOptions, run_merge
         options = MergeOptions(parsed, method, choose is not None, overwrite)
         found = run_merge(models, output, config, options, terminal)

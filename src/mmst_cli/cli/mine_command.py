@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, Overrides, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, Overrides, loading, path_option, print_json, told_in_one_line
 
 
 def mine(
@@ -87,7 +87,7 @@ def mine(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.config.rules_mining import LOSSES_OF_SCORES
             from mmst_cli.inputs.media_options import media_settings
             from mmst_cli.mining.mine import run_mining

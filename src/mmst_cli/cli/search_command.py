@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmst_cli.cli.app import LOADING, Json, path_named, path_option, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, loading, path_named, path_option, print_json, told_in_one_line
 
 
 def search(
@@ -65,7 +65,7 @@ def search(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.searching.search import run_search
             from mmst_cli.searching.search_result import show_result
         result = run_search(

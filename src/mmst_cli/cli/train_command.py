@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mmst_cli import processes
-from mmst_cli.cli.app import LOADING, Json, Overrides, print_json, told_in_one_line
+from mmst_cli.cli.app import Json, Overrides, loading, print_json, told_in_one_line
 from mmst_cli.errors import ConfigError
 
 
@@ -46,7 +46,7 @@ def train(
         from mmst_cli.terminal import Terminal
 
         terminal = Terminal(json_results=json_output)
-        with terminal.waiting(LOADING):
+        with loading(terminal):
             from mmst_cli.training.train import run_training
         result = run_training(
             settings, overrides=overrides or [], resume=resume, overwrite=overwrite, dry_run=dry_run, terminal=terminal

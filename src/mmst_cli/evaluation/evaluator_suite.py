@@ -72,7 +72,7 @@ def build_evaluator(
 class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
     """All evaluators of a config, the model's forward passes in the precision of the run and the rest in float32.
 
-    The trainer calls it like any evaluator; :attr:`evaluations` keeps what each found.
+    The trainer calls it like any evaluator; :attr:`evaluations` and :attr:`last_metrics` keep what was found last.
     """
 
     def __init__(self, evaluators: Mapping[str, Evaluator], precision: Precision, model_name: str) -> None:
@@ -81,6 +81,7 @@ class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
         self.precision = precision
         self.model_name = model_name
         self.last_step: int | None = None
+        self.last_metrics: dict[str, float] = {}
         self.before_evaluator: Callable[[str, Evaluator], None] | None = None
 
     def __call__(
@@ -100,6 +101,7 @@ class EvaluatorSuite(BaseEvaluator):  # type: ignore[misc]
         found = [evaluation.result for evaluation in self.evaluations.values()]
         if len(found) > 1:
             metrics[MEAN] = fmean(result.primary(result.full) for result in found)
+        self.last_metrics = dict(metrics)  # the trainer puts a prefix before those that it gets
         return metrics
 
     @property

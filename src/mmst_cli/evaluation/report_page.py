@@ -17,7 +17,7 @@ from mmst_cli.evaluation.query_gallery import Gallery, build_gallery
 from mmst_cli.evaluation.report_sections import ReportData, galleries, page_values
 from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
 from mmst_cli.retrieval.data_card import Rows, data_card
-from mmst_cli.runs import RunFolder, describe_environment
+from mmst_cli.runs import RunFolder, describe_environment, without_secret
 from mmst_cli.shell_words import joined
 from mmst_cli.storage import read_json, write_text
 
@@ -54,7 +54,7 @@ def write_page(
         after=after,
         before=before,
         created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        command=joined([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        command=joined([Path(sys.argv[0]).name, *map(without_secret, sys.argv[1:])]),
         metrics=run.metric_lines() if run else [],
         galleries=_chosen_queries(suite, before, after),
         data_card=data_card(config, rows),

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.integrations import get_reporting_integration_callbacks
 from transformers.integrations.neftune import activate_neftune, deactivate_neftune
 from transformers.utils import is_liger_kernel_available
 
@@ -31,7 +30,6 @@ from mmst_cli.training.gradients import compute_gradients
 from mmst_cli.training.learning_rates import check_rates
 from mmst_cli.training.optimizer_state import step_beside
 from mmst_cli.training.trainer import RunTrainer
-from mmst_cli.training.training_start import build_arguments
 from mmst_cli.vectors.data_workers import Cost, one_thread
 from mmst_cli.vectors.prepared_batches import feature_bytes
 
@@ -62,11 +60,6 @@ def rehearse(
         ConfigError: something doesn't fit; the message begins with the key.
         DataError: a row that the loss is tried on can't be read.
     """
-    with tempfile.TemporaryDirectory() as folder, told_by_key(config.training, "report_to"):
-        arguments = build_arguments(config, Path(folder))
-        for tracker in get_reporting_integration_callbacks(arguments.report_to):
-            # Where its package is missing it is never whole, and MLflow's would then fail once more while it goes.
-            type(tracker.__name__, (tracker,), {"__del__": lambda _: None})()
     with randomness_kept(), tempfile.TemporaryDirectory() as folder:
         with told_by_key(config.training):
             trainer = build(Path(folder), [])

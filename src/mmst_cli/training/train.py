@@ -28,6 +28,7 @@ from mmst_cli.training.hub_upload import check_pushing, push_model
 from mmst_cli.training.loss_models import check_models_of_losses
 from mmst_cli.training.one_device import idle_devices
 from mmst_cli.training.resume_rules import check_same_rows, check_steps
+from mmst_cli.training.tracking import check_trackers
 from mmst_cli.training.training_course import TrainingCourse
 from mmst_cli.training.training_job import TrainingJob
 from mmst_cli.training.training_start import build_arguments, check_machine, find_start, take_up
@@ -89,7 +90,7 @@ def _run(
     check_models_of_losses(config, runtime)
     check_adaptable(config.model)
     check_minings(config)
-    build_arguments(config, run.path)
+    check_trackers(config, build_arguments(config, run.path))
     check_pushing(config, terminal)
     with processes.first_before_others():  # it may put an earlier run back
         checkpoint = find_start(run, config, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mmst_cli import processes
 from mmst_cli.errors import DataError, Interrupted, WorkError
-from mmst_cli.preparing.saved_model_gate import SavedModelGate
+from mmst_cli.evaluation.evaluation_results import Evaluation
+from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
 from mmst_cli.runs import checkpoint_step
 from mmst_cli.time_shares import add_up, in_shares
 from mmst_cli.training.adapter_saving import adapter_settled
@@ -21,6 +22,7 @@ from mmst_cli.training.loss import MatryoshkaMeter
 from mmst_cli.training.masked_ranking import MaskMeter
 from mmst_cli.training.stop_signals import StopCallback, StopSignals
 from mmst_cli.training.time_account import advice
+from mmst_cli.training.tracking import Tracking
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.trainer_batches import no_batch
 from mmst_cli.training.training_job import TrainingJob
@@ -73,23 +75,19 @@ class TrainingCourse:
             job.renewed.apart = reporter.apart
         measurements.check_best_metric(trainer, metrics)
         warn_of_unsaved(trainer.args, self.terminal)
-        training_seconds = self._train(trainer, reporter, checkpoint)
-        self._say_where_time_went(trainer)
-        if job.renewed is not None:
-            job.renewed.read_back()
-        with _last_step_kept(trainer):
-            for sentence in (*job.bad_rows.summary(), *job.remarks()):
-                self.terminal.say(sentence)
-            # A run that was resumed at its end takes no step.
-            stays = not trainer.args.learning_rate if self.steps_taken.may_stay is None else self.steps_taken.may_stay
-            with adapter_settled(job, self.gate, may_stay=stays) as figures:
-                after = measurements.evaluate_after(trainer)
-                if not processes.is_first():
-                    return TrainingResult(
-                        str(self.run.path), trainer.state.global_step, training_seconds, training_seconds
-                    )
-                summary, saved = finish(job, self.gate, after, may_stay=stays, figures=figures)
-        refuse_if_failed(self.run, saved)
+        tracking = Tracking(trainer, reporter, self.run, self.terminal)
+        trainer.add_callback(tracking)
+        with tracking.following(self.step):
+            training_seconds = self._train(trainer, reporter, checkpoint)
+            self._say_where_time_went(trainer)
+            if job.renewed is not None:
+                job.renewed.read_back()
+            settled = self._settle(trainer)
+            if settled is None:
+                return TrainingResult(str(self.run.path), trainer.state.global_step, training_seconds, training_seconds)
+            after, summary, saved = settled
+            tracking.tell_results(job.suite.last_metrics)
+            refuse_if_failed(self.run, saved)
         result = TrainingResult(
             run=str(self.run.path),
             steps=trainer.state.global_step,
@@ -103,6 +101,23 @@ class TrainingCourse:
         )
         show_result(result, self.run, self.terminal)
         return result
+
+    def _settle(self, trainer: RunTrainer) -> tuple[dict[str, Evaluation], str, GateResult] | None:
+        """Measure the trained model and save it; return what it scored, the verdict, and what the gate found.
+
+        None in other processes than the first.
+        """
+        job = self.job
+        with _last_step_kept(trainer):
+            for sentence in (*job.bad_rows.summary(), *job.remarks()):
+                self.terminal.say(sentence)
+            # A run that was resumed at its end takes no step.
+            stays = not trainer.args.learning_rate if self.steps_taken.may_stay is None else self.steps_taken.may_stay
+            with adapter_settled(job, self.gate, may_stay=stays) as figures:
+                after = job.measurements.evaluate_after(trainer)
+                if not processes.is_first():
+                    return None
+                return after, *finish(job, self.gate, after, may_stay=stays, figures=figures)
 
     def _train(self, trainer: RunTrainer, reporter: RunReporter, checkpoint: Path | None) -> float:
         """Train, and return the seconds it took, evaluations and checkpoints included."""

@@ -33,6 +33,8 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         self.trainer: RunTrainer
         self.best_so_far: str | None = None
         """Of a resumed run, the checkpoint that was measured best; the trainer's own record may name another folder."""
+        self.line: dict[str, Any] = {}
+        """What metrics.jsonl got of the log that was last; nothing where it got nothing."""
         self.progress: Progress | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -54,6 +56,7 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         """Write a line of metrics, and show it."""
+        self.line = {}
         if not logs or "loss" not in logs:
             return
         steps, now = state.global_step - self.logged_step, time.perf_counter()
@@ -72,6 +75,7 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
             "seconds": self.trainer.account.take(),
         }
         self.run.log_metrics(record)
+        self.line = record
         self._show(state, record, per_dim, seconds / max(1, steps))
         self.logged_at, self.logged_step, self.trainer.tokens = now, state.global_step, 0
 

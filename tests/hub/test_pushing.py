@@ -1,0 +1,124 @@
+"""`push_to_hub` by huggingface_hub itself, to a stand-in of the hub: what arrives, and what is said otherwise."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_job import write_job
+from stand_in import loopback_environment
+from text_job import text_job
+from writable_hub import WritableHub
+
+ROOT = Path(__file__).parents[2]
+WRITES, READS = "hf_mayread0andwrite", "hf_mayreadalone"
+
+
+@pytest.fixture
+def hub():
+    with WritableHub({WRITES: {"name": "someone", "role": "write"}, READS: {"name": "guest", "role": "read"}}) as hub:
+        yield hub
+
+
+@pytest.fixture
+def command(hub, tmp_path):
+    """Runs a command in a process of its own, as somebody who is logged in to the stand-in."""
+
+    def command(*words, token=WRITES, **environment):
+        environment |= loopback_environment(hub.address, tmp_path) | {"OMP_NUM_THREADS": "1", "HF_TOKEN": token}
+        return subprocess.run(
+            [sys.executable, *map(str, words)],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return command
+
+
+@pytest.fixture
+def train(command, tmp_path):
+    def train(*words, name="small", **more):
+        training = {"save_strategy": "steps", "save_steps": 2, "push_to_hub": True, "hub_model_id": name}
+        write_job(text_job(tmp_path, max_steps=4, **training), tmp_path / "job.yaml")
+        return command("-m", "mmst_cli", "train", "job.yaml", *words, **more)
+
+    return train
+
+
+def files_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def pushed(hub, name="someone/small", branch="main"):
+    return {path: file.content for path, file in hub.repositories["models", name][branch].files.items()}
+
+
+@pytest.mark.slow
+def test_the_command_of_the_page_pushes_what_was_saved(hub, command, tmp_path):
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (line,) = re.findall(r"^mmst train .*push_to_hub.*$", (ROOT / "docs/serving.md").read_text(), re.MULTILINE)
+    small = ["training.max_steps=2", "training.per_device_train_batch_size=8", "training.eval_strategy='no'"]
+    small += ["datasets.train.max_rows=32", "datasets.eval.max_rows=16", "training.save_steps=1"]
+    words = ["-m", "mmst_cli", *shlex.split(line)[1:], *small]
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    model, name = tmp_path / "runs/quickstart/model", "someone/quickstart"
+    assert f"pushed: {hub.address}/{name} (private)" in done.stderr
+    assert pushed(hub, name) == files_of(model) and "README.md" in pushed(hub, name)
+    assert hub.private == {("models", name)}
+    assert not (tmp_path / "outside.txt").exists()
+    script = "import sys; from sentence_transformers import SentenceTransformer as S; import numpy"
+    script += "; numpy.save(sys.argv[2], S(sys.argv[1], device='cpu').encode(['a page with a red header']))"
+    for number, place in enumerate((name, model)):
+        loaded = command("-c", script, place, f"{number}.npy")
+        assert loaded.returncode == 0, loaded.stderr
+    assert (tmp_path / "0.npy").read_bytes() == (tmp_path / "1.npy").read_bytes()
+    again = command(*words, "--resume", "training.hub_revision=second", "training.hub_private_repo=false")
+    assert again.returncode == 0, again.stderr
+    assert pushed(hub, name, "second").keys() == pushed(hub, name).keys()
+    assert hub.private == {("models", name)}  # what is there keeps its visibility
+
+
+@pytest.mark.slow
+def test_a_push_that_fails_leaves_the_run_whole_and_its_command_pushes_it(hub, train, command, tmp_path):
+    hub.broken = "/commit/"
+    done = train("--json")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    *_, said = done.stderr.strip().splitlines()
+    assert said.startswith(
+        f"error: training.push_to_hub: the model is whole in {tmp_path}/run/model, but it couldn't be pushed to"
+    )
+    assert pushed(hub) == {} and WRITES not in done.stderr
+    assert {"report.html", "gate.json", "model"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    hub.broken = ""
+    words = shlex.split(said.partition("Push it by hand: ")[2])
+    assert words[:2] == ["hf", "upload"]
+    by_hand = command(Path(sys.executable).with_name("hf"), *words[1:])
+    assert by_hand.returncode == 0, by_hand.stderr
+    assert pushed(hub) == files_of(tmp_path / "run/model")
+    assert hub.private == {("models", "someone/small")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"token": READS}, "the token 'laptop' of guest may only read, not write"),
+        ({"token": "hf_unknown"}, "Invalid user token."),
+        ({"token": ""}, "Token is required"),
+        ({"HF_HUB_OFFLINE": "1"}, "offline"),
+        ({"name": "other/small"}, "other is neither someone nor an organisation that someone is in"),
+    ],
+)
+def test_who_may_not_push_is_told_before_anything_is_loaded(hub, train, tmp_path, given, words):
+    done = train(**given)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert said.startswith("error: training.push_to_hub: found true, but the hub doesn't let this machine push: ")
+    assert words.lower() in said.lower() and "`hf auth login`" in said
+    assert not (tmp_path / "run").exists() and not hub.repositories and "data: " not in done.stderr
