@@ -145,7 +145,7 @@ def test_mistakes_are_named_and_nothing_is_written(options, words, folder, encod
 def test_a_vector_too_large_for_half_fails_alone(folder, encode, read_errors, monkeypatch):
     from mmst_cli.vectors import input_stream
 
-    def enlarge(_model, group, _raw):
+    def enlarge(_model, _device, group, _raw):
         vectors = torch.ones(len(group.places), 128)
         vectors[1:2] *= 1e6
         return vectors
