@@ -163,7 +163,7 @@ def header_of(file: str, delimiter: str, name: str | None = None) -> list[str]:
     """Return the names of the columns.
 
     Raises:
-        ValueError: there is none, or one stands there twice.
+        ValueError: there is none, one stands there twice, or one isn't UTF-8.
     """
     with open_text(file, name) as lines:
         header = next(filter(None, csv.reader(lines, delimiter=delimiter)), None)
@@ -171,7 +171,18 @@ def header_of(file: str, delimiter: str, name: str | None = None) -> list[str]:
         raise ValueError("it has no header")
     if twice := next((column for column in header if header.count(column) > 1), None):
         raise ValueError(f"two columns are called {twice}. Rename one")
+    try:
+        check_characters("".join(header))
+    except ValueError as error:
+        raise ValueError(f"its header: {error}") from error
     return header
+
+
+def _hint(header: list[str]) -> str:
+    """Return what to do about a header of one column that is several, as spreadsheets in some languages write them."""
+    if len(header) == 1 and ";" in header[0]:
+        return f" ({header[0]}). Separate the values by commas, not by semicolons, or by tabs in a .tsv"
+    return ""
 
 
 def _parse(file: str, delimiter: str, name: str | None, quoting: int) -> Iterator[dict[str, str | None]]:
@@ -185,7 +196,7 @@ def _parse(file: str, delimiter: str, name: str | None, quoting: int) -> Iterato
             first = reader.line_num + 1
             for row in reader:
                 if len(row) > len(header):
-                    raise ValueError(f"line {first} has {len(row)} values, and the header {len(header)}")
+                    raise ValueError(f"line {first} has {len(row)} values, and the header {len(header)}{_hint(header)}")
                 if row:
                     cells: list[str | None] = [cell or None for cell in row]
                     yield dict(zip(header, cells + [None] * (len(header) - len(row)), strict=True))
