@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from mmst_cli.errors import DataError
 from mmst_cli.sources.places import folder_of_pattern, media_folder, row_ending, would_read
@@ -148,3 +149,18 @@ def test_whether_a_new_file_would_be_read_as_rows(path, file, read, tmp_path, mo
     (tmp_path / "rows/a.parquet").touch()
     (tmp_path / "link").symlink_to("rows")
     assert would_read(path, Path(file)) is read
+
+
+def test_a_folder_whose_metadata_name_no_files_is_told_what_to_rename(fault, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text("Img Name,Caption\na.png,one\n")
+    assert fault(tmp_path).endswith(
+        "its metadata file has no column called file_name. Rename the one that names the file of each row to that."
+    )
+
+
+def test_the_folder_one_is_in(load, tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text("file_name,caption\na.png,one\n")
+    monkeypatch.chdir(tmp_path)
+    assert load(".")["caption"] == ["one"]

@@ -167,9 +167,12 @@ def watched(suite: EvaluatorSuite, terminal: Terminal, when: str) -> Iterator[No
     for name, result in results.items():
         retrieval = suite.retrievals[name].retrieval if name in suite.retrievals else None
         if isinstance(retrieval, RowRetrieval) and retrieval.repeats:
-            terminal.say(
-                f"{name}: {retrieval.repeats:,} rows repeat the query of an earlier one and are answers to it too"
+            told = (
+                "row repeats the query of an earlier one and is an answer"
+                if retrieval.repeats == 1
+                else ("rows repeat the query of an earlier one and are answers")
             )
+            terminal.say(f"{name}: {retrieval.repeats:,} {told} to it too")
         if result.duplicates:
             told = "document is" if result.duplicates == 1 else "documents are"
             terminal.say(f"{name}: {result.duplicates:,} {told} identical to others and count once")

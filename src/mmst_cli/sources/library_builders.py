@@ -141,6 +141,11 @@ def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataErr
             f"{at}.path: {visible(config.path)}: the first samples of the archive have different members. Each has"
             " the same endings under its own name, one sample after the other: a.jpg, a.txt, b.jpg, b.txt."
         )
+    if "present as dictionary key in metadata files" in text:
+        return DataError(
+            f"{at}.path: {visible(config.path)}: its metadata file has no column called file_name. Rename the one that"
+            " names the file of each row to that."
+        )
     return DataError(f"{at}.path: {visible(config.path)} can't be read: {first_line(error)}")
 
 

@@ -74,7 +74,8 @@ def find_place(at: str, config: DatasetConfig) -> Place:
         return _of_files(at, config.path, addresses, afresh=not versioned)
     path = local_path(config.path)
     if path.is_dir():
-        return Place(saved=path) if is_saved(path) else Place(str(path), {"name": config.name})
+        named = path if path.name else path.absolute()  # `.` has no name, which the library would ask for
+        return Place(saved=path) if is_saved(path) else Place(str(named), {"name": config.name})
     if path.is_file():
         return _of_local_files(at, config, [path])
     if is_pattern(config.path):
