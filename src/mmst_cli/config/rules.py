@@ -93,7 +93,10 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
         if not config.output_dir.strip():
             faults.append("output_dir: it is empty. Name a folder for the run.")
     elif not config.evaluators and not for_mining:
-        faults.append("evaluators: none is declared, so there is nothing to evaluate. Add one.")
+        faults.append(
+            "evaluators: none is declared, so there is nothing to evaluate. Add one, such as test: {type:"
+            " MatryoshkaRetrievalEvaluator, dataset: NAME}, of a dataset with use: eval."
+        )
     if faults:
         raise ConfigError(*faults)
     if not for_training:
