@@ -65,6 +65,16 @@ def test_a_file_is_no_model(tmp_path):
         find_model(str(tmp_path / "model.safetensors"))
 
 
+def test_a_run_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_model("runs/quikstart") == "runs/quikstart"  # nothing says that it isn't a hub id
+    (tmp_path / "runs/quickstart").mkdir(parents=True)
+    (tmp_path / "runs/quickstart/config.yaml").touch()
+    with pytest.raises(ModelError) as caught:
+        find_model("runs/quikstart")
+    assert str(caught.value) == "runs/quikstart: no such run in runs, which holds 1. Did you mean quickstart?"
+
+
 @pytest.mark.parametrize("name", ["/gone", "./gone", "../gone", "~/gone", "~nobody/gone", "runs/a/gone"])
 def test_a_folder_that_is_not_there(name):
     with pytest.raises(ModelError, match=r"^'runs/quickstart\\r': no such folder"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from mmst_cli.builtin.registry import build_builtin
 from mmst_cli.config.rules_training import UNSCALABLE
 from mmst_cli.config.schema import Attention, Dtype, ModelConfig
-from mmst_cli.errors import ConfigError, ModelError, visible
+from mmst_cli.errors import ConfigError, ModelError, did_you_mean, visible
 from mmst_cli.model.adapter_folder import ADAPTER_CONFIG
 from mmst_cli.model.attention import AttentionChoice, choose_attention
 from mmst_cli.model.checkpoint import is_raw, lacks_attention, load_checkpoint, read_checkpoint_config
@@ -65,7 +66,15 @@ def find_model(name_or_path: str) -> str:
         raise ModelError(f"{visible(name_or_path)}: a file, but a model is a folder or a hub id.")
     if name_or_path.startswith(("/", ".", "~")) or name_or_path.count("/") > 1 or visible(name_or_path) != name_or_path:
         raise ModelError(f"{visible(name_or_path)}: no such folder. Name a model folder, a run folder or a hub id.")
+    if "/" in name_or_path and (runs := _runs_in(folder.parent)):
+        near = did_you_mean(folder.name, runs)
+        raise ModelError(f"{name_or_path}: no such run in {folder.parent}, which holds {len(runs)}.{near}")
     return name_or_path
+
+
+def _runs_in(folder: Path) -> list[str]:
+    """Return the names of the runs in a folder, which nobody would call as a hub's user is called."""
+    return sorted(path.name for path in folder.iterdir() if RunFolder(path).is_run()) if folder.is_dir() else []
 
 
 def model_label(config: ModelConfig) -> str:
