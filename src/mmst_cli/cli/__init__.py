@@ -19,6 +19,7 @@ from mmst_cli.cli.init_command import init
 from mmst_cli.cli.inspect_command import inspect_modalities
 from mmst_cli.cli.merge_command import merge
 from mmst_cli.cli.mine_command import mine
+from mmst_cli.cli.runs_command import runs
 from mmst_cli.cli.schema_command import schema
 from mmst_cli.cli.score_command import score
 from mmst_cli.cli.search_command import search
@@ -39,6 +40,7 @@ app.command()(mine)
 app.command()(score)
 app.command()(merge)
 app.command()(export)
+app.command()(runs)
 app.command()(schema)
 app.command(name="inspect-modalities")(inspect_modalities)
 app.command()(cache)
