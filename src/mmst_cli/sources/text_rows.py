@@ -123,8 +123,9 @@ def check_characters(text: str) -> None:
 def separated_values(file: str, delimiter: str, name: str | None = None) -> Iterator[dict[str, str | None]]:
     """Yield the rows of a file of separated values, each cell the text that stands there; an empty one is None.
 
-    Quotation marks are those of RFC 4180. In a file on this machine in which one is never closed, and no value is
-    quoted on both sides, they are text, as in values separated by tabs, which as a rule have none.
+    A file whose header has semicolons and no comma is separated by these, as spreadsheets write it where the comma is
+    a decimal one. Quotation marks are those of RFC 4180. In a file on this machine in which one is never closed, and
+    no value is quoted on both sides, they are text, as in values separated by tabs, which as a rule have none.
 
     Raises:
         ValueError: a mark is never closed or a row is longer than the header; the message names the line.
@@ -160,13 +161,19 @@ def _marks_are_text(file: str, delimiter: str, name: str | None) -> bool:
 
 
 def header_of(file: str, delimiter: str, name: str | None = None) -> list[str]:
-    """Return the names of the columns.
+    """Return the names of the columns; see :func:`separated_values`.
 
     Raises:
         ValueError: there is none, one stands there twice, or one isn't UTF-8.
     """
-    with open_text(file, name) as lines:
-        header = next(filter(None, csv.reader(lines, delimiter=delimiter)), None)
+    return _header(file, delimiter, name)[0]
+
+
+def _header(file: str, delimiter: str, name: str | None) -> tuple[list[str], str]:
+    """Return the names of the columns, and what separates them: semicolons where a comma doesn't."""
+    header = _first_row(file, delimiter, name)
+    if delimiter == "," and len(header) == 1 and len(apart := _first_row(file, ";", name)) > 1:
+        header, delimiter = apart, ";"
     if not header:
         raise ValueError("it has no header")
     if twice := next((column for column in header if header.count(column) > 1), None):
@@ -175,19 +182,17 @@ def header_of(file: str, delimiter: str, name: str | None = None) -> list[str]:
         check_characters("".join(header))
     except ValueError as error:
         raise ValueError(f"its header: {error}") from error
-    return header
+    return header, delimiter
 
 
-def _hint(header: list[str]) -> str:
-    """Return what to do about a header of one column that is several, as spreadsheets in some languages write them."""
-    if len(header) == 1 and ";" in header[0]:
-        return f" ({header[0]}). Separate the values by commas, not by semicolons, or by tabs in a .tsv"
-    return ""
+def _first_row(file: str, delimiter: str, name: str | None) -> list[str]:
+    with open_text(file, name) as lines:
+        return next(filter(None, csv.reader(lines, delimiter=delimiter)), [])
 
 
 def _parse(file: str, delimiter: str, name: str | None, quoting: int) -> Iterator[dict[str, str | None]]:
     csv.field_size_limit(2**31 - 1)  # a document in a cell is longer than the 128 kB allowed otherwise
-    header = header_of(file, delimiter, name)
+    header, delimiter = _header(file, delimiter, name)
     with open_text(file, name) as lines:
         reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
         first = 1
@@ -196,7 +201,7 @@ def _parse(file: str, delimiter: str, name: str | None, quoting: int) -> Iterato
             first = reader.line_num + 1
             for row in reader:
                 if len(row) > len(header):
-                    raise ValueError(f"line {first} has {len(row)} values, and the header {len(header)}{_hint(header)}")
+                    raise ValueError(f"line {first} has {len(row)} values, and the header {len(header)}")
                 if row:
                     cells: list[str | None] = [cell or None for cell in row]
                     yield dict(zip(header, cells + [None] * (len(header) - len(row)), strict=True))
