@@ -91,3 +91,19 @@ def test_the_command(write):
     assert told["differing"] == {"training.seed": [1, 2]}
     gone = CliRunner().invoke(app, ["runs", "gone"])
     assert gone.exit_code == RunError.exit_code and "error: gone: no run" in gone.output
+
+
+def test_a_page_of_them(write, tmp_path):
+    write("a", "2026-01-01", 0.8, seed=1)
+    write("b & c", "2026-01-02", 0.9, seed=2)
+    command = ["runs", "runs/a", "runs/b & c", "--html", "runs.html"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0 and "page: runs.html" in done.output
+    page = (tmp_path / "runs.html").read_text()
+    assert "b &amp; c" in page and "training.seed" in page and "0.9000" in page and page.count("<svg") == 2
+    assert "mmst eval &#39;runs/b &amp; c&#39; --compare runs/a" in page
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == RunError.exit_code and "--overwrite" in again.output
+    assert CliRunner().invoke(app, [*command, "--overwrite"]).exit_code == 0
+    alone = CliRunner().invoke(app, ["runs", "runs/a", "--html", "one.html"])
+    assert alone.exit_code == 2 and "two runs or more" in alone.output and not (tmp_path / "one.html").exists()

@@ -54,9 +54,31 @@ def loss_chart(
         "Training loss by dimension": _by_dimension(metrics),
         evaluated: _evaluations(metrics, primary),
     }
+    return _chart("Losses and evaluations over training steps", found, evaluated, width)
+
+
+def runs_chart(runs: Mapping[str, tuple[Sequence[Mapping[str, Any]], Mapping[str, str]]], *, width: int = WIDTH) -> str:
+    """Draw the training losses of several runs in one panel, and their evaluations in another.
+
+    Args:
+        runs: name to the lines of metrics.jsonl, and evaluator to primary metric.
+        width: of the figure, in pixels; text keeps its size.
+    """
+    evaluated = _evaluation_title({name: metric for _, primary in runs.values() for name, metric in primary.items()})
+    losses = [Series(run, _pairs(lines, lambda line: line.get("loss"))) for run, (lines, _) in runs.items()]
+    scores = [
+        Series(f"{run}: {one.label}" if len(found) > 1 else run, one.pairs)
+        for run, (lines, primary) in runs.items()
+        for found in [_evaluations(lines, primary)]
+        for one in found
+    ]
+    title = "Losses and evaluations of several runs over training steps"
+    return _chart(title, {"Training loss": losses, evaluated: scores}, evaluated, width)
+
+
+def _chart(title: str, found: Mapping[str, Sequence[Series]], evaluated: str, width: int) -> str:
     drawn = {heading: _with_points(series) for heading, series in found.items()}
     drawn = {heading: series for heading, series in drawn.items() if series}
-    title = "Losses and evaluations over training steps"
     if not drawn:
         return empty_figure(title, "No loss and no evaluation was logged.", width)
     lines = [legend_shape([line.label for line in series], width)[1] for series in drawn.values()]

@@ -68,7 +68,7 @@ def page_values(data: ReportData) -> dict[str, Any]:
         "created": data.created,
         "chart_css": Markup(CHART_CSS),
         "evaluations": [_evaluation(e, data.before.get(name)) for name, e in data.after.items()],
-        "quality": {name: _two_widths(quality_chart, r, before.get(name)) for name, r in results.items()},
+        "quality": {name: two_widths(quality_chart, r, before.get(name)) for name, r in results.items()},
         "losses": _losses(data, results),
         "time_spent": in_shares(add_up(data.metrics)),
         "data_headings": headings,
@@ -107,13 +107,14 @@ def thumbnail_depth(shown: Mapping[str, Gallery], budget: int) -> int:
     return max((depth for depth in range(-1, SHOWN + 1) if sum(sizes[: depth + 1]) <= budget), default=-1)
 
 
-def _two_widths(draw: Any, *arguments: Any) -> dict[str, Markup]:
+def two_widths(draw: Any, *arguments: Any) -> dict[str, Markup]:
+    """Return a figure drawn for a wide page and for a narrow one, of which a page shows the one that fits."""
     return {"wide": Markup(draw(*arguments, width=WIDE)), "narrow": Markup(draw(*arguments, width=NARROW))}
 
 
 def _losses(data: ReportData, results: Mapping[str, EvaluationResult]) -> dict[str, Markup] | None:
     primary = {name: result.primary_metric for name, result in results.items()}
-    return _two_widths(loss_chart, data.metrics, primary) if data.metrics else None
+    return two_widths(loss_chart, data.metrics, primary) if data.metrics else None
 
 
 def _evaluation(evaluation: Evaluation, before: Evaluation | None) -> dict[str, Any]:

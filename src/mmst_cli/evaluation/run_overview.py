@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,13 @@ from rich.table import Table
 from mmst_cli.errors import RunError, visible
 from mmst_cli.evaluation.evaluation_results import EvaluationResult, load_evaluation
 from mmst_cli.runs import RunFolder
+from mmst_cli.shell_words import quoted
 from mmst_cli.storage import expand_home, read_json
 
 ROOT = Path("runs")
+COLUMNS = ("run", "model", "data", "state", "steps", "time", "score", "95% interval", "before")
+WORDS = 4
+"""Columns of them that hold words; the others hold figures."""
 _OF_THE_RUN = ("run_name", "output_dir")  # which differ anyway
 
 
@@ -155,17 +159,24 @@ def _result(path: Path) -> EvaluationResult | None:
 
 def runs_table(summaries: Sequence[RunSummary]) -> Table:
     """Return the runs, a line for each of their scores."""
-    table = Table("run", "model", "data", "state", "steps", "time", "score", "95% interval", "before")
-    for one in summaries:
-        shown: Sequence[Score | None] = one.scores or [None]
-        for place, score in enumerate(shown):
-            data = ", ".join(one.data)
-            state = "" if one.state == "done" else one.state
-            mine = (
-                (one.run, one.model, data, state, f"{one.steps:,}", _in_words(one.seconds)) if not place else ("",) * 6
-            )
-            table.add_row(*mine, *_in_cells(score))
+    table = Table(*COLUMNS)
+    for row in (row for one in summaries for row in cells_of(one)):
+        table.add_row(*row)
     return table
+
+
+def cells_of(one: RunSummary) -> Iterator[tuple[str, ...]]:
+    """Yield a row of cells for each score of a run, under :data:`COLUMNS`; the run itself stands in the first."""
+    shown: Sequence[Score | None] = one.scores or [None]
+    state = "" if one.state == "done" else one.state
+    run = (one.run, one.model, ", ".join(one.data), state, f"{one.steps:,}", _in_words(one.seconds))
+    for place, score in enumerate(shown):
+        yield (*(("",) * len(run) if place else run), *_in_cells(score))
+
+
+def compare_command(runs: Sequence[RunFolder]) -> str:
+    """Return the command that compares the first two of several runs."""
+    return f"mmst eval {quoted(runs[1].path)} --compare {quoted(runs[0].path)}"
 
 
 def _in_cells(score: Score | None) -> tuple[str, str, str]:
