@@ -430,3 +430,15 @@ def test_one_row_is_nothing_to_train_on(init, tmp_path):
     result = init("a.jsonl")
     assert result.exit_code == 2
     assert "it has one row" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers"),
+    [("Frage", "Antwort"), ("pregunta", "respuesta"), ("Requête", "Réponse"), ("domanda", "risposta")],
+)
+def test_columns_named_in_other_languages(asked, answers, init, tmp_path):
+    rows = "".join(f"what is thing {number} and what of it;thing {number}\n" for number in range(12))
+    (tmp_path / "rows.csv").write_text(f"{asked};{answers}\n{rows}", encoding="utf-8")
+    assert init("rows.csv").exit_code == 0
+    columns = load_config(tmp_path / "rows.yaml").datasets["train"].columns
+    assert {name: column.role for name, column in columns.items()} == {asked: "anchor", answers: "positive"}

@@ -15,12 +15,14 @@ _ANCHORS = (
     *("anchor", "query", "question", "search", "claim", "premise", "sentence1", "sentence_1", "sentence_a", "text1"),
     *("text_1", "text_a", "instruction", "prompt", "caption", "conversation", "messages", "chat", "description"),
     *("title", "transcript", "transcription", "txt"),
+    *("frage", "suchanfrage", "beschreibung", "pregunta", "consulta", "requête", "requete", "domanda", "pergunta"),
 )
 _POSITIVES = (
     *("positive", "pos", "answer", "response", "document", "doc", "passage", "page", "context", "hypothesis"),
     *("sentence2", "sentence_2", "sentence_b", "text2", "text_2", "text_b", "completion", "chosen"),
     *("image", "img", "photo", "picture", "audio", "sound", "recording", "speech", "video", "clip", "pdf", "manual"),
     *("abstract", "body", "content", "text"),
+    *("antwort", "dokument", "seite", "bild", "foto", "réponse", "reponse", "respuesta", "risposta", "resposta"),
 )
 _SURE = ("positive", "pos")  # before a column of media of another name
 _LABEL = re.compile(
