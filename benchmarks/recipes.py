@@ -108,8 +108,8 @@ def in_rounds(folder: Path, seed: int, steps: int, base: Path) -> Path:
     batch = IMAGES // 2
     changes = [
         f"datasets.train.max_rows={steps * batch // ROUNDS}",
-        f"datasets.train.mine={{every_epochs: 1, model: self, num_negatives: 1, relative_margin: {MARGIN}}}",
-        "datasets.train.columns.negative_1={role: negative, modality: image}",
+        f"datasets.train.mine={{every_epochs: 1, model: self, num_negatives: 1, relative_margin: {MARGIN}, "
+        f"range_max: {RANGE}}}",
         f"training.num_train_epochs={ROUNDS}",
         f"training.per_device_train_batch_size={batch}",
     ]
