@@ -8,31 +8,23 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import Json, Overrides, loading, path_option, print_json, told_in_one_line
+from mmst_cli.cli.row_options import Anchor, Dataset, Name, Positive, Revision, Split, Sql, Target
 
 
 def mine(
-    target: Annotated[
-        str, typer.Argument(metavar="CONFIG|DATA", help="A config, or a file, folder or hub id of rows.")
-    ],
+    target: Target,
     output: Annotated[Path, path_option("The parquet file to write.")],
     overrides: Overrides = None,
-    dataset: Annotated[str | None, typer.Option(help="The training set of the config, if it has several.")] = None,
+    dataset: Dataset = None,
     model: Annotated[
         str | None, typer.Option(help="A run folder, a model folder or a hub id; that of the config if left out.")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id given by --model.")] = None,
-    anchor: Annotated[
-        str | None, typer.Option(metavar="COLUMN[:MODALITY]", help="Of DATA: the column of anchors, such as query.")
-    ] = None,
-    positive: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN[:MODALITY]", help="Of DATA: the column of positives, such as page:image."),
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Of DATA: the configuration of a hub or built-in dataset.")] = None,
-    split: Annotated[str | None, typer.Option(help="Of DATA: the split; train if left out.")] = None,
-    sql: Annotated[
-        str | None, typer.Option(help="Of DATA: a query over its rows, such as: select query, page from rows.")
-    ] = None,
+    revision: Revision = None,
+    anchor: Anchor = None,
+    positive: Positive = None,
+    name: Name = None,
+    split: Split = None,
+    sql: Sql = None,
     num_negatives: Annotated[int | None, typer.Option(help="Negatives for each row. [default: 3]")] = None,
     range_min: Annotated[
         int | None, typer.Option(help="Skip so many of the nearest documents that could be negatives. [default: 0]")

@@ -8,36 +8,28 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import Json, Overrides, loading, path_option, print_json, told_in_one_line
+from mmst_cli.cli.row_options import COLUMN, Anchor, Dataset, Name, Positive, Revision, Split, Sql, Target
 
 
 def score(
-    target: Annotated[
-        str, typer.Argument(metavar="CONFIG|DATA", help="A config, or a file, folder or hub id of rows.")
-    ],
+    target: Target,
     output: Annotated[Path, path_option("The parquet file to write.")],
     overrides: Overrides = None,
     model: Annotated[
         str | None, typer.Option(help="The teacher: a CrossEncoder or an embedding model; a folder, a run or a hub id.")
     ] = None,
-    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id given by --model.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="The training set of the config, if it has several.")] = None,
-    anchor: Annotated[
-        str | None, typer.Option(metavar="COLUMN[:MODALITY]", help="Of DATA: the column of anchors, such as query.")
-    ] = None,
-    positive: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN[:MODALITY]", help="Of DATA: the column of positives, such as page:image."),
-    ] = None,
+    revision: Revision = None,
+    dataset: Dataset = None,
+    anchor: Anchor = None,
+    positive: Positive = None,
     negative: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN[:MODALITY]", help="Of DATA: a column of negatives, or of lists of them; repeat."),
+        typer.Option(metavar=COLUMN, help="Of DATA: a column of negatives, or of lists of them; repeat."),
     ] = None,
     take: Annotated[int | None, typer.Option(help="Of DATA: so many entries of each list of negatives.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of DATA: the configuration of a hub or built-in dataset.")] = None,
-    split: Annotated[str | None, typer.Option(help="Of DATA: the split; train if left out.")] = None,
-    sql: Annotated[
-        str | None, typer.Option(help="Of DATA: a query over its rows, such as: select query, page from rows.")
-    ] = None,
+    name: Name = None,
+    split: Split = None,
+    sql: Sql = None,
     column: Annotated[
         str | None, typer.Option(help="The new column. [default: scores, or teacher_scores where that is there]")
     ] = None,

@@ -17,6 +17,7 @@ from mmst_cli.inputs.collection import MODALITY_OF
 from mmst_cli.media.content import HEAD, URL_SCHEMES, ending_of, head_of
 from mmst_cli.media.pdf import names_pdf, split_page
 from mmst_cli.media.video import FRAME_FILES
+from mmst_cli.rows.row_checks import is_number
 from mmst_cli.sources.row_files import json_modality
 from mmst_cli.storage import expand_home
 
@@ -168,7 +169,7 @@ def _of_list(cell: list[Any], folder: Path) -> Cell:
 def _of_text(text: str, folder: Path) -> Cell:
     if not text.strip():
         return Cell(Other.nothing)
-    if _is_number(text):
+    if is_number(text):
         return Cell(Other.number)
     if text.lstrip()[:1] in ("[", "{") and (parsed := _parsed(text)) is not None:
         # Only of chats and numbers is JSON text read as what it stands for.
@@ -202,14 +203,6 @@ def _of_path(text: str, folder: Path) -> Cell:
     if named:
         return Cell(named, f"paths of {ending} files", lost=text)
     return Cell(Modality.text)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _parsed(text: str) -> Any:

@@ -59,12 +59,13 @@ def _first_no_number(rows: RowSet, source: str) -> tuple[int, str]:
     if not rows.is_stream and (is_text(rows.rows.features[source]) or found == SEVERAL):
         for start, chunk in column_chunks(rows.rows, source):
             for index, cell in enumerate(chunk.to_pylist()):
-                if cell is not None and not _is_number(cell):
+                if cell is not None and not is_number(cell):
                     return start + index, f"{show(cell)}, in a column of {found}"
     return 0, found
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Say whether a text is read as a number."""
     try:
         float(text)
     except ValueError:
