@@ -43,6 +43,8 @@ class Shares:
     """That each of them takes, where it has no GPU."""
     nodes: int
     """Of the cluster."""
+    here: bool
+    """Whether models run on the CPU of this machine alone, under a Ray that was begun for the job."""
 
     def in_words(self) -> str:
         """Return a sentence about them."""
@@ -73,7 +75,7 @@ def joined(num_processes: int | None) -> Iterator[Shares]:
     if began:
         _join(num_processes)
     try:
-        yield _shares(num_processes)
+        yield _shares(num_processes, began and _address() == _OWN)
     finally:
         if began:
             ray.shutdown()
@@ -88,7 +90,7 @@ def set_environment() -> None:
 def _join(num_processes: int | None) -> None:
     import ray
 
-    address = os.environ.get(ADDRESS) or _OWN
+    address = _address()
     options: dict[str, Any] = {}
     if address == _OWN:
         # Beside models on a CPU as many batches are prepared as if there were none: one waits while Ray hands it on.
@@ -100,6 +102,10 @@ def _join(num_processes: int | None) -> None:
         except (OSError, RuntimeError, ValueError) as error:
             where = "on this machine" if address == _OWN else f"at {ADDRESS}={address}"
             raise ConfigError(f"--engine ray: Ray can't be had {where}: {first_line(error)}") from error
+
+
+def _address() -> str:
+    return os.environ.get(ADDRESS) or _OWN
 
 
 def _check_reachable(address: str) -> None:
@@ -134,7 +140,7 @@ def _silent() -> Iterator[None]:
         os.close(kept)
 
 
-def _shares(num_processes: int | None) -> Shares:
+def _shares(num_processes: int | None, own: bool) -> Shares:
     import ray
 
     there = ray.cluster_resources()
@@ -144,12 +150,12 @@ def _shares(num_processes: int | None) -> Shares:
     if gpus:
         if actors > gpus:
             raise ConfigError(f"--num-processes: {actors}, but each takes a GPU and the cluster has {gpus}.")
-        return Shares(actors, True, 0, nodes)
+        return Shares(actors, True, 0, nodes, False)
     if actors >= cpus:
         raise ConfigError(
             f"--num-processes: {actors}, but each takes a CPU, another one prepares inputs, and the cluster has {cpus}."
         )
-    return Shares(actors, False, max(1, cpus // (2 * actors)), nodes)
+    return Shares(actors, False, max(1, cpus // (2 * actors)), nodes, own)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from mmst_cli.errors import MmstError, WorkError
 from mmst_cli.inputs.items import Item, Source
 from mmst_cli.inputs.opening import Opening
 from mmst_cli.model.precision import Runtime
-from mmst_cli.terminal import Terminal
+from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.vectors.found_sizes import BatchLimits
 from mmst_cli.vectors.ranges import Ranges
 from mmst_cli.vectors.windows import Encoded, Window
@@ -58,7 +58,8 @@ class RayEngine:
             stack.enter_context(told_of_ray())
             self._terminal.say(self._shares.in_words())
             self._place = Place(self._opening.folder, self._shares.cpus or None)
-            self._scout = ray.remote(Scout).options(**_of_models(self._shares)).remote(self._place)
+            actor = ray.remote(Scout).options(**_of_models(self._shares))
+            self._scout = Scout(self._place) if self._shares.here else actor.remote(self._place)
             self._stack = stack.pop_all()
         return self
 
@@ -67,7 +68,7 @@ class RayEngine:
 
     def runtime(self, model: str, dtype: Dtype, _terminal: Terminal) -> tuple[Runtime, Dtype]:
         """Return where and in which precision a model encodes on a worker, and what its weights are held in."""
-        runtime, dtype, said = ray.get(self._scout.runtime.remote(model, dtype))
+        runtime, dtype, said = self._ask(self._scout.runtime, model, dtype)
         self._say(said)
         return _or_raise(runtime), dtype
 
@@ -78,12 +79,21 @@ class RayEngine:
         find_remote_code()
         unread = [replace(source, items=partial(iter, ())) for source in sources]
         self._loading = Loading(job, config, runtime, unread, ranges, self._place)
-        seen, said = ray.get(self._scout.load.remote(self._loading))
+        seen, said = self._ask(self._scout.load, self._loading)
         self._say(said)
         self._seen: Seen = _or_raise(seen)
-        ray.kill(self._scout)  # it holds a model
+        if not self._shares.here:
+            ray.kill(self._scout)  # it holds a model
         encoder: Encoder = self._seen.encoder
         return encoder
+
+    def _ask(self, look: Any, *arguments: Any) -> Any:
+        """Return what the scout finds: in an actor or, where that would only begin one more process, in this one."""
+        if not self._shares.here:
+            return ray.get(look.remote(*arguments))
+        found = ray.get(ray.put(look(*arguments)))  # without weights, as from an actor
+        quiet_libraries(self._terminal)  # the scout had their warnings
+        return found
 
     def limits(self) -> BatchLimits:
         """Return nothing: workers are told how many inputs go into a batch."""
