@@ -26,7 +26,7 @@ FLOORS = [
     ["sources"],
     ["builtin"],
     ["media"],
-    ["runs", "config", "work", "cached", "time_shares"],
+    ["runs", "run_environment", "whole_checkpoints", "config", "work", "cached", "time_shares"],
     ["terminal", "storage", "output_claim", "aside", "launcher", "shell_words"],
     ["lasting_console"],
     ["ending_together"],

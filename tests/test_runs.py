@@ -6,16 +6,9 @@ import shutil
 import pytest
 
 from mmst_cli.errors import RunError
-from mmst_cli.runs import (
-    COMPLETE,
-    RunFolder,
-    checkpoint_step,
-    damaged_file,
-    describe_environment,
-    is_whole,
-    mark_whole,
-    newest_run,
-)
+from mmst_cli.run_environment import describe_environment
+from mmst_cli.runs import RunFolder, newest_run
+from mmst_cli.whole_checkpoints import COMPLETE, checkpoint_step, damaged_file, is_whole, mark_whole
 
 
 @pytest.fixture

@@ -1,35 +1,26 @@
-"""The run folder: what is in it, when it may be written, and which checkpoints in it are whole."""
+"""The run folder: what is in it, and when it may be written."""
 
 from __future__ import annotations
 
 import json
-import platform
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from mmst_cli import processes
 from mmst_cli.aside import FAILED, MOVING, REPLACED, drop_aside, finish_moving, is_aside, put_back, set_aside
-from mmst_cli.config.schema import SECRETS
 from mmst_cli.errors import RunError
 from mmst_cli.output_claim import LOCK
+from mmst_cli.run_environment import describe_environment, without_secret
 from mmst_cli.shell_words import quoted
-from mmst_cli.storage import append_line, quick_digest_of_file, read_json, write_json, write_text
+from mmst_cli.storage import append_line, read_json, write_json, write_text
+from mmst_cli.whole_checkpoints import checkpoint_folders, checkpoint_step, is_whole
 
-PACKAGES = (
-    *("mmst-cli", "sentence-transformers", "transformers", "torch"),
-    *("datasets", "accelerate", "numpy", "pillow"),
-)
 HALF_WRITTEN = ".*.partial"  # what a killed process left, by storage.py
-COMPLETE = "complete.json"  # written into a checkpoint once all of it is there
 
 
 @dataclass(frozen=True)
@@ -236,7 +227,7 @@ class RunFolder:
         """Return all that a run wrote and that is there."""
         models = [self.model, self.unchecked_model, self.failed_model]
         models += [self.adapter, self.unchecked_adapter, self.failed_adapter]
-        folders = (*self.checkpoint_folders(), *models, self.negatives, self.evaluations, self.path / FAILED)
+        folders = (*checkpoint_folders(self.path), *models, self.negatives, self.evaluations, self.path / FAILED)
         record = (self.config, self.rows, self.environment, self.path / "overrides.txt")
         named = (*record, self.log, self.metrics, self.skipped_rows, self.report, self.gate, self.trackers)
         batches = self.path.glob(f"{self.dead_batch.stem}*{self.dead_batch.suffix}")  # one a process
@@ -283,7 +274,7 @@ class RunFolder:
 
     def checkpoints(self) -> list[Path]:
         """Return the whole checkpoints, oldest first."""
-        return sorted(filter(is_whole, self.checkpoint_folders()), key=checkpoint_step)
+        return sorted(filter(is_whole, checkpoint_folders(self.path)), key=checkpoint_step)
 
     def drop_old_checkpoints(self, limit: int | None, best: str | None = None) -> None:
         """Remove the oldest checkpoints, so that no more than ``limit`` stay; the newest and the best always do.
@@ -306,62 +297,11 @@ class RunFolder:
         Args:
             after: a step behind which none is any good.
         """
-        found = self.checkpoint_folders()
+        found = checkpoint_folders(self.path)
         broken = [path for path in found if not is_whole(path) or (after is not None and checkpoint_step(path) > after)]
         for path in broken:
             shutil.rmtree(path)
         return broken
-
-    def checkpoint_folders(self) -> list[Path]:
-        """Return the trainer's own: a copy that somebody calls `checkpoint-100-good` isn't the run's to touch."""
-        return [p for p in self.path.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", p.name) and p.is_dir()]
-
-
-def without_secret(argument: str) -> str:
-    """Return an argument of the command line without the token that it may give."""
-    key, sign, _ = argument.partition("=")
-    return f"{key}=***" if sign and key.rpartition(".")[2] in SECRETS else argument
-
-
-def checkpoint_step(checkpoint: Path) -> int:
-    """Return the step in a checkpoint's name."""
-    return int(checkpoint.name.removeprefix("checkpoint-"))
-
-
-def mark_whole(checkpoint: Path) -> None:
-    """Write down which files a finished checkpoint has, how long they are, and a digest of each."""
-    files = {
-        str(path.relative_to(checkpoint)): [path.stat().st_size, quick_digest_of_file(path)]
-        for path in sorted(checkpoint.rglob("*"))
-        if path.is_file() and path.name != COMPLETE
-    }
-    write_json(checkpoint / COMPLETE, files)
-
-
-def is_whole(checkpoint: Path) -> bool:
-    """Whether every file that :func:`mark_whole` wrote down is there in full."""
-    try:
-        files = _marked(checkpoint)
-        return bool(files) and all((checkpoint / name).stat().st_size == size for name, (size, _) in files.items())
-    except (OSError, ValueError):
-        return False
-
-
-def damaged_file(checkpoint: Path) -> str | None:
-    """Return a file of a whole checkpoint that isn't what was saved, or None. All of it is read.
-
-    After a machine went down files can have their length and not their content.
-    """
-    for name, (_, digest) in _marked(checkpoint).items():
-        if digest is not None and quick_digest_of_file(checkpoint / name) != digest:
-            return name
-    return None
-
-
-def _marked(checkpoint: Path) -> dict[str, tuple[int, str | None]]:
-    """Return file to length and digest; an earlier version wrote down the length alone."""
-    files = read_json(checkpoint / COMPLETE)
-    return {name: (found, None) if isinstance(found, int) else (found[0], found[1]) for name, found in files.items()}
 
 
 def run_of_model(model: str) -> RunFolder | None:
@@ -386,31 +326,3 @@ def newest_run(root: Path = Path("runs")) -> RunFolder:
             f"no finished run under {root}/. Train one with `mmst train CONFIG`, or name a run, a model or a config."
         )
     return RunFolder(max(models, key=lambda path: path.stat().st_mtime).parent.parent)
-
-
-def describe_environment(devices: Sequence[str]) -> dict[str, Any]:
-    """Return versions, devices and the git commit of the working directory, as plain values."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *map(without_secret, sys.argv[1:])],
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": versions,
-        "devices": list(devices),
-        "processes": processes.count(),
-        "git_commit": _git_commit(),
-    }
-
-
-def _git_commit() -> str | None:
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None

@@ -14,10 +14,11 @@ from safetensors.torch import load_file, save_file
 from text_job import evaluated, run, text_job
 
 from mmst_cli.errors import Interrupted, RunError, WorkError
-from mmst_cli.runs import RunFolder, mark_whole
+from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.best_weights import load_weights
 from mmst_cli.training.trainer import RunTrainer
+from mmst_cli.whole_checkpoints import mark_whole
 
 
 def best_job(folder, **more):

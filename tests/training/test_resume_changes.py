@@ -11,10 +11,10 @@ from sentence_transformers import SentenceTransformer
 from mmst_cli.builtin.tiny_text import build_tiny_text
 from mmst_cli.config.load import config_to_yaml, load_config
 from mmst_cli.errors import ConfigError, MmstError, RunError
-from mmst_cli.runs import COMPLETE, is_whole
 from mmst_cli.training.resume_rules import changed_keys, check_resumable
 from mmst_cli.training.resumed_state import weights_of_losses
 from mmst_cli.training.train import run_training
+from mmst_cli.whole_checkpoints import COMPLETE, is_whole
 
 OWN_LOSS = """
 import torch

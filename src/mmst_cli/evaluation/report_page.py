@@ -17,7 +17,8 @@ from mmst_cli.evaluation.query_gallery import Gallery, build_gallery
 from mmst_cli.evaluation.report_sections import ReportData, galleries, page_values
 from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
 from mmst_cli.retrieval.data_card import Rows, data_card
-from mmst_cli.runs import RunFolder, describe_environment, without_secret
+from mmst_cli.run_environment import describe_environment, without_secret
+from mmst_cli.runs import RunFolder
 from mmst_cli.shell_words import joined
 from mmst_cli.storage import read_json, write_text
 

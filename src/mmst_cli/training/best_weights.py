@@ -11,11 +11,12 @@ from sentence_transformers.util import fullname
 from transformers.trainer import TRAINER_STATE_NAME
 
 from mmst_cli.errors import RunError, WorkError, first_line
-from mmst_cli.runs import RunFolder, damaged_file, is_whole
+from mmst_cli.runs import RunFolder
 from mmst_cli.shell_words import quoted
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.adapter_checkpoints import TRAINED, load_trained
 from mmst_cli.training.resumed_state import told_of_damage
+from mmst_cli.whole_checkpoints import damaged_file, is_whole
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer, SentenceTransformerTrainingArguments

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from mmst_cli import processes
 from mmst_cli.aside import FAILED, is_aside
 from mmst_cli.errors import MmstError, WorkError
-from mmst_cli.runs import RunFolder, checkpoint_step
+from mmst_cli.runs import RunFolder
 from mmst_cli.shell_words import quoted
 from mmst_cli.storage import disk_fault
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.data_workers import said_of_killed
+from mmst_cli.whole_checkpoints import checkpoint_step
 
 _FEWER = ": lower training.dataloader_num_workers, or 0 reads in the process that trains"
 

@@ -16,7 +16,7 @@ from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError, first_line
 from mmst_cli.model.adapter_folder import ADAPTER_CONFIG
-from mmst_cli.runs import checkpoint_step
+from mmst_cli.whole_checkpoints import checkpoint_step
 
 FIXED = (
     # Other weights, or others of them trained: the checkpoint's and the optimizer's don't belong to them.

@@ -16,7 +16,8 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from mmst_cli import processes
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, first_line
-from mmst_cli.runs import RunFolder, without_secret
+from mmst_cli.run_environment import without_secret
+from mmst_cli.runs import RunFolder
 from mmst_cli.storage import read_json, write_json
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.argument_faults import told_by_key

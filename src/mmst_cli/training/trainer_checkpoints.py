@@ -16,7 +16,7 @@ from mmst_cli import processes
 from mmst_cli.model.adapter_folder import save_model
 from mmst_cli.model.determinism import told_of_missing_algorithms
 from mmst_cli.model.merged_adapter import has_adapter
-from mmst_cli.runs import RunFolder, is_whole, mark_whole
+from mmst_cli.runs import RunFolder
 from mmst_cli.training.adapter_checkpoints import save_trained
 from mmst_cli.training.best_weights import best_so_far, load_best, load_weights
 from mmst_cli.training.resumed_state import (
@@ -26,6 +26,7 @@ from mmst_cli.training.resumed_state import (
     save_loss_weights,
     told_of_damage,
 )
+from mmst_cli.whole_checkpoints import is_whole, mark_whole
 
 
 class CheckpointTrainer(SentenceTransformerTrainer):  # type: ignore[misc]

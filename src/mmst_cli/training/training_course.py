@@ -11,7 +11,6 @@ from mmst_cli import processes
 from mmst_cli.errors import DataError, Interrupted, WorkError
 from mmst_cli.evaluation.evaluation_results import Evaluation
 from mmst_cli.preparing.saved_model_gate import GateResult, SavedModelGate
-from mmst_cli.runs import checkpoint_step
 from mmst_cli.time_shares import add_up, in_shares
 from mmst_cli.training.adapter_saving import adapter_settled
 from mmst_cli.training.best_weights import best_so_far, no_best, warn_of_unsaved
@@ -28,6 +27,7 @@ from mmst_cli.training.trainer_batches import no_batch
 from mmst_cli.training.training_job import TrainingJob
 from mmst_cli.training.training_progress import RunReporter
 from mmst_cli.training.training_summary import TrainingResult, next_command, show_result
+from mmst_cli.whole_checkpoints import checkpoint_step
 
 
 class TrainingCourse:

@@ -17,13 +17,14 @@ from mmst_cli.model.load_model import check_scalable
 from mmst_cli.model.precision import Runtime, choose_runtime, declared_precision, default_device
 from mmst_cli.model.precision_of_run import name_of
 from mmst_cli.retrieval.data_card import Rows
-from mmst_cli.runs import RunFolder, checkpoint_step, damaged_file
+from mmst_cli.runs import RunFolder
 from mmst_cli.storage import closed_to_us, expand_home
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.argument_faults import told_by_key
 from mmst_cli.training.hub_upload import without_pushing
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.resume_rules import changed_keys, check_resumable
+from mmst_cli.whole_checkpoints import checkpoint_folders, checkpoint_step, damaged_file
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformerTrainingArguments
@@ -125,7 +126,7 @@ def find_start(
         return None
     if not run.is_run():
         raise RunError(f"--resume: there is no run in {run.path}. Leave --resume out to start one.")
-    if closed := next(filter(None, map(closed_to_us, run.checkpoint_folders())), None):
+    if closed := next(filter(None, map(closed_to_us, checkpoint_folders(run.path))), None):
         raise RunError(f"--resume: {closed} can't be read: permission denied.")
     whole = run.checkpoints()
     damaged = ""
