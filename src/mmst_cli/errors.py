@@ -74,6 +74,12 @@ def visible(path: object) -> str:
     return text if text == text.strip() and text.isprintable() else repr(text)
 
 
+def excerpt(text: str, length: int) -> str:
+    """Return ``text`` on one line, cut after ``length`` characters with an ellipsis."""
+    line = " ".join(text[: 8 * length].split())
+    return line if len(line) <= length else line[:length].rstrip() + " …"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` Did you mean X?`` with the known name closest to ``name``, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

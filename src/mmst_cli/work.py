@@ -89,7 +89,7 @@ def check_same_job(where: Path, before: dict[str, Any] | None, job: dict[str, An
     """
     if before is None:
         raise RunError(f"--resume: {where} has no readable {JOB}. Add --overwrite to begin anew.")
-    then, now = _flatten(before), _flatten(json.loads(json.dumps(job)))
+    then, now = flatten(before), flatten(json.loads(json.dumps(job)))
     key = next((key for key in {**then, **now} if then.get(key) != now.get(key)), None)
     if key is not None:
         raise RunError(
@@ -98,11 +98,13 @@ def check_same_job(where: Path, before: dict[str, Any] | None, job: dict[str, An
         )
 
 
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return the settings within mappings under dotted keys, so that the one that differs can be named."""
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the settings within mappings and lists of mappings under dotted keys, so that one can be named."""
+    if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        value = dict(enumerate(value))
     if not isinstance(value, dict):
         return {prefix.removesuffix("."): value}
-    return {name: entry for key, inner in value.items() for name, entry in _flatten(inner, f"{prefix}{key}.").items()}
+    return {name: entry for key, inner in value.items() for name, entry in flatten(inner, f"{prefix}{key}.").items()}
 
 
 def part_path(folder: Path, name: str, number: int, ending: str = ".parquet") -> Path:

@@ -9,7 +9,7 @@ from report_samples import Documents, make_evaluation
 from mmst_cli.config.schema import Modality
 from mmst_cli.evaluation.evaluation_results import Evaluation, Hits
 from mmst_cli.evaluation.query_gallery import KINDS, build_gallery
-from mmst_cli.html.previews import LONG_SIDE, preview, shorten
+from mmst_cli.html.previews import EXCERPT, LONG_SIDE, preview
 
 
 def scored(values, **others):
@@ -137,8 +137,8 @@ def test_a_narrow_image_keeps_its_shape():
 
 
 def test_text_is_shortened():
-    assert shorten("a  b\n c") == "a b c"
-    assert shorten("x" * 999) == "x" * 280 + " …"
+    assert preview(lambda: (Modality.text, "a  b\n c")).text == "a b c"
+    assert preview(lambda: (Modality.text, "x" * 999)).text == "x" * EXCERPT + " …"
     assert preview(lambda: (Modality.text, " ")).note == "Empty text."
 
 

@@ -13,7 +13,8 @@ from mmst_cli.checking.check_summary import holds, verdict
 from mmst_cli.checking.findings import Checked, Example, Finding, NamedCell
 from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.schema import Config
-from mmst_cli.html.previews import Preview, Value, preview, shorten
+from mmst_cli.errors import excerpt
+from mmst_cli.html.previews import EXCERPT, Preview, Value, preview
 from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
 from mmst_cli.storage import write_text
 
@@ -71,7 +72,7 @@ def _show(checked: Checked, example: Example) -> ShownExample:
     if example.note:  # which says why, where an input can't be shown
         previews = [one if one.jpeg or one.text else Preview() for one in previews]
     cells = [ShownCell(name, one) for name, one in zip(example.names, previews, strict=True)]
-    return ShownExample(cells, shorten(example.note))
+    return ShownExample(cells, excerpt(example.note, EXCERPT))
 
 
 def _read(checked: Checked, number: int, column: int, row: int) -> Value:
@@ -89,7 +90,7 @@ def _columns(result: CheckResult) -> list[dict[str, Any]]:
 
 def _common_texts(result: CheckResult) -> list[dict[str, Any]]:
     return [
-        {"dataset": dataset, "column": name, "text": shorten(common["text"], 120), "rows": common["rows"]}
+        {"dataset": dataset, "column": name, "text": excerpt(common["text"], 120), "rows": common["rows"]}
         for dataset, columns in result.columns.items()
         for name, facts in columns.items()
         for common in facts.get("most_common", ())

@@ -15,6 +15,7 @@ from mmst_cli.evaluation.evaluation_results import EvaluationResult, load_evalua
 from mmst_cli.runs import RunFolder
 from mmst_cli.shell_words import quoted
 from mmst_cli.storage import expand_home, read_json
+from mmst_cli.work import flatten
 
 ROOT = Path("runs")
 COLUMNS = ("run", "model", "data", "state", "steps", "time", "score", "95% interval", "before")
@@ -99,7 +100,7 @@ def summarise(run: RunFolder) -> RunSummary:
 
 def differing_keys(runs: Sequence[RunFolder]) -> dict[str, list[Any]]:
     """Return the dotted keys by which the configs of runs differ, with the value of each run; None where unset."""
-    flat = [_flat(_config(run)) for run in runs]
+    flat = [flatten(_config(run)) for run in runs]
     keys = dict.fromkeys(key for one in flat for key in one if key not in _OF_THE_RUN)
     values = {key: [one.get(key) for one in flat] for key in keys}
     return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
@@ -120,14 +121,6 @@ def _model(config: Mapping[str, Any]) -> str:
     model = _mapping(config.get("model"))
     routes = {name: route.get("name_or_path") for name, route in _mapping(model.get("routes")).items()}
     return ", ".join(f"{name}: {path}" for name, path in routes.items()) or str(model.get("name_or_path") or "")
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and value:
-        return {k: v for name, one in value.items() for k, v in _flat(one, f"{key}.{name}" if key else name).items()}
-    if isinstance(value, list) and any(isinstance(one, dict) for one in value):
-        return _flat(dict(enumerate(value)), key)
-    return {key: value}
 
 
 def _scores(run: RunFolder) -> list[Score]:

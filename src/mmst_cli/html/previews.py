@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mmst_cli.config.schema import Modality
+from mmst_cli.errors import excerpt
 from mmst_cli.media.message import parts_of
 
 LONG_SIDE = 240  # pixels of a thumbnail
@@ -53,15 +54,9 @@ def preview(read: Callable[[], Value]) -> Preview:
         return Preview(note=f"Cannot be shown: {type(error).__name__}.")
 
 
-def shorten(text: str, length: int = EXCERPT) -> str:
-    """Return ``text`` on one line, cut after ``length`` characters with an ellipsis."""
-    line = " ".join(text[: 8 * length].split())
-    return line if len(line) <= length else line[:length].rstrip() + " …"
-
-
 def _look_at(modality: Modality, value: Any) -> Preview:
     if modality == Modality.text:
-        return Preview(text=shorten(str(value))) if str(value).strip() else Preview(note="Empty text.")
+        return Preview(text=excerpt(str(value), EXCERPT)) if str(value).strip() else Preview(note="Empty text.")
     if modality == Modality.image:
         return _thumbnail(value)
     if modality == Modality.audio:
@@ -75,7 +70,7 @@ def _look_at(modality: Modality, value: Any) -> Preview:
 
 def _look_at_parts(parts: Sequence[tuple[str, Any]]) -> Preview:
     """Look at the texts, and at the first of the media, of an input made of several."""
-    text = shorten(" ".join(str(part) for name, part in parts if name == Modality.text and part))
+    text = excerpt(" ".join(str(part) for name, part in parts if name == Modality.text and part), EXCERPT)
     media = next(((name, part) for name, part in parts if name != Modality.text and part is not None), None)
     if media is not None:
         return replace(_look_at(Modality(media[0]), media[1]), text=text)

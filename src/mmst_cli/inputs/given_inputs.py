@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.errors import DataError, MmstError, visible
+from mmst_cli.errors import DataError, MmstError, excerpt, visible
 from mmst_cli.inputs.collection import LINES, MODALITY_OF, STDIN, open_sources
 from mmst_cli.inputs.items import Item, page_items
 from mmst_cli.inputs.media_options import in_options
@@ -82,7 +82,7 @@ def _find(text: str, reader: Reader, terminal: Terminal, words: GivenWords) -> I
             f" echo TEXT | {words.by_stdin}"
         )
     if is_media or is_table:
-        terminal.warn(f'{name}: there is no file "{_excerpt(text)}"; it is {words.use} as a text.')
+        terminal.warn(f'{name}: there is no file "{excerpt(text, SHOWN)}"; it is {words.use} as a text.')
     elif _is(path.exists):
         terminal.say(f'{name}: "{text}" is {words.use} as a text; for what is in it, write ./{text}.')
     return iter([_text(text, text)])
@@ -125,11 +125,6 @@ def read_given(item: Item, argument: str) -> Any:
             raise
         said = str(error) if isinstance(error, MmstError) else explain(error)
         raise DataError(f"{argument}: {visible(item.id)}: {in_options(' '.join(said.split()))}") from error
-
-
-def _excerpt(text: str) -> str:
-    line = " ".join(text[: 8 * SHOWN].split())
-    return line if len(line) <= SHOWN else line[:SHOWN].rstrip() + " …"
 
 
 def _is(what: Callable[[], bool]) -> bool:

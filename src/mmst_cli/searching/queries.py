@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmst_cli.config.schema import Modality
-from mmst_cli.errors import DataError
-from mmst_cli.html.previews import Preview, Value, preview
-from mmst_cli.html.previews import shorten as excerpt
+from mmst_cli.errors import DataError, excerpt
+from mmst_cli.html.previews import EXCERPT, Preview, Value, preview
 from mmst_cli.inputs.given_inputs import SHOWN, GivenWords, find_given, read_given
 from mmst_cli.inputs.items import Item
 from mmst_cli.media.reading import Reader
@@ -39,7 +38,7 @@ class Query:
 
     def look(self) -> Preview:
         """Return what is shown of it."""
-        return look(self.item) if self.item else Preview(text=excerpt(self.name))
+        return look(self.item) if self.item else Preview(text=excerpt(self.name, EXCERPT))
 
 
 def find_queries(given: Sequence[str], reader: Reader, terminal: Terminal) -> list[Query]:
