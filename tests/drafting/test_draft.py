@@ -264,6 +264,14 @@ def bare_pictures(folder):
     return "photos", "it holds media and nothing that asks for them"
 
 
+def table_with_another_name(folder):
+    (folder / "photos").mkdir()
+    picture(1).save(folder / "photos" / "1.png")
+    picture(2).save(folder / "photos" / "2.png")
+    write_csv(folder / "photos" / "captions.csv", [{"file": f"{n}.png", "caption": QUESTIONS[n]} for n in (1, 2)])
+    return "photos", "read as images alone, without photos/captions.csv. Name that table: `--from photos/captions.csv`"
+
+
 def bare_documents(folder):
     (folder / "manuals").mkdir()
     write_pdf(folder / "manuals" / "a.pdf", 2)
@@ -300,6 +308,7 @@ def broken_table(folder):
 
 UNTOLD = [
     *(one_column, three_texts, lost_images, numbers_only, bare_pictures, bare_documents, captions_in_text_files),
+    table_with_another_name,
     *(sounds_and_pictures, nothing_there, no_table, broken_table),
 ]
 

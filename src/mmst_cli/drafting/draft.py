@@ -69,6 +69,8 @@ def run_draft(
     section = DatasetConfig(use=Use.train, path=data, name=name, split=split or "train", columns={})
     folder = media_folder(section)
     seen = see_table(section, folder)
+    if path.is_dir():
+        _refuse_unread_table(data, path, seen.columns)
     _refuse_lost(data, seen.columns, folder)
     if seen.rows == 1:
         raise ConfigError(f"--from: {data}: it has one row. Training tells rows apart, so that it takes more.")
@@ -109,6 +111,16 @@ def _refuse_bare_folder(data: str, folder: Path) -> None:
         raise ConfigError(
             f"--from: {data}: it holds media and nothing that asks for them, and training takes pairs. Write"
             f" {_METADATA} into it. `mmst encode` embeds it as it is."
+        )
+
+
+def _refuse_unread_table(data: str, folder: Path, columns: list[Contents]) -> None:
+    """Raise where a folder is read as media alone, beside a table that isn't called as its readers want it."""
+    tables = [file for file in walk(folder) if row_ending(file.name) in READERS]
+    if tables and len(columns) == 1 and isinstance(columns[0].kind, Modality) and columns[0].kind != Modality.text:
+        raise ConfigError(
+            f"--from: {data}: it is read as {columns[0].in_words} alone, without {visible(tables[0])}. Name that table:"
+            f" `--from {quoted(tables[0])}`."
         )
 
 
