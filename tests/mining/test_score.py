@@ -114,6 +114,22 @@ def test_a_cross_encoder_gives_its_predictions(rows, config_of, score, cross_enc
     np.testing.assert_allclose(scores_in(result.output), expected, atol=1e-5)
 
 
+def test_the_logits_of_a_cross_encoder(rows, config_of, score, cross_encoder):
+    from sentence_transformers import CrossEncoder
+    from torch import nn
+
+    result = score(config_of(rows), cross_encoder, logits=True)
+    pairs = [(row["query"], row[name]) for row in rows for name in ("answer", "wrong", "other")]
+    reranker = CrossEncoder(str(cross_encoder), device="cpu")
+    logits = reranker.predict(pairs, activation_fn=nn.Identity()).reshape(-1, 3)
+    np.testing.assert_allclose(scores_in(result.output), logits, atol=1e-5)
+    assert not np.allclose(logits, reranker.predict(pairs).reshape(-1, 3), atol=0.01)
+    with pytest.raises(RunError, match="begun with logits true"):
+        score(config_of(rows), cross_encoder, resume=True)
+    with pytest.raises(ConfigError, match="--logits: builtin:tiny-text is an embedding model"):
+        score(config_of(rows), logits=True, overwrite=True)
+
+
 def test_lists_of_negatives_are_scored_as_far_as_they_are_taken(rows, config_of, score):
     lists = [
         {"query": r["query"], "answer": r["answer"], "hard": [r["wrong"], r["other"]] + ["more"] * (i % 2)}

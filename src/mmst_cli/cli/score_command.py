@@ -36,6 +36,10 @@ def score(
     min_positive_score: Annotated[
         float | None, typer.Option(help="Leave out rows whose positive scores below this, as doubtful.")
     ] = None,
+    logits: Annotated[
+        bool,
+        typer.Option("--logits", help="A CrossEncoder's scores before its activation: a sigmoid brings many to 1."),
+    ] = False,
     batch_size: Annotated[int, typer.Option(help="Inputs, or pairs, per forward pass.")] = 32,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what a killed command left.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, and begin anew.")] = False,
@@ -77,6 +81,7 @@ def score(
             teacher=found.mine,
             output=output,
             column=column,
+            logits=logits,
             resume=resume,
             overwrite=overwrite,
         )

@@ -50,6 +50,7 @@ class ScoringOptions:
         teacher: its ``model`` gives the scores, in batches of its ``batch_size``.
         output: the parquet file to write.
         column: the new column; scores, or teacher_scores, if left out.
+        logits: whether a CrossEncoder's scores are those before its activation, such as a sigmoid.
         resume: go on with what a killed command left.
         overwrite: replace an output that is there, and begin anew.
         rows_per_part: how many rows a killed command may lose.
@@ -59,6 +60,7 @@ class ScoringOptions:
     teacher: MineConfig
     output: Path
     column: str | None = None
+    logits: bool = False
     resume: bool = False
     overwrite: bool = False
     rows_per_part: int = 2_000
@@ -100,7 +102,7 @@ def _run(config: Config, options: ScoringOptions, places: ScoredPlaces, terminal
     job = _describe_job(config, section, options, rows_identity(rows), teacher) | {"column": column}
     known = take_up(places, job, resume=options.resume, overwrite=options.overwrite)
     if known is None:
-        second = load_second(teacher, runtime.device, runtime.precision, "--model")
+        second = load_second(teacher, runtime.device, runtime.precision, "--model", logits=options.logits)
         check_second(second, rows.key, *rows.columns)
         workers = workers_of(config.training)
         size = options.teacher.batch_size
@@ -193,6 +195,7 @@ def _describe_job(
     job = {
         "rows": rows,
         "model": model_identity(teacher, config.seed),
+        "logits": options.logits or None,
         "batch_size": options.teacher.batch_size,
         "min_positive_score": options.teacher.min_positive_score,
         "rows_per_part": options.rows_per_part,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmst_cli.config.schema import ModelConfig, Role
-from mmst_cli.errors import DataError, ModelError, WorkError
+from mmst_cli.errors import ConfigError, DataError, ModelError, WorkError
 from mmst_cli.mining.mining_embedding import Embedder, embed_again
 from mmst_cli.mining.mining_vectors import FloatArray, Numbers, Side, inner_products, to_similarity, write_array
 from mmst_cli.model.checkpoint import read_checkpoint_config
@@ -79,7 +79,7 @@ class SecondModel:
 
 
 def load_second(
-    config: ModelConfig, device: torch.device, precision: Precision, key: str = SECOND_MODEL
+    config: ModelConfig, device: torch.device, precision: Precision, key: str = SECOND_MODEL, *, logits: bool = False
 ) -> SecondModel:
     """Load a CrossEncoder, or an embedding model where it is none.
 
@@ -88,16 +88,23 @@ def load_second(
         device: where it runs.
         precision: mixed precision to run under.
         key: what names it, for messages.
+        logits: whether a CrossEncoder's scores are those before its activation, such as a sigmoid.
 
     Raises:
+        ConfigError: logits are asked of an embedding model.
         ModelError: it can't be loaded, or scores classes.
     """
     name = config.name_or_path
     if not is_cross_encoder(name, config.revision):
+        if logits:
+            raise ConfigError(f"--logits: {name} is an embedding model, which has none. Leave it out.")
         return SecondModel(name, precision, prepare_model(config, Runtime(device, precision)).model, key=key)
     from sentence_transformers import CrossEncoder
+    from torch import nn
 
-    options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    options: dict[str, Any] = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    if logits:
+        options["activation_fn"] = nn.Identity()
     try:
         cross = CrossEncoder(find_model(name), device=str(device), **options)
     except (OSError, ValueError, ImportError) as error:
