@@ -559,6 +559,13 @@ def test_evaluation_needs_an_evaluator_and_neither_loss_nor_training_data(load):
             ["loss=[{type: MegaBatchMarginLoss}]", "training={}"],
             ["training.batch_sampler: MegaBatchMarginLoss"],
         ),
+        (
+            [
+                "loss=[{type: BatchAllTripletLoss}]",
+                "datasets.train.columns={query: {role: anchor}, kind: {role: label}}",
+            ],
+            ["training.batch_sampler: BatchAllTripletLoss", "group_by_label"],
+        ),
         (["evaluators.hard.dims=[64, 16]"], ["evaluators.hard.dims: 16 will be measured", "64, 32 will be"]),
         (
             ["datasets.eval.columns.page_id={role: negative}"],

@@ -16,6 +16,7 @@ from mmst_cli.cli import app
 from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import Dtype
 from mmst_cli.errors import ModelError, RunError, WorkError
+from mmst_cli.exporting import export
 from mmst_cli.exporting.export import FIGURES, check_holdable, run_export
 from mmst_cli.output_claim import LOCK
 from mmst_cli.preparing import compared_folder
@@ -64,6 +65,20 @@ def test_what_has_other_vectors_is_not_exported(run, tmp_path, monkeypatch):
     monkeypatch.setattr(compared_folder, "save_for_servers", spoil)
     with pytest.raises(WorkError, match=r"^nothing was written: .* vectors differ from those that were measured"):
         run_export(run, tmp_path / "out", Dtype.bfloat16)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_weight_that_a_dtype_cannot_hold_is_told_though_no_compared_input_meets_it(run, tmp_path, monkeypatch):
+    def load(*arguments, **options):
+        prepared = prepare(*arguments, **options)
+        with torch.no_grad():
+            next(prepared.model.parameters()).view(-1)[-1] = 1e6
+        return prepared
+
+    prepare = export.prepare_config
+    monkeypatch.setattr(export, "prepare_config", load)
+    with pytest.raises(WorkError, match=r"^nothing was written: weights in .* are not finite in float16"):
+        run_export(run, tmp_path / "out", Dtype.float16)
     assert not list(tmp_path.iterdir())
 
 

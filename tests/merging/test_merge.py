@@ -1,15 +1,18 @@
 """Means of weights: what is written is what was asked for, or the best of what was measured."""
 
 import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from text_job import evaluated, text_job
 from text_job import run as train
 from typer.testing import CliRunner
 
+from mmst_cli.builtin.registry import build_builtin
 from mmst_cli.cli import app
 from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import Config, ModelConfig
@@ -134,6 +137,34 @@ def test_models_that_do_not_go_together_are_refused(runs, tmp_path):
     prompted = train_with_prompt(tmp_path)
     with pytest.raises(ModelError, match=r"its prompts are \{'query': 'find: '.* Merge models that were trained with"):
         run_merge([runs[0], prompted], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_trained_model_goes_with_its_base_whatever_their_configs_note(runs, tmp_path):
+    base = build_builtin("builtin:tiny-text")
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (base, Path(runs[0]) / "model")]
+    assert configs[0] != configs[1]  # training wrote tokens and dimensions into it
+    run_merge([runs[0], str(base)], tmp_path / "out", options=MergeOptions(weights=(1.0, 3.0)))
+    one, other, merged = (load_file(f"{f}/model.safetensors") for f in (f"{runs[0]}/model", base, tmp_path / "out"))
+    for name, tensor in merged.items():
+        torch.testing.assert_close(tensor, 0.25 * one[name] + 0.75 * other[name], rtol=0, atol=1e-6)
+
+
+def test_what_changes_vectors_is_no_note(runs, tmp_path):
+    other = shutil.copytree(f"{runs[1]}/model", tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    with pytest.raises(ModelError, match=r"they can't be merged: .* different configuration in .*other"):
+        run_merge([runs[0], str(other)], tmp_path / "out")
+
+
+def test_a_weight_that_is_no_number_is_told_though_no_compared_input_meets_it(runs, tmp_path):
+    broken = shutil.copytree(f"{runs[1]}/model", tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"][-1, 0] = float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"broken: its weights in .*word_embeddings\.weight are not finite"):
+        run_merge([runs[0], str(broken)], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -165,6 +165,21 @@ def test_lists_of_negatives(parquet, look):
         look(parquet(query=["a"] * 2, page=["b"] * 2, hard=[["p", "q"], ["r"]]), columns)
 
 
+def test_lists_of_negatives_that_are_too_short(parquet, look):
+    columns = TEXTS | {"hard": ColumnConfig(role=Role.negative, take=2)}
+    path = parquet(query=["a"] * 5, page=["b"] * 5, hard=[["p", "q", "r"], ["s"], None, ["t", "u"], []])
+    rows, bad = look(path, columns)
+    assert [column.name for column in rows.columns] == ["query", "page", "hard_0", "hard_1"]
+    assert sorted(row for row, _, _ in found(bad)) == [1, 2, 4]
+    left, _ = look(path, columns, drop=True)
+    assert [[left.read(row)[name]["text"] for name in ("hard_0", "hard_1")] for row in left.rows] == [
+        ["p", "q"],
+        ["t", "u"],
+    ]
+    with pytest.raises(DataError, match="a list of 1 negatives, and take is 2"):
+        look(parquet(query=["a"] * 2, page=["b"] * 2, hard=[["p"], ["r"]]), columns)
+
+
 def test_documents(parquet, look, tmp_path):
     import pypdfium2
 

@@ -181,7 +181,7 @@ def test_take_of_lists_that_differ_in_length(parquet, prepare, fault):
     assert fault(negative(), **values) == (
         "datasets.train, row 1, column hard: a list of 2 negatives, and others have 3. "
         "Set take: 2 to use so many of each."
-        " Or set fill: sample, repeat or mine (with take) to have the missing ones found."
+        " In training fill: sample, repeat or mine (with take) finds the missing ones."
     )
     assert "row 1, column hard: a list of 2 negatives, and take is 3." in fault(negative(take=3), **values)
 
@@ -190,7 +190,7 @@ def test_an_empty_list_of_negatives(fault):
     message = fault(negative(), query=["a", "b"], page=["c", "d"], hard=[["e"], []])
     assert message == (
         "datasets.train, row 1, column hard: a list of 0 negatives, and others have 1. Fill it, or remove the row."
-        " Or set fill: sample, repeat or mine (with take) to have the missing ones found."
+        " In training fill: sample, repeat or mine (with take) finds the missing ones."
     )
 
 

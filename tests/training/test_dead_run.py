@@ -9,9 +9,10 @@ from text_job import LABELLED, PAIRS, run, text_job, text_rows
 from torch import nn
 
 from mmst_cli.errors import DataError, MmstError, WorkError
+from mmst_cli.model.broken_weights import broken_weights
 from mmst_cli.rows.columns import ROW
 from mmst_cli.runs import RunFolder
-from mmst_cli.training.dead_run import SKIPPED_IN_A_ROW, DeadRunError, DrawnRows, Watch, broken_weights
+from mmst_cli.training.dead_run import SKIPPED_IN_A_ROW, DeadRunError, DrawnRows, Watch
 
 
 def dead(config, folder, terminal, **options):

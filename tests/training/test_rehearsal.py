@@ -15,6 +15,7 @@ from mmst_cli.config.load import load_config
 from mmst_cli.config.rules import check_config
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.model.random_state import randomness_kept
+from mmst_cli.preparing import prepared_config
 from mmst_cli.training.rehearsal import _state_kept
 from mmst_cli.training.train import run_training
 from mmst_cli.training.training_start import build_arguments
@@ -31,6 +32,7 @@ def row(index):
         "doc": f"here is number {index}",
         "other": f"there is number {index + 7}",
         "kind": index % 3,
+        "alike": 1,
         "same": index % 2 == 0,
         "pair": [index / 32, 0.1],
         "one": [index / 32],
@@ -158,11 +160,22 @@ def test_a_tracker_that_is_not_to_be_had_fails_once(train, monkeypatch):
         (["OnlineContrastiveLoss", MATRYOSHKA], {**PAIR, "share": LABEL}, "datasets.train.columns.share"),
         (["CosineSimilarityLoss"], {**PAIR, "kind": LABEL}, "datasets.train.columns.kind"),
         (["ContrastiveTensionLoss"], {**PAIR, "kind": LABEL}, "datasets.train.columns.kind"),
+        (["DistillKLDivLoss"], {**TRIPLET, "several": LABEL}, "datasets.train.columns.several"),
+        (["BatchHardTripletLoss"], {"query": PAIR["query"], "alike": LABEL}, "datasets.train.columns.alike"),
+        (["BatchAllTripletLoss"], {"query": PAIR["query"], "share": LABEL}, "datasets.train.columns.share"),
+        (
+            [{"type": "SoftmaxLoss", "args": {"embedding_dimension": 128, "num_labels": 3}}],
+            {**PAIR, "share": LABEL},
+            "datasets.train.columns.share",
+        ),
     ],
 )
-def test_losses_that_cannot_be_computed_are_refused_by_their_key(train, tmp_path, loss, columns, key):
+def test_losses_that_cannot_be_computed_are_refused_by_their_key(train, tmp_path, monkeypatch, loss, columns, key):
+    loaded, load = [], prepared_config.prepare_model
+    monkeypatch.setattr(prepared_config, "prepare_model", lambda *a, **k: loaded.append(a) or load(*a, **k))
     with pytest.raises(ConfigError, match=f"^{re.escape(key)}: "):
         train(loss, columns)
+    assert bool(loaded) == (key in ("loss", "loss.0.args.projection_dim"))  # the others need no model to be seen
     assert not (tmp_path / "run").exists()
 
 

@@ -16,6 +16,11 @@ from mmst_cli.errors import ConfigError, did_you_mean
 
 # What these learn from are the other rows of a batch; a row that is there twice is its own negative.
 _CONTRASTIVE = ("MultipleNegativesRanking", "MultipleNegativesSymmetric", "GISTEmbed", "MegaBatchMargin")
+LOSSES_OF_CLASSES = (
+    *("BatchAllTripletLoss", "BatchHardTripletLoss", "BatchHardSoftMarginTripletLoss", "BatchSemiHardTripletLoss"),
+)
+"""The losses that find their triplets among the rows of a batch, by the classes that these are labelled with."""
+BY_CLASS = "group_by_label"
 DUPLICATE_FREE = ("no_duplicates", "no_duplicates_hashed")
 
 
@@ -103,6 +108,12 @@ def warn_of_losses(config: Config) -> list[str]:
         warnings.append(
             f"training.batch_sampler: {contrastive[0]} takes the other rows of a batch for negatives, so a row"
             " that is there twice is its own negative. Set it to no_duplicates."
+        )
+    of_classes = [s[0].type for s in stacks if s and s[0].type in LOSSES_OF_CLASSES]
+    if of_classes and not streams and sampler != BY_CLASS:
+        warnings.append(
+            f"training.batch_sampler: {of_classes[0]} compares rows of one class in a batch, and one that is drawn at"
+            f" random may have none. Set it to {BY_CLASS}."
         )
     layers = [layer for stack in stacks for layer in stack]
     trained = list(dict.fromkeys(dim for layer in layers for dim in layer.args.get("matryoshka_dims", [])))

@@ -20,6 +20,7 @@ from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
 from mmst_cli.model.load_model import model_label
 from mmst_cli.model.precision import Precision
 from mmst_cli.preparing.prepared_config import Prepared, prepare_config
+from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.retrieval.retrieval_set import RetrievalSet, RowRetrieval
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
@@ -186,14 +187,18 @@ class PreparedEvaluation(Prepared):
 
 
 def prepare_evaluation(
-    config: Config, terminal: Terminal, datasets: Sequence[str], bad_rows: BadRows | None = None
+    config: Config,
+    terminal: Terminal,
+    datasets: Sequence[str],
+    bad_rows: BadRows | None = None,
+    check: Callable[[Mapping[str, Rows]], object] | None = None,
 ) -> PreparedEvaluation:
-    """Prepare data and model as :func:`prepare_config` does, and the evaluators.
+    """Prepare data and model as :func:`prepare_config` does, by the same arguments, and the evaluators.
 
     Raises:
         MmstError: the first thing that doesn't fit.
     """
-    prepared = prepare_config(config, terminal, datasets, bad_rows)
+    prepared = prepare_config(config, terminal, datasets, bad_rows, check)
     precision, workers = prepared.runtime.precision, workers_of(config.training)
     evaluators = {
         name: build_evaluator(name, section, prepared.rows[section.dataset], precision, workers)

@@ -15,6 +15,7 @@ from mmst_cli.errors import ConfigError, ModelError
 from mmst_cli.evaluation.comparison import Comparison
 from mmst_cli.evaluation.evaluator_suite import PreparedEvaluation, prepare_evaluation, watched
 from mmst_cli.merging.mixes import Measured, Mix, choose, compared_with_single, mixed, mixes_table
+from mmst_cli.model.broken_weights import broken_weights
 from mmst_cli.model.load_model import find_model, load_model
 from mmst_cli.model.merged_adapter import absorb_adapter
 from mmst_cli.model.precision_of_run import as_recorded
@@ -153,6 +154,8 @@ def _merge(
     models = [prepared.model, *(_load(folder, config, prepared) for folder in folders[1:])]
     for model, name in zip(models, names, strict=True):
         absorb_adapter(model, name)
+        if broken := broken_weights(model):
+            raise ModelError(f"{name}: its weights in {broken} are not finite, and no mean with them is. Leave it out.")
     _check_prompts(models, names)
     measured: list[Measured] = []
     comparisons: dict[str, Comparison] = {}

@@ -13,6 +13,7 @@ from rich.table import Table
 from mmst_cli.errors import ModelError
 from mmst_cli.evaluation.comparison import Comparison, compare_evaluations
 from mmst_cli.evaluation.evaluation_results import Evaluation
+from mmst_cli.merging.config_notes import told_alike
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -66,15 +67,17 @@ def mixed(models: Sequence[SentenceTransformer], mix: Mix, names: Sequence[str])
         return models[used[0]]
     weights = [mix.weights[index] for index in used]
     parameters: dict[str, Any] = {"t": weights[1]} if mix.method == "slerp" else {"weight": weights}
-    dtypes = {models[index].dtype for index in used}
+    chosen = [models[index] for index in used]
+    dtypes = {model.dtype for model in chosen}
     try:
-        return type(models[0]).merge(
-            [models[index] for index in used],
-            mix.method,
-            parameters=parameters,
-            out_dtype=dtypes.pop() if len(dtypes) == 1 else None,
-            device=models[0].device,
-        )
+        with told_alike(chosen):
+            return type(models[0]).merge(
+                chosen,
+                mix.method,
+                parameters=parameters,
+                out_dtype=dtypes.pop() if len(dtypes) == 1 else None,
+                device=models[0].device,
+            )
     except ImportError as error:
         raise ModelError("merging needs the package mergekit: pip install 'mmst-cli[merge]'.") from error
     except ValueError as error:

@@ -10,6 +10,8 @@ from mmst_cli.config.load import with_model
 from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import RunError, WorkError
+from mmst_cli.model.broken_weights import broken_weights
+from mmst_cli.model.precision import dtype_name
 from mmst_cli.model.served_layout import save_for_servers
 from mmst_cli.output_claim import LOCK, check_writable
 from mmst_cli.preparing.plain_probe import Embedded
@@ -83,8 +85,12 @@ def write_compared(
         exported: likewise.
 
     Raises:
-        WorkError: the vectors are too far from those that were measured; nothing is left behind.
+        WorkError: a weight is not finite, or the vectors are too far from those that were measured; nothing is left
+            behind.
     """
+    if name := broken_weights(gate.model):  # which may be that of a word that none of the compared inputs has
+        held = dtype_name(gate.model.dtype)
+        raise WorkError(f"nothing was written: weights in {name} are not finite in {held}. Take another dtype.")
     found: list[GateResult] = []
 
     def write(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,11 @@ class Prepared:
 
 
 def prepare_config(
-    config: Config, terminal: Terminal, datasets: Sequence[str], bad_rows: BadRows | None = None
+    config: Config,
+    terminal: Terminal,
+    datasets: Sequence[str],
+    bad_rows: BadRows | None = None,
+    check: Callable[[Mapping[str, Rows]], object] | None = None,
 ) -> Prepared:
     """Load and check data and model. Nothing is written.
 
@@ -47,6 +51,7 @@ def prepare_config(
         terminal: where to say what was chosen.
         datasets: names of the datasets to load.
         bad_rows: takes the rows that are left out because they can't be read.
+        check: raises where rows aren't what they are for, before the model is loaded.
 
     Raises:
         MmstError: the first thing that doesn't fit.
@@ -56,6 +61,8 @@ def prepare_config(
     check_loadable(config.model, runtime.device, runtime.precision)
     rows = {key: _prepare_data(config, key, bad_rows) for key in datasets}
     _say_data(config, rows, terminal)
+    if check is not None:
+        check(rows)
     prepared = prepare_model(
         config.model, runtime, rows, prompts=config.prompts, dims=declared_dims(config), seed=config.seed
     )

@@ -12,7 +12,8 @@ import numpy as np
 from mmst_cli.config.schema import LossConfig, OnBadRow, Role
 from mmst_cli.config.signatures import fitting_losses, loss_inputs, takes_label
 from mmst_cli.errors import DataError
-from mmst_cli.rows.cells import LARGEST_LABEL, LIST, NUMBER, as_label, label_kind
+from mmst_cli.rows.cells import LARGEST_LABEL, LIST, NUMBER, label_kind
+from mmst_cli.rows.class_labels import check_classes
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.stored_cells import column_chunks, list_lengths, place_of
 
@@ -133,9 +134,8 @@ def check_labels(rows: RowSet, loss: LossConfig, key: str) -> list[str]:
             faults += [f"{at}: {wrong}" for wrong in [_miscounted(rows, column, loss.type)] if wrong]
         elif wrong := _outside(rows, column, loss.type):
             faults.append(f"{at}: {wrong}")
-        elif loss.type == "SoftmaxLoss" and kind == NUMBER:
-            values = np.array(as_label(list(rows.rows[column.sources[0]])))
-            faults += _check_classes(values, loss.args.get("num_labels"), f"{key}.0.args.num_labels")
+        elif kind == NUMBER:
+            faults += check_classes(rows, column, loss, key)
     return faults
 
 
@@ -145,13 +145,15 @@ def _miscounted(rows: RowSet, column: Column, loss: str) -> str | None:
     inputs = len(rows.columns) - 1
     if first is None:
         return None
+    is_several = len(np.shape(_first_whole(rows, column))) > 1
     if loss in _SCORES:
         words, allowed = _SCORES[loss]
+        if is_several:
+            return f"each label is {first} lists of numbers, but {loss} takes {words}."
         if first in allowed(inputs - 1):
             return None
         advice = " Set take to use fewer." if first > max(allowed(inputs - 1)) else ""
         return f"each label is a list of {first}, but {loss} takes {words}, of which there are {inputs - 1}.{advice}"
-    is_several = len(np.shape(_first_whole(rows, column))) > 1
     if loss in _VECTORS and is_several and first != inputs:
         return f"each label is {first} vectors, but {loss} takes one, or one for each of the {inputs} inputs of a row."
     return None
@@ -211,13 +213,3 @@ def _outside(rows: RowSet, column: Column, loss: str) -> str | None:
                 return f"{loss} {wanted}; {found} For scores there are CoSENTLoss and CosineSimilarityLoss."
             return f"{loss} compares labels with cosines, which are -1 to 1; {found} Scale them, or take CoSENTLoss."
     return None
-
-
-def _check_classes(values: Any, count: Any, key: str) -> list[str]:
-    """Return a fault where a label is no class below ``count``; a GPU would say so in words that nobody understands."""
-    if not isinstance(count, int) or not np.issubdtype(values.dtype, np.integer) or not len(values):
-        return []
-    least, largest = int(values.min()), int(values.max())
-    if least >= 0 and largest < count:
-        return []
-    return [f"{key}: found {count}, but the labels are {least} to {largest}, and have to be 0 to {count - 1}."]

@@ -104,14 +104,15 @@ def _lengths(rows: RowSet, column: Column, take: int | None, *, may_be_empty: bo
 
 
 def _split(rows: RowSet, column: Column, lengths: list[int], take: int | None) -> list[Column]:
-    """Return one column for each entry of lists of the same length."""
-    lists = [length for length in lengths if length or rows.on_bad_row is OnBadRow.error] or lengths
+    """Return one column for each entry of lists of the same length; those that are too short may be left out."""
+    least = take or 1
+    lists = [length for length in lengths if length >= least or rows.on_bad_row is OnBadRow.error] or lengths
     shortest, longest = min(lists), max(lists)
-    if (take is None and shortest != longest) or shortest < (take or 1):
+    if (take is None and shortest != longest) or shortest < least:
         wanted = f"take is {take}" if take else f"others have {longest}"
         advice = "Fill it, or remove the row." if shortest == 0 else f"Set take: {shortest} to use so many of each."
         at = place_of(rows, lengths.index(shortest), column.name)
-        fill = " Or set fill: sample, repeat or mine (with take) to have the missing ones found."
+        fill = " In training fill: sample, repeat or mine (with take) finds the missing ones."
         raise DataError(f"{at}: a list of {shortest} negatives, and {wanted}. {advice}{fill}")
     return [replace(column, name=f"{column.name}_{entry}", entry=entry) for entry in range(take or shortest)]
 

@@ -133,7 +133,7 @@ def _suspects(rows: RowSet, column: Column, looked_at: dict[tuple[Modality, str]
     empty = [empty_rows(rows.source, name) for name in column.sources]
     suspects = set() if column.message else set.intersection(*empty)
     if column.entry is not None or rows.holds_several(column):
-        suspects |= rows_with_empty_entries(rows.source, column.sources[0])
+        suspects |= rows_with_empty_entries(rows.source, column.sources[0], (column.entry or 0) + 1)
     if column.role is Role.label:
         suspects |= rows_with_unusable_labels(rows.source, column.sources[0]) | rows_of_other_lengths(rows, column)
     for modality, source in media_and_texts(column):

@@ -113,15 +113,15 @@ def rows_without_text(rows: Dataset, name: str) -> set[int]:
     return {row for row, cell in cells if cell is not None and not cell.lstrip().startswith('"')}
 
 
-def rows_with_empty_entries(rows: Dataset, name: str) -> set[int]:
-    """Return the rows whose list holds nothing, or an entry with nothing in it; none where no cell is a list."""
+def rows_with_empty_entries(rows: Dataset, name: str, least: int = 1) -> set[int]:
+    """Return the rows whose list holds fewer than so many, or an entry with nothing in it; none of other cells."""
     from pyarrow import types
 
     found: set[int] = set()
     for start, chunk in column_chunks(rows, name):
         if types.is_list(chunk.type) or types.is_large_list(chunk.type):
             found |= {start + index for index, _ in empty_entries(chunk)}
-            found |= {start + index for index in np.flatnonzero(list_lengths(chunk) == 0).tolist()}
+            found |= {start + index for index in np.flatnonzero(list_lengths(chunk) < least).tolist()}
     return found
 
 

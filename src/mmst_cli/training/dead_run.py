@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from mmst_cli import processes
 from mmst_cli.errors import WorkError
@@ -140,13 +139,3 @@ def _of_all_processes(pairs: list[tuple[float, DrawnRows | None]]) -> list[tuple
 def _pairs(losses: list[float], batches: list[DrawnRows]) -> list[tuple[float, DrawnRows | None]]:
     known: list[DrawnRows | None] = [*batches] if len(batches) == len(losses) else [None] * len(losses)
     return list(zip(losses, known, strict=True))
-
-
-def broken_weights(model: nn.Module) -> str | None:
-    """Return the name of the first parameter that isn't finite throughout, or None."""
-    names, finite = [], []
-    for name, weights in model.named_parameters():
-        if weights.is_floating_point() and not weights.is_meta:
-            names.append(name)
-            finite.append(weights.detach().isfinite().all().cpu())
-    return next((name for name, good in zip(names, finite, strict=True) if not bool(good)), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 
@@ -26,6 +27,7 @@ from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.failed_run import told_of_failures
 from mmst_cli.training.hub_upload import check_pushing, push_model
 from mmst_cli.training.loss_models import check_models_of_losses
+from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.one_device import idle_devices
 from mmst_cli.training.resume_rules import check_same_rows, check_steps
 from mmst_cli.training.tracking import check_trackers
@@ -98,7 +100,7 @@ def _run(
     if checkpoint is not None:
         bad_rows.read_back(run.skipped_rows)
     with processes.first_before_others():  # it fills the caches for all, and some are only filled by the first
-        prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows)
+        prepared = prepare_evaluation(config, terminal, list(config.datasets), bad_rows, partial(loss_rows, config))
         if not dry_run:
             prepare_images(config, prepared.rows, prepared.model, terminal)
     if config.model.adapter is not None:

@@ -12,8 +12,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mmst_cli import processes
 from mmst_cli.errors import WorkError, is_memory_shortage
+from mmst_cli.model.broken_weights import broken_weights
 from mmst_cli.training.collator import BAD_ROWS, DRAWN_ROWS, NAME, ROWS, TOKENS
-from mmst_cli.training.dead_run import DeadRunError, Watch, broken_weights
+from mmst_cli.training.dead_run import DeadRunError, Watch
 from mmst_cli.training.host_batches import DueInputs, is_cached
 from mmst_cli.training.model_flops import FlopMeter, peak_flops
 from mmst_cli.training.shared_gradients import average_gradients
