@@ -28,6 +28,8 @@ def draw_page(colour: str, chart: str, *, table: bool, title: str, rng: random.R
     draw.rectangle((0, 0, 310, 64), fill=COLOURS[colour])
     draw.text((14, 18), title, fill="white", font_size=22)
     draw_chart(draw, chart, (40, 90, 270, 260), [rng.randint(2, 9) for _ in range(5)])
+    for line in range(3):
+        draw.line((40, 272 + 9 * line, rng.randint(80, 270), 272 + 9 * line), fill="#999999", width=3)
     if table:
         for row in range(5):
             draw.rectangle((40, 300 + 22 * row, 270, 321 + 22 * row), fill="white" if row % 2 else "#bbbbbb")

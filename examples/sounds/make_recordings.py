@@ -25,19 +25,26 @@ UNSEEN = 0.2  # of the recordings
 
 
 def record(source: str, pitch: str, times: int, place: str, rng: np.random.Generator) -> Samples:
-    """Return a second of sound, from -1 to 1, tuned a little differently each time."""
+    """Return a second of sound, from -1 to 1: another instrument, another beginning and other weather each time."""
     time = np.arange(RATE) / RATE
-    hertz = HERTZ[pitch] * rng.uniform(0.9, 1.1)
-    inside = time * times % 1  # how far the current sound has come, from 0 to 1
-    loudness = np.exp(-5 * inside) if source == "bell" else (inside < 0.6) * 0.5
-    tone = sum(np.sin(2 * np.pi * hertz * partial * time) / (place + 1) for place, partial in enumerate(PARTIALS[source]))
-    return np.asarray(0.4 * tone * loudness + background(place, time, rng)).clip(-1, 1)
+    hertz = HERTZ[pitch] * rng.uniform(0.7, 1.4)
+    inside = (time + rng.uniform(0, 0.4)) * times % 1  # how far the current sound has come, from 0 to 1
+    loudness = np.exp(-rng.uniform(3, 8) * inside) if source == "bell" else (inside < rng.uniform(0.4, 0.7)) * 0.5
+    waves = (
+        rng.uniform(0.5, 1)
+        * np.sin(2 * np.pi * (hertz * partial * rng.uniform(0.96, 1.04) * time + rng.uniform()))
+        / nth
+        for nth, partial in enumerate(PARTIALS[source], 1)
+    )
+    return np.asarray(0.4 * sum(waves) * loudness + background(place, time, rng)).clip(-1, 1)
 
 
 def background(place: str, time: Samples, rng: np.random.Generator) -> Samples:
     """Return what is heard of a place."""
-    noise = rng.normal(0, 0.05 if place == "in the rain" else 0.002, RATE)
-    return noise + (0.25 * np.sin(2 * np.pi * 60 * time) if place == "beside a motor" else 0)
+    noise = rng.normal(0, rng.uniform(0.03, 0.08) if place == "in the rain" else 0.002, RATE)
+    if place == "beside a motor":
+        return noise + rng.uniform(0.15, 0.3) * np.sin(2 * np.pi * rng.uniform(45, 95) * time + rng.uniform(0, 6))
+    return noise
 
 
 def main() -> None:

@@ -14,8 +14,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 HEAD = """# Every command
 
 Written from what `mmst COMMAND --help` says. A result is put on stdout, as text or with `--json` as JSON; progress and
-warnings go to stderr. `KEY=VALUE` changes a key of the config: [every key](config.md). Exit codes: 0 done; 1 it failed while
-working; 2 the command, the config or the data was wrong and nothing was started; 130 interrupted by Ctrl-C, 143 by SIGTERM.
+warnings go to stderr. `KEY=VALUE` changes a key of the config: [every key](config.md). Exit codes: 0 done; 1 it failed
+while working; 2 the command, the config or the data was wrong and nothing was started; 130 interrupted by Ctrl-C, 143
+by SIGTERM.
 
 `mmst --version` prints the version, `mmst --install-completion` teaches the shell you are in to complete all of this.
 """
@@ -30,6 +31,9 @@ PAGES = {  # where a command is explained
     "score": "losses.md#distillation",
     "merge": "merging.md",
     "export": "serving.md#in-half-precision",
+    "schema": "starting.md#in-an-editor",
+    "inspect-modalities": "model-families.md",
+    "cache": "inputs.md",
     "runs": "training.md#runs-side-by-side",
 }
 

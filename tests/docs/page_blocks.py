@@ -56,7 +56,7 @@ def commands_in(block: Block) -> list[Command]:
         if line.startswith("# error: "):
             commands[-1] = Command(commands[-1].line, line.removeprefix("# ").removesuffix("..."))
         elif line.strip() and not line.startswith("#"):
-            commands.append(Command(line.strip()))
+            commands.append(Command(re.sub(r"\s+# .*", "", line.strip())))
     return commands
 
 

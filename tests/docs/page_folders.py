@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow
@@ -50,10 +51,10 @@ def _write_small(folder: Path, name: str, prefix: str) -> None:
             "path": f"rows/{prefix}{section}.parquet",
         }
     config["training"] |= {**FEW_STEPS, "use_cpu": True, "bf16": False}
+    config["matryoshka_dims"] = [128, 64]
     if prefix:
         config["model"] |= {"name_or_path": "builtin:tiny-qwen3-vl", "dtype": "float32", "attn_implementation": "auto"}
         del config["model"]["revision"]
-        config["matryoshka_dims"] = [128, 64]
     else:
         config["loss"][0]["args"]["mini_batch_size"] = 8
     (folder / f"configs/{name}.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
@@ -86,7 +87,7 @@ def texts(name: str, *, rows: int = 40) -> Give:
     """Return what writes questions and answers."""
 
     def write(folder: Path) -> None:
-        content = [{"question": row["query"], "answer": row["doc"], "lang": "en"} for row in text_rows(rows)]
+        content = [{"question": row["query"], "answer": row["doc"]} for row in text_rows(rows)]
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".parquet"):
             pyarrow.parquet.write_table(pyarrow.Table.from_pylist(content), folder / name)
@@ -116,6 +117,16 @@ def reranker(name: str) -> Give:
     return save
 
 
+def made(name: str, script: str, option: str, count: int) -> Give:
+    """Return what has a script of an example make its files."""
+
+    def make(folder: Path) -> None:
+        words = [sys.executable, str(ROOT / script), name, option, str(count)]
+        subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    return make
+
+
 def photos(folder: Path) -> None:
     """112 small photos with a sentence about each, so many that some are held back to evaluate on."""
     (folder / "photos").mkdir()
@@ -131,6 +142,13 @@ def photos(folder: Path) -> None:
     (folder / "photos/metadata.csv").write_text("\n".join(lines) + "\n")
 
 
+def scans(folder: Path) -> None:
+    """A photo, and a PDF file of three pages."""
+    pages = [Image.new("RGB", (64, 48), colour) for colour in COLOURS]
+    pages[0].save(folder / "photo.jpg")
+    pages[1].save(folder / "manual.pdf", save_all=True, append_images=pages[2:])
+
+
 def file(name: str, content: str) -> Give:
     """Return what writes a file."""
 
@@ -138,5 +156,3 @@ def file(name: str, content: str) -> Give:
         (folder / name).write_text(content)
 
     return write
-
-
