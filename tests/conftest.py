@@ -44,28 +44,12 @@ def streams_end_at_once():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_fresh_process():
-    """All runs of the session ask one fresh process, which imports sentence-transformers once, when the first asks.
+def asking_one_fresh_process():
+    """All runs of the session ask one fresh process, which starts when the first asks."""
+    from one_fresh_process import one_fresh_process
 
-    What `mmst train` does by itself, a process a run, is tested by running it as a command.
-    """
-    from mmst_cli.preparing.fresh_process import FreshProcess
-
-    start, ask, close = FreshProcess.__init__, FreshProcess.ask, FreshProcess.close
-    shared = []
-
-    def open_shared(_):
-        if not shared:
-            shared.append(object.__new__(FreshProcess))
-            start(shared[0])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FreshProcess, "__init__", open_shared)
-        patch.setattr(FreshProcess, "ask", lambda _, request: ask(shared[0], request))
-        patch.setattr(FreshProcess, "close", lambda _: None)
+    with one_fresh_process():
         yield
-    for process in shared:
-        close(process)
 
 
 @pytest.fixture(scope="session")

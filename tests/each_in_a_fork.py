@@ -13,7 +13,7 @@ from pathlib import Path
 
 import datasets.load
 import datasets.packaged_modules.parquet.parquet  # noqa: F401
-from forked_command import run_forked
+from forked_command import into_files, run_forked
 
 import mmst_cli.training.train  # noqa: F401
 
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> dict[str, object]:
         out, err = Path(folder, "out"), Path(folder, "err")
         child = os.fork()
         if child == 0:
-            os._exit(run_forked(arguments, out, err))
+            os._exit(run_forked(arguments, into_files(out, err)))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         return {"code": code, "out": out.read_text(), "err": err.read_text()}
 

@@ -5,19 +5,33 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
-def run_forked(arguments: Sequence[str], out: Path, err: Path) -> int:
-    """Run a command, what it says into two files, and return its exit code, without the interpreter's long goodbye."""
+def into_files(out: Path, err: Path) -> tuple[int, int, int]:
+    """Return stdin as it is, and two files for what is said, as streams of a command."""
+    return 0, *(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for path in (out, err))
+
+
+def run_forked(arguments: Sequence[str], streams: Sequence[int], run: Callable[[], None] | None = None) -> int:
+    """Run a command and return its exit code, without the interpreter's long goodbye.
+
+    Args:
+        arguments: the command line after ``mmst``.
+        streams: descriptors of its stdin, stdout and stderr.
+        run: what to run instead.
+    """
     from mmst_cli.cli import main
 
-    for descriptor, path in ((1, out), (2, err)):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    # What the old ones know of seeking is of other files.
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        setattr(sys, name, os.fdopen(getattr(sys, name).fileno(), mode, buffering=1, closefd=False))
     sys.argv = ["mmst", *arguments]
     try:
-        main()
+        (run or main)()
         code = 0
     except SystemExit as leave:
         code = int(leave.code or 0)

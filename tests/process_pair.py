@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forked_command import run_forked
+from forked_command import into_files, run_forked
+from one_fresh_process import one_fresh_process
 
 GRACE = 30  # seconds that torchrun gives the others to end when one has failed
 
@@ -97,7 +98,7 @@ def _run_here(request: dict[str, Any], environment: dict[str, str], out: Path, e
     sys.path.insert(0, request["folder"])
     if first := environment.get("IMPORT_FIRST"):
         importlib.import_module(first)
-    return run_forked(request["arguments"], out, err)
+    return run_forked(request["arguments"], into_files(out, err))
 
 
 def _wait(children: dict[int, int], send: tuple[str, int] | None, said: Path) -> tuple[list[int], float]:
@@ -131,19 +132,10 @@ def _serve() -> None:
     import datasets.packaged_modules.json.json  # noqa: F401
 
     import mmst_cli.training.train  # noqa: F401
-    from mmst_cli.preparing.fresh_process import FreshProcess
 
-    shared = FreshProcess()  # imports once, too; the first of two processes asks it
-    ask = FreshProcess.ask
-    for name, function in {
-        "__init__": lambda _: None,
-        "ask": lambda _, request: ask(shared, request),
-        "close": lambda _: None,
-    }.items():
-        setattr(FreshProcess, name, function)
-    for line in sys.stdin:
-        print(json.dumps(_run(json.loads(line))), flush=True)
-    shared._process.kill()
+    with one_fresh_process(for_forks=True):  # the first of two processes asks it
+        for line in sys.stdin:
+            print(json.dumps(_run(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

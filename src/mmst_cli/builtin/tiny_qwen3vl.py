@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,12 +96,18 @@ def build_tiny_qwen3vl_video(seed: int = 0) -> Path:
 def _build(variant: _Variant, seed: int) -> Path:
     import transformers
 
-    texts = [*variant.write_queries(3000), "system\nuser\nassistant\n", "Represent the user's input."]
+    texts = _texts(variant.write_queries)
     source = [Path(file).read_text(encoding="utf-8") for file in (__file__, tiny_qwen3vl_tokenizer.__file__)]
     content = digest(source, transformers.__version__, texts, seed)
     return build_folder(
         cache_folder() / f"{variant.name}-{content}", lambda folder: _save(folder, variant, texts, seed)
     )
+
+
+@cache  # a command asks for the folder several times
+def _texts(write_queries: Callable[[int], Iterable[str]]) -> list[str]:
+    """Return what the tokenizer learns its words from."""
+    return [*write_queries(3000), "system\nuser\nassistant\n", "Represent the user's input."]
 
 
 def _time_stamp() -> str:
