@@ -27,7 +27,7 @@ def plan(
     probe: Annotated[
         bool, typer.Option("--probe", help="Try growing mini-batches: peak memory and samples a second of each.")
     ] = False,
-    rows: Annotated[int, typer.Option(help="Rows of each column to look at.")] = 32,
+    rows: Annotated[int, typer.Option(help="Rows of each column to look at; of media 16 at most.")] = 32,
     json_output: Json = False,
 ) -> None:
     """Say what a training run will take before it starts: tokens, steps, memory, disk, hours.

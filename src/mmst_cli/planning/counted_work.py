@@ -76,7 +76,8 @@ def count_steps(args: SentenceTransformerTrainingArguments, rows: Mapping[str, i
     together = str(getattr(args.multi_dataset_batch_sampler, "value", args.multi_dataset_batch_sampler))
     count = min(batches) * len(batches) if "round" in together else sum(batches)
     of_epoch = max(math.ceil(count / args.gradient_accumulation_steps), 1) if count else 0
-    return math.ceil(args.num_train_epochs * of_epoch)
+    epochs: float = args.num_train_epochs
+    return math.ceil(epochs * of_epoch)
 
 
 def schedule_of(args: SentenceTransformerTrainingArguments, steps: int) -> Schedule:

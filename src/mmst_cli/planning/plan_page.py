@@ -10,7 +10,7 @@ from rich.table import Table
 
 from mmst_cli.planning.devices import GIB
 from mmst_cli.planning.measured_time import MeasuredTime
-from mmst_cli.planning.plan_result import Plan
+from mmst_cli.planning.plan_result import Advice, Plan
 from mmst_cli.planning.planned_run import PlannedColumn
 from mmst_cli.planning.planned_time import UTILISATION, Span, Time
 from mmst_cli.planning.sampled_columns import SampledColumn
@@ -38,21 +38,29 @@ def show_plan(plan: Plan, terminal: Terminal) -> None:
 
 def columns_table(columns: Sequence[PlannedColumn]) -> Table:
     """Return a line a column: tokens, pixels, milliseconds."""
-    table = Table(title="a sample of the rows", title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    table = Table(
+        title="a sample of the rows", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
     table.add_column("column", overflow="fold")
-    for name in ("rows", "tokens\n5%-median-95%", "pixels seen\nmedian of", "ms to\nread", "ms to\nprocess"):
+    for name in ("rows", "tokens\n5%-50%-95%", "pixels", "seen", "read", "process"):
         table.add_column(name, justify="right", no_wrap=True)
     for column in columns:
         one = column.sampled
         table.add_row(
-            f"{one.dataset}.{one.column}" + (" (evaluated)" if one.evaluated else ""),
+            f"{one.dataset}.{one.column}",
             f"{one.looked_at:,}",
             _three(one.tokens),
-            _pixels(one),
-            f"{one.read_ms:.1f}",
-            f"{one.process_ms:.1f}",
+            "-" if one.pixels is None else _short(one.pixels["median"]),
+            "-" if one.pixels_seen is None else _short(one.pixels_seen["median"]),
+            f"{one.read_ms:.1f} ms",
+            f"{one.process_ms:.1f} ms",
         )
     return table
+
+
+def _short(count: float) -> str:
+    """Return a count in thousands or millions."""
+    return f"{count / 1e6:.2f}M" if count >= 999_500 else f"{count / 1e3:.0f}k" if count >= 10_000 else f"{count:.0f}"
 
 
 def notes_on_columns(columns: Sequence[SampledColumn]) -> list[str]:
@@ -144,7 +152,8 @@ def time_lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
     yield (
         "feeding alone",
         clock(facts.work.samples * facts.feeding.train_row_ms / 1000 / facts.feeding.processes),
-        f"{facts.work.samples:,} rows x {facts.feeding.train_row_ms:.1f} ms / {facts.feeding.processes} processes",
+        f"{facts.work.samples:,} rows x {facts.feeding.train_row_ms:.1f} ms / {facts.feeding.processes} of processors"
+        " like these",
     )
 
 
@@ -163,7 +172,9 @@ def _planned_lines(plan: Plan, time: Time) -> Iterator[tuple[str, str, str]]:
     least, most = UTILISATION
     yield "start", span(time.start), "assumed"
     yield "computing", span(time.computing), f"operations / (peak x {least:.0%} to {most:.0%}), or launches"
-    yield "evaluations", span(time.evaluating.at_least(time.feeding_evaluations)), "the same, forward only"
+    fed = time.feeding_evaluations > time.evaluating.low
+    of = "preparing their inputs" if fed else "the same, forward only"
+    yield "evaluations", span(time.evaluating.at_least(time.feeding_evaluations)), of
     yield "checkpoints", clock(time.saving), "at 0.5 GB/s, assumed"
     yield "end", span(time.finish), "assumed"
 
@@ -180,14 +191,17 @@ def probe_table(probed: Sequence[Any]) -> Table:
     return table
 
 
-def advice_line(advice: Any) -> str:
-    """Return a key to change, with what it saves."""
-    saved = []
-    if advice.gibibytes is not None:
-        saved.append(f"{advice.gibibytes:.2f} GiB")
-    if advice.hours is not None:
-        saved.append(clock(3600 * advice.hours))
-    return f"{advice.change} saves {' and '.join(saved)}{f': {advice.why}' if advice.why else ''}"
+def advice_line(advice: Advice) -> str:
+    """Return a key to change, with what it saves, and what it costs."""
+    found: list[tuple[float, str]] = []
+    if advice.gibibytes is not None and abs(advice.gibibytes) >= 0.005:
+        found.append((advice.gibibytes, in_gib(abs(advice.gibibytes) * GIB)))
+    if advice.hours is not None and abs(advice.hours) >= 1 / 3600:
+        found.append((advice.hours, clock(3600 * abs(advice.hours))))
+    saved, costs = ([said for size, said in found if (size > 0) is gained] for gained in (True, False))
+    told = [f"saves {' and '.join(saved)}"] if saved else []
+    told += [f"takes {' and '.join(costs)} more"] if costs else []
+    return f"{advice.change} {', '.join(told)}{f'; {advice.why}' if advice.why else ''}"
 
 
 def _facts_table(title: str, lines: Sequence[tuple[str, str, str]]) -> Table:
@@ -234,9 +248,3 @@ def _times(count: int, what: str) -> str:
 
 def _three(found: dict[str, float] | None) -> str:
     return "-" if found is None else "-".join(f"{found[level]:,.0f}" for level in ("p5", "median", "p95"))
-
-
-def _pixels(one: SampledColumn) -> str:
-    if one.pixels is None or one.pixels_seen is None:
-        return "-"
-    return f"{one.pixels_seen['median']:,.0f} of {one.pixels['median']:,.0f}"

@@ -33,9 +33,7 @@ class Weights:
         return dict(vars(self))
 
 
-def count_weights(
-    model: nn.Module, config: ModelConfig, per_number: Mapping[Any, float], optimizer: str
-) -> Weights:
+def count_weights(model: nn.Module, config: ModelConfig, per_number: Mapping[Any, float], optimizer: str) -> Weights:
     """Return what the parameters of a model take, a shared one once.
 
     Args:
@@ -115,6 +113,6 @@ def similarity_bytes(batch: int, documents: int, dims: int) -> int:
 
 
 def checkpoint_bytes(weights: Weights, *, only_model: bool, adapter: bool) -> int:
-    """Return the bytes of a checkpoint: the weights (of an adapter those that are trained) and the optimizer's state."""
+    """Return the bytes of a checkpoint: the weights, of an adapter those that are trained, and the optimizer's state."""
     saved = weights.trained_bytes if adapter else weights.bytes
     return saved + (0 if only_model else weights.state_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,7 +85,6 @@ class Facts:
     """Of the images that the cache takes, where datasets say `prepare`."""
     copies: float
     """Bytes of copies an optimizer that isn't fused makes as it steps."""
-    why_no_cost: str = ""
 
     def of(self, *, evaluated: bool) -> list[PlannedColumn]:
         """Return the columns that the loss, or that evaluators read."""
@@ -152,7 +151,7 @@ def plan_time(facts: Facts, device: Device) -> Time | None:
     rates, work = rates_of(device.half if facts.half else device.full), facts.work
     batches = work.steps * work.accumulated
     computing = Span(0, 0)
-    for column in _shares(facts):
+    for column in facts.of(evaluated=False):
         rows = facts.mini_batches.rows_of(column.sampled, work.batch)
         cost = _known(column.cost_of(work.batch, mean=True))
         passes = -(-work.batch // rows)
@@ -177,6 +176,17 @@ def plan_time(facts: Facts, device: Device) -> Time | None:
         saving=work.saves * saved / WRITING,
         finish=FINISHING,
     )
+
+
+def step_flops(facts: Facts) -> float | None:
+    """Return the operations of a step; None where the model's share isn't known."""
+    if any(column.cost is None for column in facts.of(evaluated=False)):
+        return None
+    total = 0.0
+    for column in facts.of(evaluated=False):
+        cost = _known(column.cost_of(facts.work.batch, mean=True))
+        total += (cost.flops + facts.mini_batches.cached * cost.forward_flops) * _share(facts, column)
+    return total * facts.work.accumulated
 
 
 def plan_disk(facts: Facts) -> dict[str, int]:
@@ -206,10 +216,6 @@ def feeding_of(columns: Iterable[PlannedColumn], processes: int) -> Feeding:
         evaluated_input_ms=sum(_prepare_ms(one) * (one.inputs or 0) for one in evaluated) / inputs if inputs else 0.0,
         processes=max(1, processes),
     )
-
-
-def _shares(facts: Facts) -> Sequence[PlannedColumn]:
-    return facts.of(evaluated=False)
 
 
 def _share(facts: Facts, column: PlannedColumn) -> float:

@@ -47,7 +47,9 @@ class Rates:
 
     def seconds(self, flops: float, kernels: float) -> Span:
         """Return max(operations / rate, kernels x launch)."""
-        return Span(max(flops / self.fast, kernels * self.launch.low), max(flops / self.slow, kernels * self.launch.high))
+        return Span(
+            max(flops / self.fast, kernels * self.launch.low), max(flops / self.slow, kernels * self.launch.high)
+        )
 
 
 def rates_of(peak: float) -> Rates:

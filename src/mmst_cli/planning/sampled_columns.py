@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 Prepare = Callable[[Sequence[Any]], Mapping[str, Any]]
 TOGETHER = 8
 """Inputs that are given to the processor at once to time it."""
+MEDIA = 16
+"""Inputs of a column that are looked at where they aren't texts."""
+WHOLE = 8
+"""Images whose pixels are counted, undiminished."""
 LEVELS = {"min": 0.0, "p5": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
 
 
@@ -85,7 +90,7 @@ def sample_column(model: SentenceTransformer, asked: InputColumn, count: int, se
     Args:
         model: the model, with or without weights.
         asked: the column.
-        count: rows to look at.
+        count: rows to look at; of media 16 at most.
         seed: of the choice.
 
     Raises:
@@ -95,24 +100,29 @@ def sample_column(model: SentenceTransformer, asked: InputColumn, count: int, se
     limit = getattr(encoder, "max_seq_length", None)
     limit = None if limit is None or limit >= NO_LIMIT else int(limit)
     seen: list[_Seen] = []
+    first: list[Any] = []
     refused: list[str] = []
     with one_thread():
-        for place, row in _some_rows(asked.rows, count, seed):
+        at_most = count if asked.column.modality is Modality.text else min(count, MEDIA)
+        for place, row in _some_rows(asked.rows, at_most, seed):
             try:
                 if not seen:  # what is loaded at first use is no cost of a row
-                    _see(model, encoder, asked, place, row, limit)
-                seen.append(_see(model, encoder, asked, place, row, limit))
+                    _see(encoder, asked, place, row, limit)
+                value, one = _see(encoder, asked, place, row, limit)
+                seen.append(one)
+                first += [value] if len(first) < TOGETHER else []
             except Exception as error:
                 if not isinstance(error, DataError) and not concerns_input(error):
                     raise
                 refused.append(str(error))
-        together = _process_together(asked, seen)
+        together = _process_together(asked, first)
+        pixels = _count_pixels(encoder, asked, seen)
     if not seen:
         why = refused[0] if refused else "it has no rows."
         raise DataError(
             f"datasets.{asked.rows.key}, column {asked.column.name}: no input of the sample can be read: {why}"
         )
-    return _summed_up(asked, seen, len(refused), limit, together)
+    return _summed_up(asked, seen, len(refused), limit, together, pixels)
 
 
 def read_inputs(asked: InputColumn, places: Sequence[int]) -> list[Any]:
@@ -132,7 +142,6 @@ class _Seen:
     tokens: float | None
     lost: bool
     size: int
-    pixels: tuple[int, int] | None
 
 
 def _some_rows(rows: RowSet, count: int, seed: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -149,8 +158,8 @@ def _read(asked: InputColumn, row: Mapping[str, Any]) -> Any:
 
 
 def _see(
-    model: SentenceTransformer, encoder: Any, asked: InputColumn, place: int, row: Mapping[str, Any], limit: int | None
-) -> _Seen:
+    encoder: Any, asked: InputColumn, place: int, row: Mapping[str, Any], limit: int | None
+) -> tuple[Any, _Seen]:
     begun = time.perf_counter()
     value = _read(asked, row)
     read = time.perf_counter() - begun
@@ -162,15 +171,11 @@ def _see(
         with without_limit(encoder):
             whole = token_counts(asked.prepare([value]), 1)
         lost = whole is not None and whole[0] > tokens
-    pixels = None
-    if asked.column.modality is Modality.image and not asked.column.parts:
-        pixels = value.width * value.height, pixels_of(encoder, encoder.preprocess([value]))
-    return _Seen(place, read, tokens, lost, feature_bytes(features), pixels)
+    return value, _Seen(place, read, tokens, lost, feature_bytes(features))
 
 
-def _process_together(asked: InputColumn, seen: Sequence[_Seen]) -> float:
+def _process_together(asked: InputColumn, inputs: list[Any]) -> float:
     """Return the seconds that the processor takes for each of some inputs that it is given together, as in a batch."""
-    inputs = read_inputs(asked, [one.place for one in seen[:TOGETHER]])
     if not inputs:
         return 0.0
     begun = time.perf_counter()
@@ -178,11 +183,32 @@ def _process_together(asked: InputColumn, seen: Sequence[_Seen]) -> float:
     return (time.perf_counter() - begun) / len(inputs)
 
 
+def _count_pixels(encoder: Any, asked: InputColumn, seen: Sequence[_Seen]) -> list[tuple[int, int]]:
+    """Return the pixels of some images as they are stored, and as the processor leaves them; none of other inputs.
+
+    They are read once more: training scales large ones as it reads them.
+    """
+    if asked.column.modality is not Modality.image or asked.column.parts:
+        return []
+    reader = copy(asked.rows.reader)
+    reader.shrink = reader.seen = reader.prepared = None
+    whole = replace(asked, rows=replace(asked.rows, reader=reader))
+    found = []
+    for one in seen[:WHOLE]:
+        image = read_inputs(whole, [one.place])[0]
+        found.append((image.width * image.height, pixels_of(encoder, encoder.preprocess([image]))))
+    return found
+
+
 def _summed_up(
-    asked: InputColumn, seen: Sequence[_Seen], refused: int, limit: int | None, process: float
+    asked: InputColumn,
+    seen: Sequence[_Seen],
+    refused: int,
+    limit: int | None,
+    process: float,
+    pixels: Sequence[tuple[int, int]],
 ) -> SampledColumn:
     tokens = [one.tokens for one in seen if one.tokens is not None]
-    pixels = [one.pixels for one in seen if one.pixels is not None]
     widest = sorted(seen, key=lambda one: (one.tokens or 0, one.size), reverse=True)
     return SampledColumn(
         dataset=asked.rows.key,

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -119,7 +120,7 @@ def count_pass(
             held = sum(size for _, size in kept.values())
             kept.clear()
             if vectors.requires_grad:
-                vectors.float().sum().backward()
+                torch.autograd.backward(vectors.float().sum())  # Tensor.backward would leave the modes
             del vectors
     finally:
         for parameter in trained:
@@ -147,19 +148,31 @@ def _on_meta(features: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _counted(autocast: torch.dtype | None) -> Iterator[_Counter]:
     counter = _Counter()
-    with ExitStack() as modes:
-        modes.enter_context(counter)
-        modes.enter_context(_Kernels(autocast, counter))
-        yield counter
+    kernels = _Kernels(autocast, counter)
+    _running.append(kernels)
+    try:
+        with counter, kernels:
+            yield counter
+    finally:
+        _running.pop()
 
 
-class _Counter(TorchDispatchMode):
+_running: list[_Kernels] = []
+
+
+def recomputed_alike() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Return contexts for what checkpointing computes and computes again: autograd leaves that mode when it does."""
+    return nullcontext(), _running[-1] if _running else nullcontext()
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[misc]
     """Runs operations on shapes, and counts them, their arithmetic, and the bytes that live."""
 
     def __init__(self) -> None:
         super().__init__()
         self.live = self.peak = self.flops = self.kernels = 0
         self._known: set[int] = set()
+        self._results: dict[Any, _Result] = {}
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -168,10 +181,19 @@ class _Counter(TorchDispatchMode):
             return self._taken_up(_on_cpu(function, args, kwargs), ())
         if not all(tensor.is_meta for tensor in given):
             args, kwargs = _all_on_meta(function, args, kwargs)
+        key = (function, _shapes_in(args), _shapes_in(kwargs)) if _is_new(function) else None
+        if key is not None and (known := self._results.get(key)) is not None:
+            self.flops += known.flops
+            return self._taken_up(known.again(), ())
         result = function(*args, **kwargs)
-        if (count := flop_registry.get(function._overloadpacket)) is not None:
-            self.flops += int(count(*args, **kwargs, out_val=result))
-        return self._taken_up(result, {tensor.untyped_storage()._cdata for tensor in given if tensor.is_meta})
+        count = flop_registry.get(function._overloadpacket)
+        flops = 0 if count is None else int(count(*args, **kwargs, out_val=result))
+        self.flops += flops
+        storages = {tensor.untyped_storage()._cdata for tensor in given if tensor.is_meta}
+        # Some are views though they don't say so.
+        if key is not None and isinstance(result, torch.Tensor) and result.untyped_storage()._cdata not in storages:
+            self._results[key] = _Result(tuple(result.shape), result.stride(), result.dtype, flops)
+        return self._taken_up(result, storages)
 
     def _taken_up(self, result: Any, given: Any) -> Any:
         new = False
@@ -194,6 +216,38 @@ class _Counter(TorchDispatchMode):
     def _drop(self, key: int, size: int) -> None:
         self._known.discard(key)
         self.live -= size
+
+
+class _Result(NamedTuple):
+    """What an operation returned for shapes that come again in every layer: asking torch takes far longer."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    flops: int
+
+    def again(self) -> torch.Tensor:
+        """Return a tensor like it."""
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=META)
+
+
+@cache
+def _is_new(function: Any) -> bool:
+    """Say whether what an operation returns is one new tensor, and none that it was given is changed."""
+    schema = function._schema
+    written = any(argument.alias_info is not None for argument in (*schema.arguments, *schema.returns))
+    return not written and len(schema.returns) == 1
+
+
+def _shapes_in(value: Any) -> Any:
+    """Return what an operation's result depends on of its arguments, to be looked up by."""
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape), value.stride(), value.dtype
+    if isinstance(value, list | tuple):
+        return tuple(map(_shapes_in, value))
+    if isinstance(value, dict):
+        return tuple((name, _shapes_in(one)) for name, one in value.items())
+    return type(value), value
 
 
 def _on_cpu(function: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
@@ -220,7 +274,7 @@ def _all_on_meta(function: Any, args: Any, kwargs: Any) -> Any:
     )
 
 
-class _Kernels(TorchFunctionMode):
+class _Kernels(TorchFunctionMode):  # type: ignore[misc]
     """Has functions computed as an accelerator does: attention fused, and under autocast in its two precisions."""
 
     def __init__(self, autocast: torch.dtype | None, counter: _Counter) -> None:
@@ -259,7 +313,7 @@ def _in_full(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
-class _FusedAttention(torch.autograd.Function):
+class _FusedAttention(torch.autograd.Function):  # type: ignore[misc]
     """Attention as flash attention has it: no matrix of all pairs is kept."""
 
     @staticmethod
@@ -281,7 +335,7 @@ class _FusedAttention(torch.autograd.Function):
 
 def _shapes(query: Any, key: Any, value: Any, groups: int) -> list[tuple[int, ...]]:
     """Return shapes of (batch, heads, rows, size), with a head of keys for each of queries."""
-    found = []
+    found: list[tuple[int, ...]] = []
     for tensor, times in ((query, 1), (key, groups), (value, groups)):
         *batch, rows, size = tensor.shape
         heads = batch[-1] * times if batch else 1

@@ -44,16 +44,18 @@ class Measured:
     """From the beginning of the process until the first step could be taken."""
     import_seconds: float
     """Of these, for the libraries."""
+    start_processor_seconds: float
+    """That this process computed until then, on all of its threads."""
     step_seconds: float
     waiting_share: float
     """Of a step, for data."""
     steps: int
     """That were timed."""
-    processor_seconds: float
-    """Of this process in a step, on all of its threads."""
+    step_processor_seconds: float
     workers: int
     evaluation_seconds: float
     """Of one evaluation by all evaluators."""
+    evaluation_processor_seconds: float
     evaluation_estimated: bool
     """Whether that is of a sample; what ranking takes is then left out."""
     peak_bytes: int
@@ -75,24 +77,27 @@ def measure(job: TrainingJob, terminal: Terminal, import_seconds: float) -> Meas
     Raises:
         MmstError: what training would stop at.
     """
-    started = age_of_process()
+    started, computed = age_of_process(), time.process_time()
     device = job.model.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with terminal.waiting("evaluating once, as before training"):
         evaluation_seconds, estimated = _measure_evaluation(job.suite, job)
+    evaluated = time.process_time() - computed
     with terminal.waiting(f"taking {LEAST + UNTIMED} to {MOST + UNTIMED} real steps"):
         clock = _take_steps(job)
     return Measured(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
         start_seconds=started,
         import_seconds=import_seconds,
+        start_processor_seconds=computed,
         step_seconds=clock.seconds / clock.timed,
         waiting_share=clock.waiting / clock.seconds if clock.seconds else 0.0,
         steps=clock.timed,
-        processor_seconds=clock.processor / clock.timed,
+        step_processor_seconds=clock.processor / clock.timed,
         workers=clock.workers,
         evaluation_seconds=evaluation_seconds,
+        evaluation_processor_seconds=evaluated,
         evaluation_estimated=estimated,
         peak_bytes=peak_bytes(device),
     )
@@ -100,7 +105,7 @@ def measure(job: TrainingJob, terminal: Terminal, import_seconds: float) -> Meas
 
 def age_of_process() -> float:
     """Return how many seconds ago this process was begun."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     return float(time.time() - psutil.Process().create_time())
 

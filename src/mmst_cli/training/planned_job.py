@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import Trainer
+from transformers import PreTrainedModel, Trainer
 
 from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
 from mmst_cli.config.rules_loss_stacks import is_cached
-from mmst_cli.config.rules_mining import mined_columns
-from mmst_cli.config.schema import AUTO, Config, Modality
+from mmst_cli.config.schema import AUTO, Attention, Config
 from mmst_cli.config.signatures import loss_signature
 from mmst_cli.errors import DataError
 from mmst_cli.evaluation.evaluator_suite import Evaluator, build_evaluator
 from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
 from mmst_cli.model.adapter import add_adapter
+from mmst_cli.model.large_images import shrink_large_images
 from mmst_cli.model.load_model import held_in
 from mmst_cli.model.precision import Precision, declared_precision
 from mmst_cli.model.prompts import TASKS, column_prompts
 from mmst_cli.model.raw_pixels import RawPixels
 from mmst_cli.planning.planned_run import MiniBatches
 from mmst_cli.planning.sampled_columns import InputColumn, inputs_of
+from mmst_cli.planning.weightless_pass import recomputed_alike
 from mmst_cli.preparing.prepared_config import load_rows
-from mmst_cli.preparing.prepared_model import declared_dims, prepare_model
-from mmst_cli.retrieval.data_card import Rows
+from mmst_cli.preparing.prepared_model import declared_dims, prepare_model, with_own_reader
+from mmst_cli.retrieval.data_card import Rows, readers_of
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
@@ -44,7 +45,16 @@ if TYPE_CHECKING:
 
 _STATE = {"adafactor": 0.02, "sgd": 0.0, "lion": 4.0, "8bit": 2.0, "4bit": 1.0}
 """Part of an optimizer's name to bytes of state a number, of those that don't run on this machine."""
-_ONLY_HERE = ("use_cpu", "bf16", "fp16", "tf32", "bf16_full_eval", "fp16_full_eval", "torch_compile", "full_determinism")
+_ONLY_HERE = (
+    "use_cpu",
+    "bf16",
+    "fp16",
+    "tf32",
+    "bf16_full_eval",
+    "fp16_full_eval",
+    "torch_compile",
+    "full_determinism",
+)
 """Fields of ``training`` about the device, which is another one."""
 
 
@@ -68,21 +78,44 @@ class PlannedJob:
 
 
 def job_without_weights(config: Config, terminal: Terminal) -> PlannedJob:
-    """Load rows, and build the model that trains on them from its configs alone.
+    """Load rows, and build the model that trains on them on a GPU from its configs alone.
 
     Raises:
         MmstError: the first thing that doesn't fit.
     """
     bad_rows = BadRows.of(config.datasets, terminal)
     rows = load_rows(config, list(config.datasets), bad_rows, terminal)
+    return _job_on(config, rows, torch.device("cuda"))
+
+
+def changed_job(job: PlannedJob, config: Config, device: torch.device) -> PlannedJob:
+    """Return the job of a config that differs in keys of its model, media or training, on the same rows.
+
+    Args:
+        job: what was looked at.
+        config: the other config.
+        device: what kind of device the run is on.
+    """
+    same = config.model == job.config.model and config.media == job.config.media
+    if same and _checkpointing(config) == _checkpointing(job.config):
+        return replace(
+            job, config=config, args=arguments_anywhere(config), precision=declared_precision(config.training)
+        )
+    return _job_on(config, {name: _read_anew(data, config) for name, data in job.rows.items()}, device)
+
+
+def _job_on(config: Config, rows: dict[str, Rows], device: torch.device) -> PlannedJob:
+    # Which kernels there are depends on the machine.
+    section = config.model.model_copy(update={"attn_implementation": str(Attention.auto)})
     model = prepare_model(
-        config.model, None, rows, prompts=config.prompts, dims=declared_dims(config), seed=config.seed
+        section, None, rows, prompts=config.prompts, dims=declared_dims(config), seed=config.seed
     ).model
-    hold_as_declared(model, config)
-    args = arguments_anywhere(config)
-    used = loss_rows(config, rows)
-    raw = raw_pixels_for(model, list(used.values()))
-    collator = build_collator(model, args, list(used.values()), column_prompts(config, used), raw)
+    shrink_large_images(model, [reader for data in rows.values() for reader in readers_of(data)])
+    _hold_as_declared(model, config, device)
+    args, used = arguments_anywhere(config), loss_rows(config, rows)
+    sets = list(used.values())
+    raw = raw_pixels_for(model, sets)
+    collator = build_collator(model, args, sets, column_prompts(config, used), raw)
     evaluators = {
         name: build_evaluator(name, section, rows[section.dataset], Precision())
         for name, section in config.evaluators.items()
@@ -90,15 +123,37 @@ def job_without_weights(config: Config, terminal: Terminal) -> PlannedJob:
     return PlannedJob(config, model, rows, used, args, collator, raw, evaluators, declared_precision(config.training))
 
 
-def hold_as_declared(model: SentenceTransformer, config: Config) -> None:
-    """Hold a model without weights in the dtype that it has on a GPU, with its adapter and its checkpointing."""
-    dtype = None if config.model.routes else held_in(config.model, torch.device("cuda"))
+def _read_anew(data: Rows, config: Config) -> Rows:
+    """Return rows that are read as a changed config says, leaving those that were given as they are."""
+    if not isinstance(data, RowSet):
+        return data
+    rows = with_own_reader(data)
+    rows.reader.settings = config.media
+    return rows
+
+
+def _checkpointing(config: Config) -> tuple[Any, ...]:
+    return tuple(config.training.get(f"{what}_checkpointing") for what in ("gradient", "activation"))
+
+
+def _hold_as_declared(model: SentenceTransformer, config: Config, device: torch.device) -> None:
+    """Hold a model without weights in the dtype that it has on a device, with its adapter and its checkpointing."""
+    dtype = None if config.model.routes else held_in(config.model, device)
     if dtype is not None:
         model.to(dtype)
+    if config.model.attn_implementation == str(Attention.eager):
+        for module in model.modules():
+            if isinstance(module, PreTrainedModel):
+                module.set_attn_implementation(str(Attention.eager))
     if config.model.adapter is not None:
         add_adapter(model, config.model, config.seed)
-    if config.training.get("gradient_checkpointing") or config.training.get("activation_checkpointing"):
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"preserve_rng_state": False})
+    if any(_checkpointing(config)):
+        training = config.training
+        given = training.get("activation_checkpointing_kwargs") or training.get("gradient_checkpointing_kwargs") or {}
+        own = {name: given[name] for name in ("every_n_layers", "offload") if name in given}
+        # Torch would ask the device for its random state, and there is none without values.
+        told = {"use_reentrant": False, "preserve_rng_state": False, "context_fn": recomputed_alike}
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=told, **own)
 
 
 def arguments_anywhere(config: Config) -> Any:
@@ -115,7 +170,11 @@ def bytes_of_state(args: Any, model: SentenceTransformer) -> tuple[dict[torch.dt
     dtypes = {parameter.dtype for parameter in model.parameters() if parameter.requires_grad}
     try:
         kind, arguments = Trainer.get_optimizer_cls_and_kwargs(args, model)
-        return {dtype: bytes_a_number(step_of(kind, arguments, torch.device("cpu"), dtype)) for dtype in dtypes}, name, True
+        return (
+            {dtype: bytes_a_number(step_of(kind, arguments, torch.device("cpu"), dtype)) for dtype in dtypes},
+            name,
+            True,
+        )
     except Exception:  # a library that isn't here, or that wants a GPU
         known = next((size for part, size in _STATE.items() if part in name), None)
         return {dtype: 2.0 * dtype.itemsize if known is None else known for dtype in dtypes}, name, False
@@ -215,8 +274,3 @@ def check_plannable(rows: Mapping[str, Rows]) -> None:
     for key, data in rows.items():
         if isinstance(data, RowSet) and not data.is_stream and not len(data):
             raise DataError(f"datasets.{key}: it holds no rows, so there is nothing to plan.")
-
-
-def holds_images(job: PlannedJob, dataset: str) -> bool:
-    """Say whether a set has a column of images."""
-    return any(column.modality is Modality.image for column in job.rows[dataset].columns)
