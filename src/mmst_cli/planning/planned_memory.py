@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -34,7 +34,7 @@ class Weights:
 
 
 def count_weights(model: nn.Module, config: ModelConfig, per_number: Mapping[Any, float], optimizer: str) -> Weights:
-    """Return what the parameters of a model take, a shared one once.
+    """Return what the parameters of a model take that isn't on its device yet, a shared one once.
 
     Args:
         model: as it is trained; on the meta device or not.
@@ -42,15 +42,28 @@ def count_weights(model: nn.Module, config: ModelConfig, per_number: Mapping[Any
         per_number: dtype to bytes of the optimizer's state a number.
         optimizer: what it is called.
     """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    state = round(sum(per_number[parameter.dtype] * parameter.numel() for parameter in trained))
+    held = weights_of(model, state, optimizer)
+    return replace(held, bytes=held.bytes - _saved_by_quantising(model, config))
+
+
+def weights_of(model: nn.Module, state_bytes: int, optimizer: str = "") -> Weights:
+    """Return what the parameters of a model take as it is, a shared one once.
+
+    Args:
+        model: as it is trained.
+        state_bytes: of the optimizer.
+        optimizer: what it is called.
+    """
     parameters = list(model.parameters())
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    held = sum(parameter.nbytes for parameter in parameters)
     return Weights(
         parameters=sum(parameter.numel() for parameter in parameters),
         trained=sum(parameter.numel() for parameter in trained),
-        bytes=held - _saved_by_quantising(model, config),
+        bytes=sum(parameter.nbytes for parameter in parameters),
         trained_bytes=sum(parameter.nbytes for parameter in trained),
-        state_bytes=round(sum(per_number[parameter.dtype] * parameter.numel() for parameter in trained)),
+        state_bytes=state_bytes,
         optimizer=optimizer,
     )
 
@@ -113,6 +126,6 @@ def similarity_bytes(batch: int, documents: int, dims: int) -> int:
 
 
 def checkpoint_bytes(weights: Weights, *, only_model: bool, adapter: bool) -> int:
-    """Return the bytes of a checkpoint: the weights, of an adapter those that are trained, and the optimizer's state."""
+    """Return the bytes of a checkpoint: the weights, or those of an adapter, and what the optimizer keeps."""
     saved = weights.trained_bytes if adapter else weights.bytes
     return saved + (0 if only_model else weights.state_bytes)

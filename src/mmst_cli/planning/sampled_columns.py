@@ -157,9 +157,7 @@ def _read(asked: InputColumn, row: Mapping[str, Any]) -> Any:
     return as_input(rows.read_column(column, rows.find(row, column.origin)), column.modality)
 
 
-def _see(
-    encoder: Any, asked: InputColumn, place: int, row: Mapping[str, Any], limit: int | None
-) -> tuple[Any, _Seen]:
+def _see(encoder: Any, asked: InputColumn, place: int, row: Mapping[str, Any], limit: int | None) -> tuple[Any, _Seen]:
     begun = time.perf_counter()
     value = _read(asked, row)
     read = time.perf_counter() - begun

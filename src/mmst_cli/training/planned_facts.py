@@ -25,7 +25,7 @@ from mmst_cli.training.planned_job import (
     dims_of,
     evaluation_batch,
     input_columns,
-    inputs_per_evaluation,
+    inputs_of_evaluators,
     mini_batches_of,
 )
 from mmst_cli.vectors.data_workers import Cost, choose_workers, workers_of
@@ -62,7 +62,7 @@ def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | N
     """
     config = job.config
     columns = _look_at_columns(job, looks, terminal)
-    inputs = inputs_per_evaluation(job)
+    inputs = inputs_of_evaluators(config, job.evaluators, job.rows)
     if inputs is None:
         looks.unknown["evaluators: what one of your own encodes can't be counted."] = None
     work = count_work(config, job.args, job.loss_rows, steps, inputs, evaluates=bool(job.evaluators))

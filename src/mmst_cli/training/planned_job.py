@@ -220,14 +220,14 @@ def _encoded(job: PlannedJob, options: Mapping[str, Any], inputs: list[Any]) -> 
     return job.collator.preprocess_fn(inputs, **options)  # type: ignore[no-any-return]
 
 
-def inputs_per_evaluation(job: PlannedJob) -> int | None:
+def inputs_of_evaluators(config: Config, evaluators: Mapping[str, Evaluator], loaded: Mapping[str, Rows]) -> int | None:
     """Return how many inputs all evaluators encode; None where one is the user's own, which doesn't say."""
     total = 0
-    for name, evaluator in job.evaluators.items():
+    for name, evaluator in evaluators.items():
         if isinstance(evaluator, MatryoshkaRetrievalEvaluator):
             total += evaluator.inputs
             continue
-        rows = job.rows[job.config.evaluators[name].dataset]
+        rows = loaded[config.evaluators[name].dataset]
         if evaluator.is_own or not isinstance(rows, RowSet):
             return None
         total += len(rows) * len(inputs_of(rows))

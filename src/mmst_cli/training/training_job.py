@@ -29,6 +29,7 @@ from mmst_cli.rows.labels import check_widths
 from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal
+from mmst_cli.training.announced_run import announced
 from mmst_cli.training.collator import TypedCollator
 from mmst_cli.training.dry_run import try_batches
 from mmst_cli.training.endings import told_how_it_ended
@@ -39,7 +40,7 @@ from mmst_cli.training.mini_batches import check_automatic, find_sizes
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
-from mmst_cli.training.rehearsal import rehearse
+from mmst_cli.training.rehearsal import Rehearsal, rehearse
 from mmst_cli.training.renewed_negatives import RenewedNegatives
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.trainer_batches import build_collator, raw_pixels_for
@@ -74,6 +75,7 @@ class TrainingJob:
         self.measurements = Measurements(self.model, self.suite, run, terminal)
         self.row_keys: dict[str, Dataset] = {}
         self.costs: dict[str, Cost] | None = {} if workers_of(config.training) is None else None
+        self.rehearsed = Rehearsal()
         self.steps = 0
         """How many the run takes, once it was rehearsed."""
         self.sizes: dict[str, int] = {}
@@ -116,9 +118,15 @@ class TrainingJob:
 
     def rehearse(self) -> None:
         """Try what the trainer would notice only once the run is begun."""
-        self.steps = rehearse(self.config, self.precision, self.build_trainer, self._look_further)
+        self.rehearsed = rehearse(self.config, self.precision, self.build_trainer, self._look_further)
+        self.steps = self.rehearsed.steps
         if self.sizes:
             self.config = with_sizes(self.config, self.sizes)
+
+    def announce(self) -> None:
+        """Say what the run will take, as far as it is known by now."""
+        for line in announced(self, build_arguments(self.config, self.run.path)):
+            self.terminal.say(line)
 
     def _look_further(self, trainer: RunTrainer) -> None:
         if self.renewed is not None and self.renewed.every:
