@@ -15,6 +15,7 @@ COMMANDS = ["evaluation", "checking", "mining", "encoding", "searching", "export
 FLOORS = [
     ["cli", "__main__"],
     ["training", "merging"],
+    ["planning"],
     COMMANDS,
     ["preparing"],
     ["similarity", "html"],

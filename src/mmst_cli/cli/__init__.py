@@ -19,6 +19,7 @@ from mmst_cli.cli.init_command import init
 from mmst_cli.cli.inspect_command import inspect_modalities
 from mmst_cli.cli.merge_command import merge
 from mmst_cli.cli.mine_command import mine
+from mmst_cli.cli.plan_command import plan
 from mmst_cli.cli.runs_command import runs
 from mmst_cli.cli.schema_command import schema
 from mmst_cli.cli.score_command import score
@@ -32,6 +33,7 @@ __all__ = ["app", "main"]
 # In the order in which help lists them.
 app.command()(init)
 app.command()(check)
+app.command()(plan)
 app.command()(train)
 app.command(name="eval")(evaluate)
 app.command()(encode)

@@ -62,10 +62,11 @@ def why_not_in(wrapper: str, inner: str, args: dict[str, Any]) -> str | None:
         reason = _SEVERAL
     elif wrapper in _WRAPPERS and inner in _WRAPPERS and (inner, wrapper) != _IN_TURN:
         reason = "stands in {wrapper}, and both shorten vectors or go through layers; Matryoshka2dLoss alone does both"
-    elif wrapper in _LAYERED and _is_cached(inner, args):
+    elif wrapper in _LAYERED and is_cached(inner, args):
         reason = "runs the model again when it goes backward, when {wrapper} no longer holds its layers"
     return reason.format(wrapper=wrapper) if reason else None
 
 
-def _is_cached(inner: str, args: dict[str, Any]) -> bool:
+def is_cached(inner: str, args: dict[str, Any]) -> bool:
+    """Say whether a loss goes through the model in mini-batches and then once more."""
     return inner in _CACHED and not (inner == "MegaBatchMarginLoss" and args.get("use_mini_batched_version") is False)

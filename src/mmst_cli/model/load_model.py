@@ -116,7 +116,7 @@ def check_scalable(config: ModelConfig, runtime: Runtime) -> None:
     if runtime.precision.autocast is not torch.float16 or config.adapter is not None:
         return
     for key, section in _sections(config).items():
-        if _held_in(section, runtime.device, key) is torch.float16:
+        if held_in(section, runtime.device, key) is torch.float16:
             found = f"the weights of {section.name_or_path} are float16"
             raise ConfigError(f"training.fp16: true, but {found}, {UNSCALABLE}")
 
@@ -248,11 +248,11 @@ def _join(choices: Mapping[str, AttentionChoice]) -> AttentionChoice:
 def _choose_attention(
     config: ModelConfig, device: torch.device, precision: Precision | None, key: str = "model"
 ) -> AttentionChoice:
-    weights = _held_in(config, device, key)
+    weights = held_in(config, device, key)
     return choose_attention(config.attn_implementation, device, weights, precision.autocast if precision else None)
 
 
-def _held_in(config: ModelConfig, device: torch.device, key: str) -> torch.dtype | None:
+def held_in(config: ModelConfig, device: torch.device, key: str = "model") -> torch.dtype | None:
     """Return what weights are held in, as far as config and checkpoint say."""
     weights = resolve_dtype(config.dtype, device)
     if weights is None:  # the checkpoint's own

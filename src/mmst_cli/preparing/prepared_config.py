@@ -59,8 +59,7 @@ def prepare_config(
     bad_rows = bad_rows or BadRows.of(config.datasets, terminal)
     runtime = choose_runtime(config.training)
     check_loadable(config.model, runtime.device, runtime.precision)
-    rows = {key: _prepare_data(config, key, bad_rows) for key in datasets}
-    _say_data(config, rows, terminal)
+    rows = load_rows(config, datasets, bad_rows, terminal)
     if check is not None:
         check(rows)
     prepared = prepare_model(
@@ -72,6 +71,17 @@ def prepare_config(
         terminal.warn(warning)
     _say_model(config, prepared, terminal)
     return Prepared(prepared.model, runtime, rows, bad_rows)
+
+
+def load_rows(config: Config, datasets: Sequence[str], bad_rows: BadRows, terminal: Terminal) -> dict[str, Rows]:
+    """Load the rows of datasets, checked as far as they can be without a model, and say what they are.
+
+    Raises:
+        MmstError: the first thing that doesn't fit.
+    """
+    rows = {key: _prepare_data(config, key, bad_rows) for key in datasets}
+    _say_data(config, rows, terminal)
+    return rows
 
 
 def _prepare_data(config: Config, key: str, bad_rows: BadRows) -> Rows:

@@ -122,6 +122,14 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
         labels = {name: row[name] for name in label_columns(self.current) if isinstance(row[name], np.ndarray)}
         return {**row, **kept, **{name: torch.from_numpy(label) for name, label in labels.items()}}
 
+    def features_of(self, rows: RowSet, column: str, inputs: Sequence[Any]) -> dict[str, Any]:
+        """Return what some inputs of one column become in a batch, under the names that the model knows."""
+        self.current, self.valid_label_columns = rows, []
+        kept = {} if self.nameless == rows.key else {NAME: rows.key}
+        batch = super().__call__([{column: value, **kept} for value in inputs])
+        start = f"{column}_"
+        return {name.removeprefix(start): value for name, value in batch.items() if name.startswith(start)}
+
     def _check_label_lengths(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Raise where labels are lists that can't be one array: of a stream no other look was taken at all of them."""
         for name in label_columns(self.current):

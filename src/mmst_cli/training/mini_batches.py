@@ -80,7 +80,7 @@ def find_sizes(config: Config, precision: Precision, trainer: RunTrainer, say: C
             found[key] = _default(config, key)
             say(f"{size_key(key)}: auto is {found[key]}, as if left out, for {not_measured(trainer.model.device)}.")
         else:
-            trial = _Trial(trainer, precision, memory, cached_part(loss))
+            trial = Trial(trainer, precision, memory, cached_part(loss))
             found[key] = trial.find([large for drawn, rows in sets if (large := largest_rows(trainer, drawn, rows))])
             clear_device_cache()
             if not found[key]:
@@ -99,7 +99,7 @@ def _default(config: Config, key: str) -> int:
     return int(default) if default else 32
 
 
-class _Trial:
+class Trial:
     """Computes losses and gradients, and tells what that takes of the device."""
 
     def __init__(self, trainer: RunTrainer, precision: Precision, memory: DeviceMemory, loss: Any) -> None:
@@ -123,11 +123,11 @@ class _Trial:
         return size
 
     def _peak_of_largest(self, rows: Rows, size: int) -> int | None:
-        return self._peak(rows, size, size)
+        return self.peak(rows, size, size)
 
     def _fitting_whole(self, sets: Sequence[Rows], size: int, *, again: bool) -> int:
         """Return the size if whole batches fit with it, else one to try next: somewhat less, and half from then on."""
-        peaks = [self._peak(rows, self.batch, size) for rows in sets]
+        peaks = [self.peak(rows, self.batch, size) for rows in sets]
         if None in peaks:
             return size // 2
         most = max([0, *(peak for peak in peaks if peak is not None)])
@@ -136,7 +136,7 @@ class _Trial:
             return size
         return size // 2 if again else min(size - 1, int(0.9 * size * self.room / most))
 
-    def _peak(self, rows: Rows, count: int, size: int) -> int | None:
+    def peak(self, rows: Rows, count: int, size: int) -> int | None:
         """Return what a batch of so many rows takes, in mini-batches of a size; fewer rows come again."""
         self.loss.mini_batch_size = size
         batch = (rows * -(-count // len(rows)))[:count]

@@ -12,30 +12,15 @@ from contextlib import contextmanager
 
 import torch
 
-PEAKS = {
-    "B200": 2250,
-    "H200": 989,
-    "H100 PCIe": 756,
-    "H100": 989,
-    "A100": 312,
-    "L40S": 362,
-    "L4": 121,
-    "A10G": 70,
-    "A10": 125,
-    "A40": 150,
-    "RTX 5090": 210,
-    "RTX 4090": 165,
-    "RTX 3090": 71,
-}
-"""Part of a device's name to its dense peak under bfloat16 with float32 sums, in 10^12 a second, by its data sheet."""
+from mmst_cli.model.device_peaks import peaks_of
 
 
 def peak_flops(device: torch.device) -> float | None:
     """Return a device's operations a second at most under bfloat16; None if it isn't known."""
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((1e12 * peak for part, peak in PEAKS.items() if part in name), None)
+    peaks = peaks_of(torch.cuda.get_device_name(device))
+    return None if peaks is None else peaks[0]
 
 
 class FlopMeter:

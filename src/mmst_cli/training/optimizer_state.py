@@ -17,13 +17,25 @@ def step_beside(trainer: Any, dtype: torch.dtype = torch.float32) -> Any | None:
     Whatever the optimizer refuses is raised.
     """
     kind, arguments = trainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
+    return step_of(kind, arguments, trainer.model.device, dtype)
+
+
+def step_of(kind: Any, arguments: Any, device: torch.device, dtype: torch.dtype = torch.float32) -> Any | None:
+    """Return an optimizer as :func:`step_beside` does.
+
+    Args:
+        kind: its class.
+        arguments: what it is built with.
+        device: of the parameter.
+        dtype: of the parameter.
+    """
     if not isinstance(kind, type) or not issubclass(kind, torch.optim.Optimizer):
         return None
     if isinstance(arguments.get("optimizer_dict"), list):  # under this key ST's trainer gives the groups of parameters
         arguments = {name: value for name, value in arguments.items() if name != "optimizer_dict"}
     if arguments.keys() & {"params", "model", "optimizer_dict"}:
         return None
-    parameter = nn.Parameter(torch.zeros(SIDE, SIDE, device=trainer.model.device, dtype=dtype))
+    parameter = nn.Parameter(torch.zeros(SIDE, SIDE, device=device, dtype=dtype))
     parameter.grad = torch.zeros_like(parameter)
     optimizer: Any = kind([parameter], **arguments)
     if hasattr(optimizer, "train"):  # one that is free of a schedule, as the trainer does
@@ -46,7 +58,11 @@ def trained_parameters(trainer: Any) -> list[nn.Parameter]:
 
 
 def _per_number(trainer: Any, dtype: torch.dtype) -> float:
-    optimizer = step_beside(trainer, dtype)
+    return bytes_a_number(step_beside(trainer, dtype))
+
+
+def bytes_a_number(optimizer: Any | None) -> float:
+    """Return how many bytes of state an optimizer that took a step keeps a number; as Adam does of None."""
     if optimizer is None:
         return USUAL
     held = [value for state in optimizer.state.values() for value in state.values()]

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from mmst_cli.training.collator import BAD_ROWS
 from mmst_cli.training.endings import less_memory
 from mmst_cli.training.gradients import compute_gradients
 from mmst_cli.training.learning_rates import check_rates
-from mmst_cli.training.optimizer_state import step_beside
+from mmst_cli.training.optimizer_state import state_bytes, step_beside
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.vectors.data_workers import Cost, one_thread
 from mmst_cli.vectors.prepared_batches import feature_bytes
@@ -37,12 +38,24 @@ ROWS = 8  # of each dataset, through loss and gradients
 TIMED = 2  # of them, prepared once more
 
 
+@dataclass
+class Rehearsal:
+    """What was seen of a run while it was tried."""
+
+    steps: int = 0
+    """That the run takes."""
+    tokens: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Least and most tokens of a few rows, by `dataset.column`."""
+    state_bytes: int = 0
+    """That the optimizer will keep."""
+
+
 def rehearse(
     config: Config,
     precision: Precision,
     build: Callable[[Path, list[Any]], RunTrainer],
     then: Callable[[RunTrainer], None] = lambda _: None,
-) -> int:
+) -> Rehearsal:
     """Build what the trainer builds, compute the loss of a few rows of each dataset and its gradients, and count steps.
 
     Weights, buffers and random states are afterwards what they were, so that the run is the same with it and without.
@@ -53,23 +66,22 @@ def rehearse(
         build: makes the trainer of the run, given a folder and callbacks.
         then: what else is tried with that trainer.
 
-    Returns:
-        How many steps the run takes.
-
     Raises:
         ConfigError: something doesn't fit; the message begins with the key.
         DataError: a row that the loss is tried on can't be read.
     """
+    seen = Rehearsal()
     with randomness_kept(), tempfile.TemporaryDirectory() as folder:
         with told_by_key(config.training):
             trainer = build(Path(folder), [])
         with _state_kept(trainer):
-            steps = _try_schedule(trainer, config.training)
+            seen.steps = _try_schedule(trainer, config.training)
             _try_changes_of_model(trainer, config.training)
             for drawn, rows in trainer.drawn:
-                _try_loss(config, precision, trainer, drawn, rows)
+                _try_loss(config, precision, trainer, drawn, rows, seen)
             then(trainer)
-    return steps
+            seen.state_bytes = state_bytes(trainer)
+    return seen
 
 
 def _try_schedule(trainer: RunTrainer, training: Mapping[str, Any]) -> int:
@@ -112,7 +124,9 @@ def _try_changes_of_model(trainer: RunTrainer, training: Mapping[str, Any]) -> N
             deactivate_neftune(model, trainer.neftune_hook_handle, trainer.accelerator)
 
 
-def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: Any, rows: RowSet) -> None:
+def _try_loss(
+    config: Config, precision: Precision, trainer: RunTrainer, drawn: Any, rows: RowSet, seen: Rehearsal
+) -> None:
     """Compute the loss of a few rows of one dataset, and its gradients."""
     chosen = _some_rows(drawn, min(ROWS, trainer.args.train_batch_size))
     key = loss_keys(config)[rows.key]
@@ -125,6 +139,7 @@ def _try_loss(config: Config, precision: Precision, trainer: RunTrainer, drawn: 
         if len(batch.pop(BAD_ROWS, ())) == len(chosen):
             return
         _note_cost(trainer, chosen, rows)
+        _note_tokens(batch, rows, seen)
         with warnings.catch_warnings():
             warnings.filterwarnings("error", "Using a target size")  # a label of one number would be each of a vector's
             compute_gradients(trainer, precision, batch)
@@ -147,6 +162,14 @@ def _note_cost(trainer: RunTrainer, chosen: list[dict[str, Any]], rows: RowSet) 
         batch = trainer.data_collator(chosen[:TIMED])
     count = len(chosen[:TIMED])
     trainer.costs[rows.key] = Cost((time.perf_counter() - begun) / count, feature_bytes(batch) // count)
+
+
+def _note_tokens(batch: Mapping[str, Any], rows: RowSet, seen: Rehearsal) -> None:
+    for column in rows.columns:
+        mask = batch.get(f"{column.name}_attention_mask")
+        if isinstance(mask, torch.Tensor) and mask.ndim == 2:
+            counts = mask.sum(dim=1)
+            seen.tokens[f"{rows.key}.{column.name}"] = int(counts.min()), int(counts.max())
 
 
 def _some_rows(drawn: Any, count: int) -> list[dict[str, Any]]:

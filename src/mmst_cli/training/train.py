@@ -110,6 +110,7 @@ def _run(
         job.mine()  # before the folder is touched: what is wrong with it leaves no run behind
     job.rehearse()
     config = job.config  # with what it left to be found
+    job.announce()
     if dry_run:
         result = job.try_one_batch()
         ending_together.leave()

@@ -20,7 +20,7 @@ from mmst_cli.config.rules_loss import DUPLICATE_FREE
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
-from mmst_cli.model.raw_pixels import raw_pixels_of
+from mmst_cli.model.raw_pixels import RawPixels, raw_pixels_of
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.cells import as_label
 from mmst_cli.rows.columns import RowSet
@@ -69,8 +69,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         self.mixes_sets = False
         self.account = TimeAccount(arguments["args"].device)
         model = arguments["model"]
-        looks = any(column.may_hold_images for rows in self.row_sets for column in rows.columns)
-        self.raw = raw_pixels_of(model) if looks and runs_anywhere(model) else None
+        self.raw = raw_pixels_for(model, self.row_sets)
         _no_more_than_there_are(arguments["args"], evaluated)
         self.drawn = self._draw()
         super().__init__(
@@ -86,9 +85,7 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
     def get_data_collator(self, model: Any, args: Any, processing_class: Any = None) -> TypedCollator:
         """Return a collator that knows the declared columns, and so needs no mapping of columns to routes."""
-        return TypedCollator(
-            preprocess_fn=Preprocessor(model, self.raw), router_mapping=args.router_mapping, prompts=args.prompts
-        ).declare(self.row_sets, self.column_prompts, routed_tasks(model))
+        return build_collator(model, args, self.row_sets, self.column_prompts, self.raw)
 
     def should_dataset_name_column_be_added(self, *_: Any) -> bool:
         """Say no: where rows need the name of their set, they have it."""
@@ -234,6 +231,29 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         except DataError as error:
             # From a worker it comes with the worker's traceback for a message, which ends in the sentence.
             raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].strip()) from error
+
+
+def build_collator(
+    model: Any, args: Any, row_sets: Sequence[RowSet], prompts: Mapping[str, Mapping[str, str]], raw: RawPixels | None
+) -> TypedCollator:
+    """Return what makes batches of the rows of some sets, for a model with or without its weights.
+
+    Args:
+        model: the model.
+        args: the trainer's.
+        row_sets: the sets.
+        prompts: dataset to column to prompt.
+        raw: how pixels are handed over as bytes; None where they aren't.
+    """
+    return TypedCollator(
+        preprocess_fn=Preprocessor(model, raw), router_mapping=args.router_mapping, prompts=args.prompts
+    ).declare(row_sets, prompts, routed_tasks(model))
+
+
+def raw_pixels_for(model: Any, row_sets: Sequence[RowSet]) -> RawPixels | None:
+    """Return how the pixels of sets are handed over as bytes; None where they hold no images, or it can't be done."""
+    looks = any(column.may_hold_images for rows in row_sets for column in rows.columns)
+    return raw_pixels_of(model) if looks and runs_anywhere(model) else None
 
 
 def _let_go(loader: Any, accelerator: Any) -> None:

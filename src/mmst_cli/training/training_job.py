@@ -22,12 +22,15 @@ from mmst_cli.mining.training_sets import mine_training_sets
 from mmst_cli.model.adapter_folder import save_model
 from mmst_cli.model.merged_adapter import has_adapter
 from mmst_cli.model.prompts import column_prompts
+from mmst_cli.model.raw_pixels import RawPixels
 from mmst_cli.model.served_layout import save_for_servers
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.labels import check_widths
 from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal
+from mmst_cli.training.announced_run import announced
+from mmst_cli.training.collator import TypedCollator
 from mmst_cli.training.dry_run import try_batches
 from mmst_cli.training.endings import told_how_it_ended
 from mmst_cli.training.loss import build_losses
@@ -37,9 +40,10 @@ from mmst_cli.training.mini_batches import check_automatic, find_sizes
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
-from mmst_cli.training.rehearsal import rehearse
+from mmst_cli.training.rehearsal import Rehearsal, rehearse
 from mmst_cli.training.renewed_negatives import RenewedNegatives
 from mmst_cli.training.trainer import RunTrainer
+from mmst_cli.training.trainer_batches import build_collator, raw_pixels_for
 from mmst_cli.training.training_start import build_arguments
 from mmst_cli.training.training_summary import TrainingResult
 from mmst_cli.vectors.data_workers import Cost, workers_of
@@ -71,6 +75,7 @@ class TrainingJob:
         self.measurements = Measurements(self.model, self.suite, run, terminal)
         self.row_keys: dict[str, Dataset] = {}
         self.costs: dict[str, Cost] | None = {} if workers_of(config.training) is None else None
+        self.rehearsed = Rehearsal()
         self.steps = 0
         """How many the run takes, once it was rehearsed."""
         self.sizes: dict[str, int] = {}
@@ -113,9 +118,15 @@ class TrainingJob:
 
     def rehearse(self) -> None:
         """Try what the trainer would notice only once the run is begun."""
-        self.steps = rehearse(self.config, self.precision, self.build_trainer, self._look_further)
+        self.rehearsed = rehearse(self.config, self.precision, self.build_trainer, self._look_further)
+        self.steps = self.rehearsed.steps
         if self.sizes:
             self.config = with_sizes(self.config, self.sizes)
+
+    def announce(self) -> None:
+        """Say what the run will take, as far as it is known by now."""
+        for line in announced(self, build_arguments(self.config, self.run.path)):
+            self.terminal.say(line)
 
     def _look_further(self, trainer: RunTrainer) -> None:
         if self.renewed is not None and self.renewed.every:
@@ -172,6 +183,12 @@ class TrainingJob:
             steps=self.steps,
             renewed=self.renewed,
         )
+
+    def batching(self, model: Any) -> tuple[TypedCollator, RawPixels | None]:
+        """Return what makes batches for a model that is like this one's, and how it hands over pixels."""
+        sets = list(self.loss_rows.values())
+        raw, prompts = raw_pixels_for(model, sets), column_prompts(self.config, self.loss_rows)
+        return build_collator(model, build_arguments(self.config, self.run.path), sets, prompts, raw), raw
 
     def save(self, folder: Path) -> None:
         """Write the model into a folder, without a card."""

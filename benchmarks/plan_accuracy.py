@@ -1,0 +1,135 @@
+"""What `mmst plan` says of a run beside what the run takes: wall time, processor time and peak memory.
+
+    python benchmarks/plan_accuracy.py [--jobs quickstart audio video pages] [--steps N] [--pages 512]
+
+Each job is planned and then trained, each as a command of its own. `pages` are JPEGs of 1700 x 2200 pixels that the
+tiny Qwen3-VL sees at up to 600 x 600. `--steps` shortens the runs, evaluations and checkpoints with them. On a machine
+that does other work the processor time tells more than the clock. The processor time of training leaves out what
+prepares rows beside it, as the plan does; its peak memory is the resident set of its own process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from memory import build_model, build_pages, first_rows
+from reporting import report, row
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+ALLOWED = 0.25
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a command took."""
+
+    seconds: float
+    processor_seconds: float
+    """Of it and what it waited for."""
+    peak_bytes: int
+    output: str
+
+
+def run(*arguments: object) -> Taken:
+    """Run an `mmst` command to its end."""
+    begun = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mmst_cli", *map(str, arguments)], stdout=out, stderr=errors, text=True
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - begun
+        out.seek(0)
+        errors.seek(0)
+        if status:
+            raise SystemExit(f"{arguments}: {errors.read()}")
+        return Taken(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, out.read())
+
+
+def pages_job(folder: Path, pages: int) -> Path:
+    """Write the config of a job on large pages."""
+    rows = first_rows(build_pages(pages), pages)
+    columns = {"query": {"role": "anchor"}, "image": {"role": "positive", "modality": "image"}}
+    job = {
+        "model": {"name_or_path": str(build_model())},
+        "datasets": {
+            "train": {"use": "train", "path": str(rows), "columns": columns},
+            "eval": {"use": "eval", "path": str(rows), "max_rows": 64, "columns": columns},
+        },
+        "loss": [{"type": "CachedMultipleNegativesRankingLoss", "args": {"mini_batch_size": 8}}],
+        "evaluators": {"pages": {"type": "MatryoshkaRetrievalEvaluator", "dataset": "eval"}},
+        "training": {
+            "num_train_epochs": 1,
+            "per_device_train_batch_size": 16,
+            "batch_sampler": "no_duplicates",
+            "use_cpu": True,
+            "eval_strategy": "steps",
+            "eval_steps": 0.5,
+            "save_strategy": "steps",
+            "save_steps": 0.5,
+        },
+    }
+    path = folder / "pages.yaml"
+    path.write_text(yaml.safe_dump(job, sort_keys=False))
+    return path
+
+
+def compare(name: str, config: Path, changes: list[str], folder: Path) -> dict[str, object]:
+    """Plan a job, train it, and return what both say."""
+    told = [f"output_dir={folder / name}", *changes]
+    planned = json.loads(run("plan", config, *told, "--json").output)
+    trained = run("train", config, *told, "training.disable_tqdm=true")
+    measured, work = planned["measured"], planned["work"]
+    processor = measured["start_processor_seconds"] + work["steps"] * measured["step_processor_seconds"]
+    processor += work["evaluations"] * measured["evaluation_processor_seconds"]
+    return {
+        "job": name,
+        "steps": work["steps"],
+        "planned_seconds": planned["time"]["total"],
+        "seconds": trained.seconds,
+        "planned_processor_seconds": processor,
+        "processor_seconds": trained.processor_seconds,
+        "planned_bytes": planned["peak_bytes"],
+        "bytes": trained.peak_bytes,
+        "plan": planned,
+    }
+
+
+def main() -> None:
+    """Compare all jobs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", nargs="+", default=["quickstart", "audio", "video", "pages"])
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--pages", type=int, default=512)
+    asked = parser.parse_args()
+    changes = [f"training.max_steps={asked.steps}"] if asked.steps else []
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in asked.jobs:
+            shipped = CONFIGS / ("quickstart.yaml" if name == "quickstart" else f"quickstart-{name}.yaml")
+            config = pages_job(Path(folder), asked.pages) if name == "pages" else shipped
+            found.append(compare(name, config, changes, Path(folder)))
+            print(json.dumps({key: value for key, value in found[-1].items() if key != "plan"}), file=sys.stderr)
+    rows = []
+    for one in found:
+        for what, unit, size in (("seconds", "s", 1), ("processor_seconds", "s", 1), ("bytes", "MiB", MIB)):
+            planned, taken = float(one[f"planned_{what}"]) / size, float(one[what]) / size  # type: ignore[arg-type]
+            bar = "-" if what == "processor_seconds" else f"within {ALLOWED:.0%}"
+            said = f"planned {planned:,.0f} {unit}, taken {taken:,.0f} {unit}: {planned / taken:.2f}x"
+            reached = None if what == "processor_seconds" else abs(planned / taken - 1) <= ALLOWED
+            rows.append(row(f"{one['job']}, {one['steps']} steps: {what}", bar, said, reached))
+    report("plan_accuracy", rows, {"jobs": found})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""`mmst plan`: its arguments."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmst_cli.cli.app import Json, Overrides, loading, print_json, told_in_one_line
+from mmst_cli.errors import ConfigError
+
+
+def plan(
+    config: Annotated[Path, typer.Argument(help="The YAML file of the run.")],
+    overrides: Overrides = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Plan for h100-80, a100-80, l40s, rtx-4090 or rtx-3090-24, without weights; left out, measure here.",
+        ),
+    ] = None,
+    cost: Annotated[float | None, typer.Option(help="What an hour of the device costs.")] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Try growing mini-batches: peak memory and samples a second of each.")
+    ] = False,
+    rows: Annotated[int, typer.Option(help="Rows of each column to look at; of media 16 at most.")] = 32,
+    json_output: Json = False,
+) -> None:
+    """Say what a training run will take before it starts: tokens, steps, memory, disk, hours.
+
+    Rows are read and processed, and on this machine a few real steps are taken. Nothing is written.
+
+    Example: mmst plan configs/vdr.yaml --device h100-80 --cost 2.5
+    """
+    with told_in_one_line():
+        _check(cost, rows, probe, device)
+        from mmst_cli.config.rules import load_checked_config
+
+        settings = load_checked_config(config, overrides or [])  # before torch is imported, which takes seconds
+        from mmst_cli.planning.devices import find_device
+        from mmst_cli.terminal import Terminal
+
+        named = None if device is None else find_device(device)
+        terminal = Terminal(json_results=json_output)
+        begun = time.perf_counter()
+        with loading(terminal):
+            from mmst_cli.planning.plan_page import show_plan
+            from mmst_cli.training.plan import PlanOptions, run_plan
+        options = PlanOptions(str(config), named, cost, probe, rows, time.perf_counter() - begun)
+        found = run_plan(settings, options, terminal)
+        if json_output:
+            print_json(found.to_dict())
+        else:
+            show_plan(found, terminal)
+
+
+def _check(cost: float | None, rows: int, probe: bool, device: str | None) -> None:
+    """Raise where options can't be meant.
+
+    Raises:
+        ConfigError: they can't.
+    """
+    faults = []
+    if cost is not None and not (math.isfinite(cost) and cost >= 0):
+        faults.append(f"--cost: found {cost:g}; what an hour costs is 0 or more.")
+    if rows < 1:
+        faults.append(f"--rows: found {rows}; at least 1 row is looked at.")
+    if probe and device is not None:
+        faults.append("--probe: it tries this machine's own device; leave out --device.")
+    if faults:
+        raise ConfigError(*faults)

@@ -1,0 +1,158 @@
+"""What a run does, counted from its arguments and its rows: steps, samples, negatives, evaluations, checkpoints."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transformers.trainer_callback import DefaultFlowCallback, TrainerControl, TrainerState
+
+from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
+from mmst_cli.config.schema import Config, Role
+from mmst_cli.rows.columns import RowSet
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformerTrainingArguments
+
+IN_BATCH = ("MultipleNegativesRanking", "MultipleNegativesSymmetric", "GISTEmbed", "MaskedRanking")
+"""Parts of the names of losses to which the other rows of a batch are negatives."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run does."""
+
+    rows: dict[str, int | None]
+    """Rows of an epoch by training set, weighted; None of a stream, which has no count."""
+    batch: int
+    """Rows of a batch."""
+    accumulated: int
+    """Batches of a step."""
+    steps: int
+    samples: int
+    """Rows that are trained on, all epochs together; at most, where the last batch of an epoch is smaller."""
+    negatives: dict[str, int]
+    """Other documents that an anchor is compared with in a batch, by training set; of losses that do so."""
+    evaluations: int
+    """That encode everything: before training, in it and after it."""
+    inputs_per_evaluation: int | None
+    """None where an evaluator doesn't say."""
+    saves: int
+    kept_checkpoints: int
+    """That are on the disk at a time, at most."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How often a run evaluates and saves while it trains."""
+
+    evaluations: int
+    saves: int
+    evaluates_last: bool
+    """Whether its last step is evaluated."""
+
+
+def count_steps(args: SentenceTransformerTrainingArguments, rows: Mapping[str, int | None]) -> int:
+    """Return how many steps a run takes, as the trainer counts them.
+
+    steps = ceil(epochs x ceil(batches / gradient_accumulation_steps)), or max_steps; batches are rows / batch of each
+    set, of several sets together, or as many of each as of the smallest where they take turns.
+
+    Args:
+        args: the trainer's.
+        rows: of an epoch by training set; None of a stream.
+    """
+    if args.max_steps > 0:
+        return int(args.max_steps)
+    size = args.train_batch_size
+    whole = math.floor if args.dataloader_drop_last else math.ceil
+    batches = [whole((count or 0) / size) for count in rows.values()]
+    together = str(getattr(args.multi_dataset_batch_sampler, "value", args.multi_dataset_batch_sampler))
+    count = min(batches) * len(batches) if "round" in together else sum(batches)
+    of_epoch = max(math.ceil(count / args.gradient_accumulation_steps), 1) if count else 0
+    epochs: float = args.num_train_epochs
+    return math.ceil(epochs * of_epoch)
+
+
+def schedule_of(args: SentenceTransformerTrainingArguments, steps: int) -> Schedule:
+    """Return how often a run of so many steps evaluates and saves, asked of what the trainer asks."""
+    flow, control, state = DefaultFlowCallback(), TrainerControl(), TrainerState()
+    state.max_steps = steps
+    state.compute_steps(args, steps)
+    epochs = max(1, math.ceil(args.num_train_epochs)) if args.max_steps <= 0 else 1
+    ends = {max(1, round((number + 1) * steps / epochs)): number + 1 for number in range(epochs)}
+    evaluations = saves = 0
+    last = False
+    for step in range(1, steps + 1):
+        state.global_step = step
+        control.should_evaluate = control.should_save = False
+        flow.on_step_end(args, state, control)
+        if step in ends:
+            state.epoch = float(ends[step])
+            flow.on_epoch_end(args, state, control)
+        evaluations += control.should_evaluate
+        saves += control.should_save
+        last = control.should_evaluate
+    return Schedule(evaluations, saves, last)
+
+
+def count_work(
+    config: Config,
+    args: SentenceTransformerTrainingArguments,
+    rows: Mapping[str, RowSet],
+    steps: int | None,
+    inputs: int | None,
+    *,
+    evaluates: bool,
+) -> Work:
+    """Return what a run does.
+
+    Args:
+        config: the whole config.
+        args: the trainer's.
+        rows: those that the loss is computed on, weighted, by dataset.
+        steps: how many it takes, where the trainer counted them.
+        inputs: of all evaluators together; None where one doesn't say.
+        evaluates: whether there is an evaluator.
+    """
+    training = {name: rows[name] for name in training_datasets(config)}
+    counts = {name: None if one.is_stream else len(one) for name, one in training.items()}
+    steps = count_steps(args, counts) if steps is None else steps
+    schedule = schedule_of(args, steps)
+    batch = args.train_batch_size * args.world_size
+    samples = steps * batch * args.gradient_accumulation_steps
+    if args.max_steps <= 0 and not args.dataloader_drop_last and None not in counts.values():
+        samples = min(samples, math.ceil(args.num_train_epochs * sum(count or 0 for count in counts.values())))
+    in_training = schedule.evaluations if evaluates else 0
+    best = bool(args.load_best_model_at_end)
+    after = evaluates and (not schedule.evaluates_last or best)
+    limit = args.save_total_limit or schedule.saves
+    return Work(
+        rows=counts,
+        batch=batch,
+        accumulated=args.gradient_accumulation_steps,
+        steps=steps,
+        samples=samples,
+        negatives={name: count for name, one in training.items() if (count := negatives_of(config, one, batch))},
+        evaluations=in_training + int(evaluates) + int(after),
+        inputs_per_evaluation=inputs if evaluates else 0,
+        saves=schedule.saves,
+        kept_checkpoints=min(limit + best, schedule.saves),
+    )
+
+
+def negatives_of(config: Config, rows: RowSet, batch: int) -> int:
+    """Return with how many other documents an anchor is compared: the batch's positives and negatives but its own.
+
+    batch x (1 + negative columns) - 1; 0 of losses that compare no rows with each other.
+    """
+    layers = loss_layers(config, loss_keys(config)[rows.key])
+    if not layers or not any(part in layers[0].type for part in IN_BATCH):
+        return 0
+    return batch * (1 + len(rows.with_role(Role.negative))) - 1

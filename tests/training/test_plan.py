@@ -1,0 +1,186 @@
+"""`mmst plan`: what it says beside what training does, what it leaves alone, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from counted_memory import limit
+from planning.qwen_folder import write_folder
+from planning.test_weightless_pass import SMALL_TEXT, SMALL_VISION
+from small_job import job, write_job
+from text_job import evaluated, text_job, text_rows
+
+from mmst_cli.config.load import load_config
+from mmst_cli.errors import ConfigError, ModelError
+from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
+from mmst_cli.planning.devices import DEVICES, GIB, find_device
+from mmst_cli.planning.plan_page import show_plan
+from mmst_cli.planning.plan_result import FITS, STARVES, TOO_LARGE
+from mmst_cli.runs import RunFolder
+from mmst_cli.sources.tables import choose_indices
+from mmst_cli.training.plan import PlanOptions, run_plan
+from mmst_cli.training.training_job import TrainingJob
+
+H100 = DEVICES["h100-80"]
+
+
+@pytest.fixture(autouse=True)
+def short_measures(monkeypatch):
+    monkeypatch.setattr("mmst_cli.training.measured_run.MOST", 3)
+
+
+def plan(config, folder, quiet, device=H100, **options):
+    return run_plan(load_config(write_job(config, folder / "job.yaml")), PlanOptions(device=device, **options), quiet)
+
+
+def tokens_of_the_collator(config, quiet, dataset, column, rows):
+    settings = load_config(config)
+    prepared = prepare_evaluation(settings, quiet, list(settings.datasets))
+    trainer = TrainingJob(settings, RunFolder(config.parent / "run"), prepared, quiet).build_trainer(config.parent, [])
+    drawn = next(drawn for drawn, one in trainer.drawn if one.key == dataset)
+    places = choose_indices(len(drawn), rows, settings.seed)
+    batch = trainer.data_collator([drawn[place] for place in places])
+    return batch[f"{column}_attention_mask"].sum(dim=1).tolist()
+
+
+def test_tokens_are_those_of_the_collator(tmp_path, quiet):
+    config = job(tmp_path)
+    config["prompts"] = {"anchor": "Find the page: "}
+    found = plan(config, tmp_path, quiet, rows=16)
+    for name in ("query", "image"):
+        counts = tokens_of_the_collator(tmp_path / "job.yaml", quiet, "train", name, 16)
+        seen = next(
+            one.sampled for one in found.facts.columns if one.sampled.column == name and not one.sampled.evaluated
+        )
+        assert seen.looked_at == 16 and seen.mean_tokens == pytest.approx(sum(counts) / 16)
+        assert (seen.tokens["min"], seen.tokens["max"]) == (min(counts), max(counts))
+        assert seen.tokens["median"] == pytest.approx(torch.tensor(counts).double().quantile(0.5).item())
+
+
+def test_a_plan_for_a_device_needs_no_weights_and_writes_nothing(tmp_path, quiet):
+    config = job(tmp_path, bf16=True, use_cpu=False)
+    config["model"] = {"name_or_path": str(write_folder(tmp_path / "model", SMALL_TEXT, SMALL_VISION))}
+    config["loss"][1]["args"]["matryoshka_dims"] = config["evaluators"]["pages"]["dims"] = [64, 32]
+    config["matryoshka_dims"] = [64, 32]
+    before = {path for path in tmp_path.rglob("*")}
+    found = plan(config, tmp_path, quiet, cost=2.5)
+    assert {path for path in tmp_path.rglob("*")} - before == {tmp_path / "job.yaml"}
+    assert found.facts.weights.bytes == 2 * found.facts.weights.parameters  # bfloat16, as the checkpoint says
+    assert found.memory.peak < 2 * GIB and found.room == 80 * GIB and not found.unknown
+    told = found.to_dict()
+    assert json.loads(json.dumps(told)) == told and told["cost"][0] < told["cost"][1]
+    assert told["work"]["steps"] == 4 and told["work"]["inputs_per_evaluation"] == 48
+
+
+def test_without_weights_nothing_is_measured(tmp_path, quiet):
+    config = job(tmp_path)
+    config["model"] = {"name_or_path": str(write_folder(tmp_path / "model", SMALL_TEXT, SMALL_VISION))}
+    with pytest.raises(ModelError, match=r"aren't on this machine.*--device h100-80 or .*hf download"):
+        plan(config, tmp_path, quiet, device=None)
+
+
+def test_this_machine_is_measured_and_left_as_it_was(tmp_path, quiet):
+    config = job(tmp_path, max_steps=12, eval_strategy="steps", eval_steps=6)
+    before = {path for path in tmp_path.rglob("*")}
+    found = plan(config, tmp_path, quiet, device=None)
+    assert {path for path in tmp_path.rglob("*")} - before == {tmp_path / "job.yaml"}
+    measured = found.measured
+    assert measured["steps"] == 3 and not measured["evaluation_estimated"]
+    assert found.time.training == pytest.approx(12 * measured["step_seconds"])
+    assert found.time.evaluating == pytest.approx(3 * measured["evaluation_seconds"])
+    assert found.peak == measured["peak_bytes"] > 200 * 2**20
+    assert found.verdict in (FITS, STARVES) and found.time.bounds[0] < found.time.total < found.time.bounds[1]
+
+
+def test_what_does_not_fit_is_told_with_keys_that_mend_it(tmp_path, quiet):
+    small = replace(DEVICES["rtx-3090-24"], memory=1.43 * GIB)
+    config = job(tmp_path, per_device_train_batch_size=96)
+    config["loss"][0]["args"]["mini_batch_size"] = 96
+    found = plan(config, tmp_path, quiet, device=small, rows=4)
+    assert found.verdict == TOO_LARGE and "it doesn't fit" in found.sentence
+    assert 1 <= len(found.advice) <= 3
+    keys = [advice.change.partition("=")[0] for advice in found.advice]
+    assert "training.gradient_checkpointing" in keys or "loss.0.args.mini_batch_size" in keys
+    assert all(advice.gibibytes > 0 for advice in found.advice)
+    key, _, value = found.advice[0].change.partition("=")
+    again = run_plan(load_config(tmp_path / "job.yaml", [f"{key}={value}"]), PlanOptions(device=small, rows=4), quiet)
+    saved = (found.memory.peak - again.memory.peak) / GIB
+    assert saved == pytest.approx(found.advice[0].gibibytes, rel=0.05)
+
+
+def test_automatic_sizes_are_what_the_device_has_room_for(tmp_path, quiet):
+    config = job(tmp_path, per_device_train_batch_size=96)
+    config["loss"][0]["args"]["mini_batch_size"] = "auto"
+    sizes = [
+        plan(config, tmp_path, quiet, replace(H100, memory=memory * GIB), rows=4).facts.mini_batches.rows
+        for memory in (1.42, 1.45, 80)
+    ]
+    assert 1 <= sizes[0] < sizes[1] < sizes[2] == 96
+
+
+def test_a_probe_goes_on_until_there_is_no_room(tmp_path, quiet, monkeypatch):
+    config = text_job(tmp_path, loss="CachedMultipleNegativesRankingLoss", dataloader_num_workers=0)
+    memory = limit(monkeypatch, 9 * 2**20)
+    found = plan(config, tmp_path, quiet, device=None, probe=True).probed
+    assert [one["rows"] for one in found] == [2**power for power in range(len(found))]
+    assert all(one["fits"] for one in found[:-1]) and not found[-1]["fits"]
+    peaks = [one["peak_bytes"] for one in found[:-1]]
+    assert peaks == sorted(peaks) and len(memory.peaks) == len(found)
+
+
+def test_a_probe_is_for_gpus_and_losses_with_mini_batches(tmp_path, quiet):
+    with pytest.raises(ConfigError, match="--probe: the loss takes no mini-batches"):
+        plan(text_job(tmp_path), tmp_path, quiet, device=None, probe=True)
+    cached = text_job(tmp_path, loss="CachedMultipleNegativesRankingLoss")
+    with pytest.raises(ConfigError, match="--probe: the memory of the CPU isn't measured"):
+        plan(cached, tmp_path, quiet, device=None, probe=True)
+
+
+def test_what_a_stream_and_a_stranger_s_evaluator_hold_is_said_to_be_unknown(tmp_path, quiet):
+    config = text_job(tmp_path, max_steps=5)
+    config["datasets"]["train"]["streaming"] = True
+    found = plan(config, tmp_path, quiet)
+    assert found.facts.work.rows == {"train": None} and found.facts.work.steps == 5
+    assert any("a stream has no length" in sentence for sentence in found.unknown)
+
+
+def test_a_set_that_is_yet_to_be_mined_is_planned_with_its_negatives(tmp_path, quiet):
+    config = text_job(tmp_path)
+    plain = plan(config, tmp_path, quiet)
+    config["datasets"]["train"]["mine"] = {"num_negatives": 3}
+    mined = plan(config, tmp_path, quiet)
+    assert len(mined.facts.of(evaluated=False)) == len(plain.facts.of(evaluated=False)) + 3
+    assert mined.time.computing.high > plain.time.computing.high
+
+
+def test_a_page_fits_80_columns(tmp_path, quiet):
+    found = plan(evaluated(text_job(tmp_path)), tmp_path, quiet)
+    show_plan(found, quiet)
+    told = quiet.console.file.getvalue() + quiet._results.file.getvalue()
+    assert "verdict: it" in told and "parameters" in told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--device", "h100"], "error: --device h100: no such device; there are h100-80, a100-80, l40s, rtx-4090,"),
+        (["--cost", "-1"], "error: --cost: found -1; what an hour costs is 0 or more."),
+        (["--rows", "0"], "error: --rows: found 0; at least 1 row is looked at."),
+        (["--probe", "--device", "l40s"], "error: --probe: it tries this machine's own device; leave out --device."),
+    ],
+)
+def test_bad_options_are_told_in_a_sentence_before_anything_is_loaded(tmp_path, arguments, said):
+    path = write_job(text_job(tmp_path), tmp_path / "job.yaml")
+    done = subprocess.run(
+        [sys.executable, "-m", "mmst_cli", "plan", str(path), *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stderr.startswith(said) and not done.stdout
+
+
+def test_devices_are_found_whatever_their_case():
+    assert find_device("H100-80").memory == 80 * GIB
+    with pytest.raises(ConfigError, match="Did you mean rtx-4090?"):
+        find_device("rtx4090")
