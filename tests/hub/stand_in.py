@@ -203,7 +203,7 @@ class StandInHub:
         if what == "tree":
             recursive = query.get("recursive", ["false"])[0].lower() in ("true", "1")
             listed = list(snapshot.entries(unquote(found[5] or ""), recursive))
-            return as_json(listed) if listed else NO_FILE
+            return as_json(listed) if listed or not found[5] else NO_FILE
         if what == "paths-info":
             everything = {entry["path"]: entry for entry in snapshot.entries("", recursive=True)}
             return as_json([everything[path] for path in form.get("paths", []) if path in everything])

@@ -4,13 +4,19 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from small_job import write_job
 from stand_in import loopback_environment
 from text_job import text_job
 from writable_hub import WritableHub
+
+from mmst_cli.config.schema import Config, ModelConfig
+from mmst_cli.runs import RunFolder
+from mmst_cli.training.hub_upload import push_model
 
 ROOT = Path(__file__).parents[2]
 WRITES, READS = "hf_mayread0andwrite", "hf_mayreadalone"
@@ -102,6 +108,27 @@ def test_a_push_that_fails_leaves_the_run_whole_and_its_command_pushes_it(hub, t
     assert by_hand.returncode == 0, by_hand.stderr
     assert pushed(hub) == files_of(tmp_path / "run/model")
     assert hub.private == {("models", "someone/small")}
+
+
+def test_what_an_earlier_push_left_is_not_loaded_with_the_model(hub, monkeypatch, tmp_path, quiet):
+    """An adapter beside a whole model would be loaded in its place."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.address)
+    monkeypatch.setattr(huggingface_hub, "HfApi", partial(huggingface_hub.HfApi, endpoint=hub.address))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    run = RunFolder(tmp_path / "run")
+    run.model.mkdir(parents=True)
+    config = Config(model=ModelConfig(), datasets={}, training={"hub_model_id": "small", "hub_token": WRITES})
+    for names in (
+        ("adapter_config.json", "adapter_model.safetensors", "notes.md"),
+        ("config.json", "model.safetensors"),
+    ):
+        for path in run.model.iterdir():
+            path.unlink()
+        for name in names:
+            (run.model / name).write_text(name)
+        push_model(config, run, quiet)
+    assert set(pushed(hub)) == {"config.json", "model.safetensors", "notes.md"}
 
 
 @pytest.mark.slow

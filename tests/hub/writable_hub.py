@@ -92,6 +92,8 @@ class WritableHub(StandInHub):
                 files[value["path"]] = StoredFile(b64decode(value["content"]), apart=False)
             elif key == "lfsFile":
                 files[value["path"]] = StoredFile(self._large[value["oid"]], apart=True)
+            elif key == "deletedFile":
+                del files[value["path"]]
             elif key != "header":
                 return NOT_SERVED
         branches[revision] = Snapshot(files)

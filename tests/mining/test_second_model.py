@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from sentence_transformers.base.modality import InputFormatter
 
 from mmst_cli.config.schema import ModelConfig
 from mmst_cli.errors import ModelError, WorkError
-from mmst_cli.mining.second_model import check_second, is_cross_encoder, load_second
+from mmst_cli.mining.second_model import SecondModel, check_second, is_cross_encoder, load_second, score_pairs
 from mmst_cli.model.precision import Precision
 
 
@@ -67,3 +68,22 @@ def test_a_score_that_is_none_is_told_with_its_row(make_cross_encoder, text_pair
     )
     with pytest.raises(WorkError, match=r"datasets.train, row 0, column query: .* gave a score that is not finite"):
         mine(rows_of(text_pairs(10)), text_model, second=second, second_model="x", num_negatives=1, max_score=1.0)
+
+
+def test_a_text_that_is_an_address_of_media_stays_a_text_beside_media(pages):
+    asked = []
+
+    class Taker:
+        dtype, device = torch.float32, torch.device("cpu")
+
+        def predict(self, pairs, **_):
+            asked.extend(pairs)
+            return np.zeros(len(pairs))
+
+    address = "https://example.com/a.png"
+    pairs = [(address, pages[0]), ("a page", pages[0]), (address, "an answer")]
+    score_pairs(SecondModel("taker", Precision(), cross=Taker()), pairs, 2)
+    assert asked == [({"text": address}, pages[0]), *pairs[1:]]
+    formatter = InputFormatter("any-to-any", supported_modalities=["text", "image", "message"])
+    (told, _) = formatter.pair_to_messages(asked[0])
+    assert told == {"role": "query", "content": [{"type": "text", "text": address}]}

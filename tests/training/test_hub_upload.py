@@ -43,7 +43,7 @@ class Hub:
     def create_branch(self, name, *, branch, exist_ok):
         self.created.append((name, branch))
 
-    def upload_folder(self, *, repo_id, folder_path, revision, commit_message):
+    def upload_folder(self, *, repo_id, folder_path, revision, commit_message, delete_patterns):
         if self.error is not None:
             raise self.error
         files = sorted(str(path.relative_to(folder_path)) for path in Path(folder_path).rglob("*") if path.is_file())
@@ -109,7 +109,8 @@ def test_a_failure_leaves_everything_and_says_how_to_push_by_hand(tmp_path, quie
     message = str(caught.value)
     assert caught.value.exit_code == 1 and TOKEN not in message
     assert ("no way out" if "error" in options else "training.hub_private_repo=false pushes to public") in message
-    assert message.endswith(f"Push it by hand: hf upload team/model {tmp_path}/run/model . --private")
+    by_hand = f"hf upload team/model {tmp_path}/run/model . --private"
+    assert message.endswith(f"Push it by hand: {by_hand} --delete '*.safetensors*' --delete adapter_config.json")
     assert not found.uploaded
     assert (tmp_path / "run/model/model.safetensors").is_file() and (tmp_path / "run/report.html").is_file()
     assert "next: " in said(quiet)
@@ -119,7 +120,10 @@ def test_the_command_by_hand_is_one_that_there_is():
     done = subprocess.run(
         [str(Path(sys.executable).with_name("hf")), "upload", "--help"], capture_output=True, text=True, check=True
     )
-    assert all(option in done.stdout for option in ("REPO_ID", "LOCAL_PATH", "--private", "--no-private", "--revision"))
+    assert all(
+        option in done.stdout
+        for option in ("REPO_ID", "LOCAL_PATH", "--private", "--no-private", "--revision", "--delete")
+    )
 
 
 def test_what_would_be_in_the_way_is_said_before(tmp_path, quiet, hub):

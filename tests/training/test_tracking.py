@@ -301,6 +301,20 @@ def test_a_run_that_was_begun_outside_is_used_and_not_ended(home, tmp_path, quie
         wandb.finish()
 
 
+def test_mlflow_begins_anew_where_the_run_of_before_is_gone(home, tmp_path):
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    there, deleted = (client.create_run("0").info.run_id for _ in range(2))
+    client.delete_run(deleted)
+    tracker = MLflow("mlflow", SimpleNamespace(_ml_flow=mlflow), RunFolder(tmp_path))
+    for name, goes_on in ((there, True), (deleted, False), ("0" * 32, False)):
+        known = {"id": name, "store": mlflow.get_tracking_uri()}
+        with tracker.beginning(SimpleNamespace(), known, 3) as found:
+            assert found == goes_on
+            assert ("MLFLOW_RUN_ID" in os.environ) == goes_on
+
+
 @pytest.mark.parametrize(("code", "status"), [(SUCCEEDED, []), (FAILED, ["FAILED"]), (STOPPED, ["KILLED"])])
 def test_mlflow_shows_how_a_run_ended(code, status):
     marked = []

@@ -224,6 +224,7 @@ class _Asker:
 
 def score_pairs(second: SecondModel, pairs: list[tuple[Any, Any]], batch_size: int) -> FloatArray:
     """Return the scores that a CrossEncoder gives pairs of inputs, as its `predict` does, shape (pairs,)."""
+    pairs = [_with_texts(*pair) for pair in pairs]
     with second.precision.forward_of(second.cross):
         found = encode_fitting(
             second.cross,
@@ -231,6 +232,16 @@ def score_pairs(second: SecondModel, pairs: list[tuple[Any, Any]], batch_size: i
             batch_size,
         )
     return np.asarray(found, dtype=np.float32).reshape(-1)
+
+
+def _with_texts(one: Any, other: Any) -> tuple[Any, Any]:
+    """Return a pair whose texts stay texts: beside media one that is an address of media would be taken for those."""
+    from sentence_transformers.base.modality import infer_modality
+
+    if isinstance(one, str) and isinstance(other, str):
+        return one, other
+    named = ({"text": v} if isinstance(v, str) and infer_modality(v) != "text" else v for v in (one, other))
+    return next(named), next(named)
 
 
 def check_scores(

@@ -13,7 +13,8 @@ from mmst_cli.terminal import Terminal
 
 _OURS = ("push_to_hub", "hub_strategy", "hub_always_push")
 """Arguments of the trainer about pushing while it trains: it would upload checkpoints, and copy them about the run."""
-
+_OF_EARLIER = ("*.safetensors*", "adapter_config.json")
+"""What of an earlier push goes unless it is written anew, for it would be loaded still: an adapter, other weights."""
 PUBLIC = "it is there and public; training.hub_private_repo=false pushes to public ones"
 
 
@@ -108,11 +109,13 @@ def push_model(config: Config, run: RunFolder, terminal: Terminal) -> None:
                 folder_path=str(run.model),
                 revision=revision,
                 commit_message=f"{config.run_name}, by mmst",
+                delete_patterns=list(_OF_EARLIER),
             )
     except Exception as error:  # the hub, the network below it and the files raise what they like
         options = [
             *(["--private"] if private else ["--no-private"]),
             *(["--revision", str(revision)] if revision else []),
+            *(word for pattern in _OF_EARLIER for word in ("--delete", pattern)),
         ]
         command = joined(["hf", "upload", wanted, str(run.model), ".", *options])
         raise WorkError(

@@ -125,16 +125,26 @@ class MLflow(Tracker):
 
     @contextmanager
     def beginning(self, args: TrainingArguments, known: Known, step: int) -> Iterator[bool]:
-        """Go on by the run's id, where the store is the one of then; its parameters stay what they are there."""
+        """Go on by the run's id, where the store of then still has it; its parameters stay what they are there."""
         self.mlflow = self.callback._ml_flow
         goes_on = (
             bool(known)
             and known["store"] == self.mlflow.get_tracking_uri()
             and os.environ.get("MLFLOW_RUN_ID", known["id"]) == known["id"]
+            and self._has(known["id"])
         )
         # A parameter that has another value now would be refused, and all with it.
         with _environment({"MLFLOW_RUN_ID": known["id"], "MLFLOW_MAX_LOG_PARAMS": "0"} if goes_on else {}):
             yield goes_on
+
+    def _has(self, run: str) -> bool:
+        """Whether the store has a run, and nobody deleted it."""
+        try:
+            return bool(self.mlflow.get_run(run).info.lifecycle_stage == "active")
+        except self.mlflow.MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
 
     def known(self) -> Known:
         """Return id and store."""
