@@ -54,15 +54,15 @@ FOLDERS = {  # what the reader of a page has; of each page with commands
     "docs/one-24-gb-card.md": [clone],
     "docs/how-it-is-built.md": [clone],
     "docs/own-clips.md": [
-        made("clips", "examples/clips/make_clips.py", "--clips", 110),
+        made("clips", "examples/clips/make_clips.py", "--clips", 40),
         model(QWEN, "builtin:tiny-qwen3-vl-video"),
     ],
     "docs/own-pdfs.md": [
-        made("reports", "examples/pdf-pages/make_reports.py", "--reports", 18),
+        made("reports", "examples/pdf-pages/make_reports.py", "--reports", 6),
         model(QWEN, "builtin:tiny-qwen3-vl"),
     ],
     "docs/own-sounds.md": [
-        made("recordings", "examples/sounds/make_recordings.py", "--recordings", 130),
+        made("recordings", "examples/sounds/make_recordings.py", "--recordings", 50),
         model("laion/clap-htsat-unfused", "builtin:tiny-clap"),
     ],
     "docs/serving.md": [clone, quickstart],
