@@ -1,7 +1,7 @@
 """Write PDF reports, and a table of questions about their pages: `python make_reports.py FOLDER`.
 
-A page has a heading on a coloured band, a chart, and below it a table or nothing. A question names what is to be seen
-on one page. `questions.csv` has those about most reports; `unseen.csv` is about the others.
+A page has a heading on a coloured band, a chart, some lines, and below them a table or nothing. A question names what
+is to be seen on one page. `questions.csv` has those about most reports; `unseen.csv` is about the others.
 """
 
 from __future__ import annotations

@@ -27,12 +27,12 @@ UNSEEN = 0.2  # of the recordings
 def record(source: str, pitch: str, times: int, place: str, rng: np.random.Generator) -> Samples:
     """Return a second of sound, from -1 to 1: another instrument, another beginning and other weather each time."""
     time = np.arange(RATE) / RATE
-    hertz = HERTZ[pitch] * rng.uniform(0.7, 1.4)
-    inside = (time + rng.uniform(0, 0.4)) * times % 1  # how far the current sound has come, from 0 to 1
+    hertz = HERTZ[pitch] * rng.uniform(0.8, 1.25)
+    inside = (time + rng.uniform(0, 0.12)) * times % 1  # how far the current sound has come, from 0 to 1
     loudness = np.exp(-rng.uniform(3, 8) * inside) if source == "bell" else (inside < rng.uniform(0.4, 0.7)) * 0.5
     waves = (
         rng.uniform(0.5, 1)
-        * np.sin(2 * np.pi * (hertz * partial * rng.uniform(0.96, 1.04) * time + rng.uniform()))
+        * np.sin(2 * np.pi * (hertz * partial * rng.uniform(0.98, 1.02) * time + rng.uniform()))
         / nth
         for nth, partial in enumerate(PARTIALS[source], 1)
     )
@@ -41,7 +41,7 @@ def record(source: str, pitch: str, times: int, place: str, rng: np.random.Gener
 
 def background(place: str, time: Samples, rng: np.random.Generator) -> Samples:
     """Return what is heard of a place."""
-    noise = rng.normal(0, rng.uniform(0.03, 0.08) if place == "in the rain" else 0.002, RATE)
+    noise = rng.normal(0, rng.uniform(0.03, 0.08) if place == "in the rain" else rng.uniform(0.001, 0.01), RATE)
     if place == "beside a motor":
         return noise + rng.uniform(0.15, 0.3) * np.sin(2 * np.pi * rng.uniform(45, 95) * time + rng.uniform(0, 6))
     return noise

@@ -39,7 +39,7 @@ def page() -> str:
             parts.append(f"{ARGUMENTS[heading]}\n")
         if heading != "`training`":
             parts.append(
-                "| key | takes | left out | what it means |\n| --- | --- | --- | --- |\n" + "".join(map(line, keys))
+                "| key | what it means | takes | left out |\n| --- | --- | --- | --- |\n" + "".join(map(line, keys))
             )
     return "\n".join(parts)
 
@@ -57,7 +57,7 @@ def line(key: Key) -> str:
     default = "needed" if key.required else "" if key.default in plain or key.key == "media" else f"`{key.default}`"
     is_class = key.takes.count(",") > MANY or (key.name == "type" and "class" in key.takes)
     takes = "a class, by its name" if is_class else key.takes
-    cells = (f"`{name}`", takes, default.replace("\\$", "$"), key.description)
+    cells = (f"`{name}`", key.description, takes, default.replace("\\$", "$"))
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |\n"
 
 

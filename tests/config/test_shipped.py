@@ -2,14 +2,12 @@
 
 import json
 import re
-import shlex
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from small_job import write_pages
 from typer.testing import CliRunner
 
 from mmst_cli.cli import app
@@ -111,16 +109,3 @@ def test_a_wheel_holds_the_configs_once(tmp_path):
     with zipfile.ZipFile(tmp_path / built.stdout.split()[-1]) as wheel:
         found = [name for name in wheel.namelist() if name.endswith((".yaml", ".json")) and "dist-info" not in name]
     assert sorted(found) == sorted(f"mmst_cli/configs/{name}.yaml" for name in NAMES)
-
-
-def test_the_commands_of_the_readme(init, tmp_path):
-    section = (ROOT / "README.md").read_text().split("## Start from a config\n")[1].split("\n## ")[0]
-    commands = [shlex.split(line, comments=True) for line in section.split("```")[1].splitlines()[1:]]
-    assert {command[1] for command in commands} == {"init", "schema", "train", "--install-completion"}
-    write_pages(tmp_path / "pages.parquet", "train", 40)
-    for command in commands:
-        if command[1] != "--install-completion":  # which writes for the shell it is started from
-            result = CliRunner().invoke(app, command[1:])
-            assert result.exit_code == 0, (command, result.output)
-    assert (tmp_path / "pages.yaml").is_file()
-    assert not (tmp_path / "runs").exists()

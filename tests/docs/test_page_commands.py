@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ from page_blocks import PAGES, ROOT, Command, blocks_of, commands_in, commands_o
 from page_folders import clone, file, made, model, photos, reranker, scans, table, texts
 from warm_mmst import PYTHON, WarmMmst
 
-README = ROOT / "README.md"
+README, ELSEWHERE = ROOT / "README.md", ROOT / "docs/vectors-elsewhere.md"
 QWEN = "Qwen/Qwen3-VL-Embedding-2B"
 PAGES_TABLE = {"query": "question", "image": "page"}
 QUESTION = "find the page with a red header\n"
@@ -54,15 +55,15 @@ FOLDERS = {  # what the reader of a page has; of each page with commands
     "docs/one-24-gb-card.md": [clone],
     "docs/how-it-is-built.md": [clone],
     "docs/own-clips.md": [
-        made("clips", "examples/clips/make_clips.py", "--clips", 110),
+        made("clips", "examples/clips/make_clips.py", "--clips", 40),
         model(QWEN, "builtin:tiny-qwen3-vl-video"),
     ],
     "docs/own-pdfs.md": [
-        made("reports", "examples/pdf-pages/make_reports.py", "--reports", 18),
+        made("reports", "examples/pdf-pages/make_reports.py", "--reports", 6),
         model(QWEN, "builtin:tiny-qwen3-vl"),
     ],
     "docs/own-sounds.md": [
-        made("recordings", "examples/sounds/make_recordings.py", "--recordings", 130),
+        made("recordings", "examples/sounds/make_recordings.py", "--recordings", 50),
         model("laion/clap-htsat-unfused", "builtin:tiny-clap"),
     ],
     "docs/serving.md": [clone, quickstart],
@@ -70,10 +71,19 @@ FOLDERS = {  # what the reader of a page has; of each page with commands
     "docs/starting.md": [table("pages.parquet", columns=PAGES_TABLE)],
     "docs/tracking.md": [clone],
     "docs/training.md": [clone, quickstart],
-    "docs/vectors-elsewhere.md": [clone, quickstart],
+    "docs/vectors-elsewhere.md": [clone, quickstart],  # its own test, below
     "examples/clips/README.md": [clone],
     "examples/pdf-pages/README.md": [clone],
     "examples/sounds/README.md": [clone],
+}
+FOUND = {  # what the page of a search shows
+    "docs/first-search.md": "IMG_0",
+    "docs/own-clips.md": "clip-0",
+    "docs/own-pdfs.md": "report-0",
+    "docs/own-sounds.md": "recording-0",
+    "examples/clips/README.md": "clip-0",
+    "examples/pdf-pages/README.md": "report-0",
+    "examples/sounds/README.md": "recording-0",
 }
 INSTEAD = {  # what is run in another way, and why
     r"^\.venv/bin/mmst ": ("mmst ", "the virtualenv is the one of the tests"),
@@ -81,8 +91,9 @@ INSTEAD = {  # what is run in another way, and why
     r"(make_recordings.py recordings)$": (r"\1 --recordings 50", "fewer files show that the commands go together"),
     r"(make_clips.py clips)$": (r"\1 --clips 40", "fewer files show that the commands go together"),
     r"^(mmst train (examples/\S+|\w+)\.yaml\b(?!.*--dry-run).*)$": (
-        r"\1 training.max_steps=2 training.eval_strategy='no' training.save_strategy='no'",
-        "two steps show that it trains",
+        r"\1 training.max_steps=2 training.per_device_train_batch_size=8"
+        r" training.eval_strategy='no' training.save_strategy='no'",
+        "two small steps show that it trains",
     ),
     r"max_pixels=360000": ("max_pixels=65536", "of large pages the tiny model makes many tokens, too"),
     r"s3://bucket/": ("bucket/", "tests/sources/test_remote_files.py reads from an object store"),
@@ -121,6 +132,7 @@ def run(shell, command, folder):
     done = shell.run(line, folder, HOME=str(folder))
     assert (done.returncode != 0) == bool(command.error), (line, done.stderr)
     assert done.stderr.startswith(command.error), (line, done.stderr)
+    return done.stdout
 
 
 def is_run_here(command, page):
@@ -129,27 +141,40 @@ def is_run_here(command, page):
     return not repeated and not any(re.search(pattern, command.line) for pattern in NOT_RUN)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if name_of(page) in FOLDERS], ids=name_of)
-def test_commands_run_as_they_are_written(page, shell, trained, tmp_path):
-    for give in FOLDERS[name_of(page)]:
+@pytest.fixture
+def reader(request, trained, tmp_path):
+    """The folder that the reader of a page has."""
+    for give in FOLDERS[name_of(request.param)]:
         if give is quickstart:
             shutil.copytree(trained, tmp_path / "runs/quickstart")
         else:
             give(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("page", "reader"),
+    [(page, page) for page in PAGES if name_of(page) in FOLDERS if page != ELSEWHERE],
+    ids=lambda page: name_of(page),
+    indirect=["reader"],
+)
+def test_commands_run_as_they_are_written(page, shell, reader):
     for block in blocks_of(page):
         if named := re.match(r"# (\w+\.yaml)\b", block.text):  # a whole file, by its name
-            (tmp_path / named[1]).write_text(block.text)
+            (reader / named[1]).write_text(block.text)
     for block in blocks_of(page):
         if block.language == "python":
-            run(shell, Command(f"{PYTHON} <<'END'\n{block.text}END"), tmp_path)
+            run(shell, Command(f"{PYTHON} <<'END'\n{block.text}END"), reader)
         if block.language == "bash":
             for command in commands_in(block):
                 if is_run_here(command, page):
-                    run(shell, command, tmp_path)
+                    run(shell, command, reader)
+    if name_of(page) in FOUND:
+        assert FOUND[name_of(page)] in (reader / "found.html").read_text()
 
 
 def test_each_page_with_commands_has_a_folder():
-    pages = {name_of(page) for page in PAGES if commands_of(page)}
+    pages = {name_of(page) for page in PAGES if any(block.language in ("bash", "python") for block in blocks_of(page))}
     assert pages == set(FOLDERS)
 
 
@@ -159,3 +184,16 @@ def test_what_is_not_run_as_written_is_on_a_page_and_has_a_reason(pattern):
     assert any(re.search(pattern, line) for line in lines)
     reason = NOT_RUN[pattern] if pattern in NOT_RUN else INSTEAD[pattern][1]
     assert all((ROOT / test).is_file() for test in re.findall(r"tests/\S+\.py", reason))
+
+
+@pytest.mark.parametrize("reader", [ELSEWHERE], indirect=True)
+def test_other_programs_find_what_the_search_finds(shell, reader):
+    for command in commands_of(ELSEWHERE):
+        run(shell, command, reader)
+    found = json.loads(run(shell, Command("mmst search vectors --vectors query --top 3 --json"), reader))
+    programs = [block.text for block in blocks_of(ELSEWHERE) if block.language == "python"]
+    assert len(programs) == 4
+    for program in programs:
+        assert run(shell, Command(f"{PYTHON} <<'END'\n{program}print(nearest)\nEND"), reader).strip() == str(
+            [hit["id"] for hit in found["queries"][0]["hits"]]
+        )

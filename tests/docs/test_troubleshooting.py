@@ -8,8 +8,8 @@ from page_blocks import ROOT, text_of
 
 PAGE = ROOT / "docs" / "troubleshooting.md"
 ANYTHING = "…"
-QUOTES = re.findall(r"^- (`.*`)$", text_of(PAGE), re.MULTILINE)
-SENTENCES = [sentence for line in QUOTES for sentence in re.split(r"(?<=…)`, `", line[1:-1])]
+QUOTES = re.findall(r"^- `+(.*?)`+$", text_of(PAGE), re.MULTILINE)
+SENTENCES = [sentence for line in QUOTES for sentence in line.split("`, `")]
 
 
 def said(node):

@@ -313,15 +313,14 @@ def test_mining_for_a_loss_of_scores_names_them(mmst, tmp_path):
     assert "'datasets.train.columns.scores={role: label}'" in mined.stdout
 
 
-def test_the_commands_of_the_documentation(mmst, tmp_path, cross_encoder, rows):
-    """From `mmst mine` and `mmst score` to the trained student, as docs/losses.md has it."""
+def test_the_documentation_shows_the_columns_that_score_ends_with(mmst, cross_encoder, rows):
+    """From `mmst mine` and `mmst score` to the config of the student, as docs/losses.md has it."""
     page = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
     section = page.split("### From `mmst mine` and `mmst score` to the trained student")[1]
     for name, model in {"strong-model": "builtin:tiny-text", "small-model": "builtin:tiny-text"}.items():
         section = section.replace(f"some/{name}", model)
     section = section.replace("some/reranker", str(cross_encoder))
     commands, student = (section.split(f"```{kind}\n")[1].split("```")[0] for kind in ("bash", "yaml"))
-    (tmp_path / "student.yaml").write_text(student)
     Dataset.from_list([{"question": row["query"], "answer": row["answer"]} for row in rows]).to_parquet("pages.parquet")
     run = [shlex.split(line) for line in commands.replace("\\\n", " ").splitlines()]
     assert [words[1] for words in run] == ["mine", "score", "train"]
@@ -330,5 +329,3 @@ def test_the_commands_of_the_documentation(mmst, tmp_path, cross_encoder, rows):
         assert done.exit_code == 0, done.output
     declared = yaml.safe_load(student)["datasets"]
     assert yaml.safe_load(json.loads(done.stdout)["next"])["datasets"] == declared
-    trained = mmst(*run[2][1:], "training.use_cpu=true", "training.max_steps=2", "--json")
-    assert trained.exit_code == 0, trained.output

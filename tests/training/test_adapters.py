@@ -2,10 +2,8 @@
 
 import json
 import re
-import shlex
 import shutil
 import signal
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +14,6 @@ from sentence_transformers import SentenceTransformer
 from small_job import job, write_job
 
 from mmst_cli.config.load import load_config
-from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.schema import Dtype
 from mmst_cli.errors import ConfigError, ModelError, WorkError
 from mmst_cli.evaluation.evaluate import run_evaluation
@@ -303,24 +300,3 @@ def test_without_peft_one_sentence_says_how_to_get_it(tmp_path, trained, monkeyp
         train(config, tmp_path)
     with pytest.raises(ModelError, match=r"pip install 'mmst-cli\[peft\]'"):
         run_inspection(str(trained / "adapter"))
-
-
-@pytest.mark.slow
-def test_the_commands_of_the_guide_run_as_they_are_written(pair, tmp_path):
-    """In small: with few rows and steps."""
-    root = Path(__file__).parents[2]
-    for name in ("configs", "docs"):
-        (tmp_path / name).symlink_to(root / name)
-    guide = (root / "docs/one-24-gb-card.md").read_text()
-    blocks = re.findall(r"```bash\n(.*?)```", guide, re.DOTALL)
-    commands = [shlex.split(line, comments=True)[1:] for line in blocks[1].splitlines()]
-    assert [command[0] for command in commands] == ["train", "eval", "encode", "search", "inspect-modalities"]
-    small = ["training.max_steps=2", "training.per_device_train_batch_size=8", "training.eval_strategy='no'"]
-    small += ["datasets.train.max_rows=32", "datasets.eval.max_rows=16", "training.save_strategy='no'"]
-    for command in commands:
-        ended = pair.run(tmp_path, *command, *(small if command[0] == "train" else []), count=1)
-        assert ended.codes == [0], ended.err
-    assert load_checked_config(root / "configs/vdr-lora.yaml").model.adapter.r == 32
-    first = [shlex.split(line, comments=True)[1:] for line in blocks[0].splitlines()]
-    assert first[0] == ["install", ".[peft]"]
-    assert all(line[:2] == ["train", "configs/vdr-lora.yaml"] for line in first[1:])
