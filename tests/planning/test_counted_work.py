@@ -1,16 +1,15 @@
 """Steps, evaluations and checkpoints as they are counted for a plan, beside what a trainer counts and does."""
 
-import re
-
 import pytest
 from small_job import write_job
 from text_job import evaluated, text_job, text_rows
 
 from mmst_cli.config.load import load_config
-from mmst_cli.evaluation.evaluator_suite import EvaluatorSuite, prepare_evaluation
+from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
 from mmst_cli.planning.counted_work import count_steps, count_work, schedule_of
+from mmst_cli.preparing.prepared_config import load_rows
+from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder
-from mmst_cli.training.train import run_training
 from mmst_cli.training.training_job import TrainingJob
 from mmst_cli.training.training_start import build_arguments
 
@@ -58,26 +57,14 @@ def test_a_schedule_is_asked_of_the_trainer_s_own_callback(tmp_path, training, e
     assert (schedule.evaluations, schedule.saves, schedule.evaluates_last) == expected
 
 
-def test_evaluations_and_checkpoints_are_as_many_as_a_run_makes(tmp_path, quiet, monkeypatch):
-    """And the run says so before its first step."""
-    training = {"max_steps": 6, "eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps", "save_steps": 4}
-    more = {"load_best_model_at_end": True, "metric_for_best_model": "eval_texts_cosine_ndcg@10"}
+@pytest.mark.parametrize(("best", "evaluations"), [(False, 3), (True, 4)])
+def test_the_model_is_measured_before_and_after_training(tmp_path, quiet, best, evaluations):
+    """After it once more where the last step's evaluation was of another model than the one that is kept."""
+    training = {"max_steps": 8, "eval_strategy": "steps", "eval_steps": 4, "save_strategy": "steps", "save_steps": 4}
+    more = {"load_best_model_at_end": True, "metric_for_best_model": "eval_texts_cosine_ndcg@10"} if best else {}
     job = evaluated(text_job(tmp_path, **training, **more))
     config = load_config(write_job(job, tmp_path / "job.yaml"))
-    encoded = []
-    whole = EvaluatorSuite.__call__
-    monkeypatch.setattr(
-        EvaluatorSuite, "__call__", lambda *given, **named: [encoded.append(1), whole(*given, **named)][1]
-    )
-    run_training(config, terminal=quiet)
-    args = build_arguments(config, tmp_path / "run")
-    prepared = prepare_evaluation(config, quiet, list(config.datasets))
-    rows = {"train": prepared.rows["train"]}
-    work = count_work(config, args, rows, None, 10, evaluates=True)
-    assert work.evaluations == len(encoded)
-    assert work.saves == 2 and work.kept_checkpoints == 2 and work.samples == 48
+    rows = load_rows(config, ["train"], BadRows.of(config.datasets), quiet)
+    work = count_work(config, build_arguments(config, tmp_path / "run"), rows, None, 10, evaluates=True)
+    assert (work.evaluations, work.saves, work.samples) == (evaluations, 2, 64)
     assert work.negatives == {"train": 7}
-    told = (tmp_path / "run" / "log.txt").read_text()
-    assert "plan: 6 steps of 8 rows, 48 in all, 7 negatives an anchor, 4 evaluations of 96 inputs" in told
-    assert "plan: tokens of the rows that were tried: train.query 1" in told
-    assert re.search(r"plan: weights 1.3 MiB, gradients 1.3 MiB, optimizer 2.7 MiB; 2 checkpoints of 4.0 MiB", told)

@@ -1,5 +1,6 @@
 """`mmst plan`: what it says beside what training does, what it leaves alone, and what it refuses."""
 
+import io
 import json
 import subprocess
 import sys
@@ -10,18 +11,23 @@ import torch
 from counted_memory import limit
 from planning.qwen_folder import write_folder
 from planning.test_weightless_pass import SMALL_TEXT, SMALL_VISION
+from rich.console import Console
 from small_job import job, write_job
-from text_job import evaluated, text_job, text_rows
+from text_job import text_job
 
 from mmst_cli.config.load import load_config
 from mmst_cli.errors import ConfigError, ModelError
 from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
+from mmst_cli.model.device_memory import MARGIN
 from mmst_cli.planning.devices import DEVICES, GIB, find_device
-from mmst_cli.planning.plan_page import show_plan
+from mmst_cli.planning.plan_page import probe_table, show_plan
 from mmst_cli.planning.plan_result import FITS, STARVES, TOO_LARGE
+from mmst_cli.planning.planned_run import with_fitting_size
 from mmst_cli.runs import RunFolder
 from mmst_cli.sources.tables import choose_indices
+from mmst_cli.terminal import Terminal
 from mmst_cli.training.plan import PlanOptions, run_plan
+from mmst_cli.training.probed_sizes import probe_sizes
 from mmst_cli.training.training_job import TrainingJob
 
 H100 = DEVICES["h100-80"]
@@ -65,9 +71,9 @@ def test_a_plan_for_a_device_needs_no_weights_and_writes_nothing(tmp_path, quiet
     config["model"] = {"name_or_path": str(write_folder(tmp_path / "model", SMALL_TEXT, SMALL_VISION))}
     config["loss"][1]["args"]["matryoshka_dims"] = config["evaluators"]["pages"]["dims"] = [64, 32]
     config["matryoshka_dims"] = [64, 32]
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     found = plan(config, tmp_path, quiet, cost=2.5)
-    assert {path for path in tmp_path.rglob("*")} - before == {tmp_path / "job.yaml"}
+    assert set(tmp_path.rglob("*")) - before == {tmp_path / "job.yaml"}
     assert found.facts.weights.bytes == 2 * found.facts.weights.parameters  # bfloat16, as the checkpoint says
     assert found.memory.peak < 2 * GIB and found.room == 80 * GIB and not found.unknown
     told = found.to_dict()
@@ -84,9 +90,9 @@ def test_without_weights_nothing_is_measured(tmp_path, quiet):
 
 def test_this_machine_is_measured_and_left_as_it_was(tmp_path, quiet):
     config = job(tmp_path, max_steps=12, eval_strategy="steps", eval_steps=6)
-    before = {path for path in tmp_path.rglob("*")}
+    before = set(tmp_path.rglob("*"))
     found = plan(config, tmp_path, quiet, device=None)
-    assert {path for path in tmp_path.rglob("*")} - before == {tmp_path / "job.yaml"}
+    assert set(tmp_path.rglob("*")) - before == {tmp_path / "job.yaml"}
     measured = found.measured
     assert measured["steps"] == 3 and not measured["evaluation_estimated"]
     assert found.time.training == pytest.approx(12 * measured["step_seconds"])
@@ -114,21 +120,28 @@ def test_what_does_not_fit_is_told_with_keys_that_mend_it(tmp_path, quiet):
 def test_automatic_sizes_are_what_the_device_has_room_for(tmp_path, quiet):
     config = job(tmp_path, per_device_train_batch_size=96)
     config["loss"][0]["args"]["mini_batch_size"] = "auto"
+    facts = plan(config, tmp_path, quiet, rows=4).facts
     sizes = [
-        plan(config, tmp_path, quiet, replace(H100, memory=memory * GIB), rows=4).facts.mini_batches.rows
-        for memory in (1.42, 1.45, 80)
+        with_fitting_size(facts, replace(H100, memory=memory * GIB)).mini_batches.rows for memory in (1.42, 1.45, 80)
     ]
     assert 1 <= sizes[0] < sizes[1] < sizes[2] == 96
 
 
 def test_a_probe_goes_on_until_there_is_no_room(tmp_path, quiet, monkeypatch):
-    config = text_job(tmp_path, loss="CachedMultipleNegativesRankingLoss", dataloader_num_workers=0)
-    memory = limit(monkeypatch, 9 * 2**20)
-    found = plan(config, tmp_path, quiet, device=None, probe=True).probed
-    assert [one["rows"] for one in found] == [2**power for power in range(len(found))]
-    assert all(one["fits"] for one in found[:-1]) and not found[-1]["fits"]
-    peaks = [one["peak_bytes"] for one in found[:-1]]
-    assert peaks == sorted(peaks) and len(memory.peaks) == len(found)
+    path = write_job(text_job(tmp_path, loss="CachedMultipleNegativesRankingLoss"), tmp_path / "job.yaml")
+    config = load_config(path)
+    prepared = prepare_evaluation(config, quiet, list(config.datasets))
+    trained = TrainingJob(config, RunFolder(tmp_path / "run"), prepared, quiet)
+    limit(monkeypatch, GIB)
+    whole = probe_sizes(trained, quiet)
+    assert [one["rows"] for one in whole] == [1, 2, 4, 8] and all(one["fits"] for one in whole)
+    peaks = [one["peak_bytes"] for one in whole]
+    assert peaks == sorted(peaks) and all(one["samples_per_second"] > 0 for one in whole)
+    memory = limit(monkeypatch, int((peaks[1] + peaks[2]) / 2 / (1 - MARGIN)))
+    found = probe_sizes(trained, quiet)
+    assert [(one["rows"], one["fits"]) for one in found] == [(1, True), (2, True), (4, False)]
+    assert [one["peak_bytes"] for one in found[:2]] == peaks[:2] and len(memory.peaks) == 3
+    assert "mini-batch" in str(probe_table(found).columns[0].header)
 
 
 def test_a_probe_is_for_gpus_and_losses_with_mini_batches(tmp_path, quiet):
@@ -157,10 +170,15 @@ def test_a_set_that_is_yet_to_be_mined_is_planned_with_its_negatives(tmp_path, q
 
 
 def test_a_page_fits_80_columns(tmp_path, quiet):
-    found = plan(evaluated(text_job(tmp_path)), tmp_path, quiet)
-    show_plan(found, quiet)
-    told = quiet.console.file.getvalue() + quiet._results.file.getvalue()
-    assert "verdict: it" in told and "parameters" in told
+    found = plan(job(tmp_path), tmp_path, quiet, cost=2.5)
+    shown = Terminal(Console(file=io.StringIO(), width=80), json_results=True)
+    show_plan(found, shown)
+    lines = shown.console.file.getvalue().splitlines()
+    tables = [line for line in lines if not line.startswith(("verdict", "1.", "2.", "3."))]
+    assert max(map(len, tables)) <= 80
+    assert any(line.split()[:1] == ["column"] for line in lines)  # no table was too wide to be one
+    for word in ("parameters", "steps", "negatives an anchor", "feeding alone", "cost", "verdict: it fits"):
+        assert any(word in line for line in lines), word
 
 
 @pytest.mark.parametrize(
@@ -182,5 +200,5 @@ def test_bad_options_are_told_in_a_sentence_before_anything_is_loaded(tmp_path, 
 
 def test_devices_are_found_whatever_their_case():
     assert find_device("H100-80").memory == 80 * GIB
-    with pytest.raises(ConfigError, match="Did you mean rtx-4090?"):
+    with pytest.raises(ConfigError, match=r"Did you mean rtx-4090\?"):
         find_device("rtx4090")

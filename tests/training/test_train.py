@@ -80,6 +80,17 @@ def test_metrics_have_a_line_per_log_and_evaluation(finished):
     assert scored == [0, 2, 4]
 
 
+def test_the_log_begins_with_what_the_run_then_takes(finished):
+    folder, result = finished
+    log = (folder / "run" / "log.txt").read_text()
+    lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    evaluations = sum("eval_pages_cosine_ndcg@10" in line for line in lines)
+    saved = len(list((folder / "run").glob("checkpoint-*")))
+    told = f"plan: {result.steps} steps of 16 rows, 64 in all, 15 negatives an anchor, {evaluations} evaluations of 48"
+    assert told in log and "plan: tokens of the rows that were tried: train.query " in log
+    assert f"; {saved} checkpoints of " in log and log.index("plan: ") < log.index("step 1/")
+
+
 def test_the_log_and_the_card_have_the_table(finished):
     folder, result = finished
     log = (folder / "run" / "log.txt").read_text()

@@ -9,7 +9,7 @@ from mmst_cli.config.load import as_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import MmstError
-from mmst_cli.planning.changed_keys import changed, worth_trying
+from mmst_cli.planning.changed_keys import PRICES, changed, worth_trying
 from mmst_cli.planning.devices import GIB
 from mmst_cli.planning.plan_result import FITS, STARVES, TOO_LARGE, UNKNOWN, Advice, Plan, middle
 
@@ -58,6 +58,11 @@ class _Tried:
         return _RANKS.index(self.after.verdict) < _RANKS.index(self.before.verdict)
 
     @property
+    def worsens(self) -> bool:
+        """Whether it is a worse one."""
+        return _RANKS.index(self.after.verdict) > _RANKS.index(self.before.verdict)
+
+    @property
     def spoils(self) -> bool:
         """Whether it no longer fits."""
         return self.after.verdict == TOO_LARGE != self.before.verdict
@@ -85,7 +90,9 @@ class _Tried:
     def advice(self) -> Advice:
         """Return what is told of it."""
         hours = None if self.seconds is None else self.seconds / 3600
-        return Advice(self.change, None if self.bytes is None else self.bytes / GIB, hours, self._changed())
+        return Advice(self.change, None if self.bytes is None else self.bytes / GIB, hours, self._told())
 
-    def _changed(self) -> str:
-        return f"then it {self.after.verdict}" if self.after.verdict != self.before.verdict else ""
+    def _told(self) -> str:
+        key = self.change.partition("=")[0].rpartition(".")[2]
+        price = [PRICES[key]] if key in PRICES else []
+        return "; ".join([*price, *([f"then it {self.after.verdict}"] if self.mends or self.worsens else [])])

@@ -15,6 +15,18 @@ WORTH_EVALUATING = 0.05
 """Share of a run in evaluations, above which fewer are proposed."""
 
 
+PRICES = {
+    "max_pixels": "images are seen at half the pixels, which may cost quality",
+    "gradient_checkpointing": "the forward pass is computed again",
+    "dtype": "weights and their updates are rounded to bfloat16",
+    "adapter": "only an adapter is trained",
+    "eval_steps": "it is evaluated half as often",
+    "per_device_train_batch_size": "an anchor has fewer negatives",
+    "fast_jpeg": "pixels differ in their last bits",
+}
+"""The last part of a key to what the change does beside saving."""
+
+
 def changed(config: Config, key: str, value: Any) -> Config:
     """Return a config with another value at a dotted key, in which numbers count the entries of lists."""
     tree: Any = config.model_dump()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from mmst_cli.planning.planned_time import WRITING
+
 SPREAD = 0.15
 """How far a machine's speed goes up and down from minute to minute, as a share: the bounds of the range."""
 REPORTING = 3.0
 """Seconds for intervals, card and report."""
-WRITING = 500e6
-"""Bytes a second to a disk, assumed."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,8 @@ def memory_lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
         yield "evaluating", in_gib(memory.evaluation), f"{plan.facts.evaluation_batch:,} inputs at a time"
         if memory.library:
             yield "CUDA", in_gib(memory.library), "libraries and pieces, a rule of thumb"
-        yield "at most", in_gib(memory.peak), "the largest of training, stepping, evaluating"
+        named = "at most" if memory.library else "tensors"
+        yield named, in_gib(memory.peak), "the largest of training, stepping, evaluating"
     if plan.peak is not None:
         yield "measured", in_gib(plan.peak), "of the process, libraries included"
     if plan.room is not None:
@@ -201,7 +202,7 @@ def advice_line(advice: Advice) -> str:
     saved, costs = ([said for size, said in found if (size > 0) is gained] for gained in (True, False))
     told = [f"saves {' and '.join(saved)}"] if saved else []
     told += [f"takes {' and '.join(costs)} more"] if costs else []
-    return f"{advice.change} {', '.join(told)}{f'; {advice.why}' if advice.why else ''}"
+    return f"{advice.change} {', '.join(told)}{f': {advice.why}' if advice.why else ''}"
 
 
 def _facts_table(title: str, lines: Sequence[tuple[str, str, str]]) -> Table:

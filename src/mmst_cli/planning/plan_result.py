@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmst_cli.planning.devices import GIB, Device
+from mmst_cli.model.device_memory import MARGIN
+from mmst_cli.planning.devices import GIB
 from mmst_cli.planning.measured_time import MeasuredTime
 from mmst_cli.planning.planned_memory import Memory
-from mmst_cli.planning.planned_run import MARGIN, Facts
+from mmst_cli.planning.planned_run import Facts
 from mmst_cli.planning.planned_time import Time
 
 FITS, TOO_LARGE, STARVES, UNKNOWN = "fits", "doesn't fit", "will starve", "unknown"
@@ -121,11 +122,6 @@ class Plan:
             "unknown": list(self.unknown),
             "assumed": list(self.assumed),
         }
-
-
-def device_of(name: str, device: Device | None) -> str:
-    """Return what a plan calls the device."""
-    return name if device is None else device.label
 
 
 def middle(plan: Plan) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mmst_cli.model.device_memory import MARGIN
 from mmst_cli.planning.counted_work import Work
 from mmst_cli.planning.devices import TAKEN, Device
 from mmst_cli.planning.planned_memory import Memory, Weights, checkpoint_bytes, similarity_bytes
@@ -13,8 +14,6 @@ from mmst_cli.planning.planned_time import WRITING, Feeding, Span, Time, rates_o
 from mmst_cli.planning.sampled_columns import SampledColumn
 from mmst_cli.planning.weightless_pass import PassCost
 
-MARGIN = 0.1
-"""Share of a device that stays free, as where mini-batches are found by trying."""
 STARTING = Span(30, 120)
 """Seconds to import, load and check before the first step, assumed of a machine that isn't here."""
 FINISHING = Span(20, 90)
