@@ -54,6 +54,7 @@ FOLDERS = {  # what the reader of a page has; of each page with commands
     "docs/merging.md": [clone],
     "docs/one-24-gb-card.md": [clone],
     "docs/how-it-is-built.md": [clone],
+    "docs/planning.md": [clone],
     "docs/own-clips.md": [
         made("clips", "examples/clips/make_clips.py", "--clips", 40),
         model(QWEN, "builtin:tiny-qwen3-vl-video"),
@@ -104,6 +105,7 @@ NOT_RUN = {  # what can't run here, and why
     r"^ray start ": "needs machines",
     r"--engine ray": "tests/encoding/test_encode_ray.py encodes by a Ray, which takes long to start",
     r"--num-processes |^torchrun ": "tests/training/test_launchers.py starts processes, which import everything",
+    r"^mmst plan .* --probe$": "tests/training/test_plan.py tries it under a limit, for the memory of a CPU has none",
     r"training\.push_to_hub=true": "tests/hub/test_pushing.py runs it with a stand-in of the hub",
 }
 
