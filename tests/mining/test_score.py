@@ -141,7 +141,7 @@ def test_lists_of_negatives_are_scored_as_far_as_they_are_taken(rows, config_of,
     result = score(config_of(lists, {**columns, "hard": {"role": "negative", "take": 2}}))
     plain = score(config_of(rows), output=result.output.with_name("plain.parquet"))
     np.testing.assert_array_equal(scores_in(result.output), scores_in(plain.output))
-    assert yaml.safe_load(result.lines)["datasets"]["train"]["columns"]["hard"] == {"role": "negative", "take": 2}
+    assert yaml.safe_load(result.next_step)["datasets"]["train"]["columns"]["hard"] == {"role": "negative", "take": 2}
 
 
 def test_rows_without_negatives(rows, config_of, score, tmp_path):
@@ -178,6 +178,15 @@ def test_a_teacher_without_a_finite_score(rows, config_of, score, make_cross_enc
     with pytest.raises(WorkError, match=r"datasets.train, row 0, column answer: .* a score that is not finite"):
         score(config_of(rows), make_cross_encoder(broken=True))
     assert not (tmp_path / "scored.parquet").exists()
+
+
+def test_memory_that_is_too_small_is_told(rows, config_of, score, monkeypatch):
+    def fail(*_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("mmst_cli.mining.score.score_rows", fail)
+    with pytest.raises(WorkError, match=r"^out of memory: no room\. Lower --batch-size, now 32"):
+        score(config_of(rows))
 
 
 def test_pages_stay_where_they_are(page_rows, encoded, config_of, score, tmp_path):

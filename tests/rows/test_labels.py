@@ -113,6 +113,13 @@ def test_as_many_scores_as_the_row_has_documents(loss, count, without, words, ro
     assert [words in fault for fault in found] == [True] * bool(words)
 
 
+def test_what_only_training_needs_is_not_asked_of_rows_that_are_evaluated_on(rows):
+    alike = rows([1, 1, 1], without=("first", "second"))
+    (fault,) = faults(alike, "CoSENTLoss")
+    assert "learns from which of two rows has the higher label, and all are 1" in fault
+    assert check_labels(alike, LossConfig(type="CoSENTLoss"), "loss", trains=False) == []
+
+
 def test_one_vector_or_one_for_each_input(rows):
     (fault,) = faults(rows(VECTORS), "EmbedDistillLoss")
     assert "each label is 2 vectors, but EmbedDistillLoss takes one, or one for each of the 4 inputs" in fault

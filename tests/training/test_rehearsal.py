@@ -31,6 +31,7 @@ def row(index):
         "query": f"where is number {index}",
         "doc": f"here is number {index}",
         "other": f"there is number {index + 7}",
+        "near": f"there is number {index + 9}",
         "kind": index % 3,
         "alike": 1,
         "same": index % 2 == 0,
@@ -163,6 +164,13 @@ def test_a_tracker_that_is_not_to_be_had_fails_once(train, monkeypatch):
         (["DistillKLDivLoss"], {**TRIPLET, "several": LABEL}, "datasets.train.columns.several"),
         (["BatchHardTripletLoss"], {"query": PAIR["query"], "alike": LABEL}, "datasets.train.columns.alike"),
         (["BatchAllTripletLoss"], {"query": PAIR["query"], "share": LABEL}, "datasets.train.columns.share"),
+        (["CoSENTLoss"], {**PAIR, "alike": LABEL}, "datasets.train.columns.alike"),
+        (
+            ["MarginMSELoss"],
+            {**TRIPLET, "near": {"role": "negative"}, "share": LABEL},
+            "datasets.train.columns.share",
+        ),
+        (["ContrastiveTensionLoss"], {**PAIR, "one": LABEL}, "datasets.train.columns.one"),
         (
             [{"type": "SoftmaxLoss", "args": {"embedding_dimension": 128, "num_labels": 3}}],
             {**PAIR, "share": LABEL},

@@ -166,7 +166,10 @@ def _can_stand_alone(name: str) -> bool:
 def takes_label(name: str, *, is_list: bool) -> bool:
     """Say whether the loss ``name`` may take labels that are lists of numbers, or numbers, by its documentation."""
     lines = loss_inputs(name)
-    return lines is None or any(line.label is None or (line.label and line.lists == is_list) for line in lines)
+    if lines is None:
+        return True
+    either = (line for line in lines if line.label is None and not (line.pairs and is_list))
+    return any(either) or any(line.label and line.lists == is_list for line in lines)
 
 
 @cache

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
-from mmst_cli.errors import WorkError, first_line, is_memory_shortage
+from mmst_cli.errors import WorkError
 from mmst_cli.mining.contact_sheet import write_sheet
 from mmst_cli.mining.mined_columns import new_columns
 from mmst_cli.mining.mined_output import Output
@@ -19,11 +18,11 @@ from mmst_cli.mining.mining_job import MiningOptions, describe_job, mining_model
 from mmst_cli.mining.mining_summary import MiningFacts, MiningResult, facts_of, nothing_kept, say_result
 from mmst_cli.mining.negative_search import Search, mine_rows
 from mmst_cli.mining.output_places import Places, begin_work, check_output, take_up
+from mmst_cli.mining.rows_written import claimed_output, told_how_to_go_on
 from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.precision import choose_runtime
 from mmst_cli.model.precision_of_run import as_recorded
-from mmst_cli.output_claim import claimed
 from mmst_cli.preparing.image_preparation import prepare_images
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
@@ -31,10 +30,8 @@ from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.sources.tables import load_rows
-from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.vectors.data_workers import workers_of
-from mmst_cli.vectors.fitting_batches import MemoryShortageError
 from mmst_cli.vectors.nearest import check_index
 
 if TYPE_CHECKING:
@@ -61,8 +58,7 @@ def run_mining(
     """
     config = as_recorded(config, terminal, options.mine.model)
     places = Places(options.output)
-    then = "The same command with --resume goes on behind what is done."
-    with claimed(places.output, "--output", is_file=True), told_of_disk(places.output, then):
+    with claimed_output(places.output):
         return _run(config, options, places, terminal, next_step)
 
 
@@ -89,37 +85,14 @@ def _run(
         search = open_search(config, options.mine, model_config, rows, places.work, options.seed, terminal)
         search = replace(search, rows_per_part=options.rows_per_part)
         begin_work(places, job, overwrite=options.overwrite)
-        with _told_how_to_go_on(options, terminal):
+        with told_how_to_go_on(options.mine.batch_size, terminal):
             facts = _mine(search, source, places, job, options, terminal)
     else:
         facts = MiningFacts(**known)
         terminal.say(f"{options.output} is finished already: nothing is left to do.")
-    result = MiningResult(options.output, places.sheet, facts, time.monotonic() - started, sentence)
+    result = MiningResult(options.output, facts, time.monotonic() - started, sentence, places.sheet)
     say_result(result, options.mine, terminal)
     return result
-
-
-@contextmanager
-def _told_how_to_go_on(options: MiningOptions, terminal: Terminal) -> Iterator[None]:
-    """Say after an interruption that nothing is lost, and of memory that is too small what to do."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        terminal.say("interrupted. The same command with --resume goes on behind what is done.")
-        raise
-    except MemoryShortageError as error:
-        raise WorkError(
-            f"{error}. Lower what an input holds (media.max_pixels, media.max_frames, media.dpi, or"
-            " model.processor.max_pixels), or free the device, and go on by --resume, or"
-            " --overwrite where settings changed."
-        ) from error
-    except Exception as error:
-        if not is_memory_shortage(error):
-            raise
-        raise WorkError(
-            f"out of memory: {first_line(error)}. Lower --batch-size, now {options.mine.batch_size}, or free the"
-            " device, and begin anew by --overwrite."
-        ) from error
 
 
 def _mine(

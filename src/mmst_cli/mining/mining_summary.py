@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmst_cli.config.schema import MineConfig
 from mmst_cli.mining.doubtful_rows import doubtful_in_words, source_rows
 from mmst_cli.mining.negative_search import Found
 from mmst_cli.mining.negative_selection import TOLD, Reason
+from mmst_cli.mining.rows_written import RowsWritten, figures_table, mean_scores
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
 
@@ -68,7 +67,7 @@ def facts_of(found: Found, rows: RowSet) -> MiningFacts:
         considered=min(found.considered, len(found.documents.first_row)),
         refused=_counts(reasons),
         lacking=_counts(lacking),
-        scores=_means(found),
+        scores=mean_scores(found.scores),
         doubtful=source_rows(rows, found.doubtful),
     )
 
@@ -78,26 +77,16 @@ def _counts(reasons: Any) -> dict[str, int]:
     return {words: count for words, count in counts.items() if count}
 
 
-def _means(found: Found) -> dict[str, float]:
-    if not len(found.kept):
-        return {}
-    positive, negatives = found.scores[:, :1], found.scores[:, 1:]
-    means = {"positive": positive, "negative": negatives, "difference": positive - negatives}
-    return {name: round(float(np.mean(values, dtype=np.float64)), 6) for name, values in means.items()}
-
-
 def facts_table(facts: MiningFacts) -> Table:
     """Return the figures as a table."""
-    table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_row("rows with negatives", f"{facts.kept:,} of {facts.rows:,}")
-    table.add_row("distinct anchors, documents", f"{facts.anchors:,}, {facts.documents:,}")
-    for name, value in facts.scores.items():
-        table.add_row(f"mean similarity: {name}", f"{value:.4f}")
-    for words, count in facts.refused.items():
-        table.add_row(f"refused: {words}", f"{count:,}")
-    return table
+    return figures_table(
+        [
+            ("rows with negatives", f"{facts.kept:,} of {facts.rows:,}"),
+            ("distinct anchors, documents", f"{facts.anchors:,}, {facts.documents:,}"),
+            *((f"mean similarity: {name}", f"{value:.4f}") for name, value in facts.scores.items()),
+            *((f"refused: {words}", f"{count:,}") for words, count in facts.refused.items()),
+        ]
+    )
 
 
 def advice(facts: MiningFacts, mine: MineConfig) -> str | None:
@@ -130,25 +119,14 @@ def _either(ways: list[str]) -> str:
 
 
 @dataclass(frozen=True)
-class MiningResult:
-    """What `mmst mine` did."""
+class MiningResult(RowsWritten):
+    """What `mmst mine` did, with the page to look at."""
 
-    output: Path
     sheet: Path
-    facts: MiningFacts
-    seconds: float
-    next_step: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
-            "output": str(self.output),
-            "sheet": str(self.sheet),
-            **asdict(self.facts),
-            "left_out": self.facts.left_out,
-            "seconds": round(self.seconds, 3),
-            "next": self.next_step,
-        }
+        return {**super().to_dict(), "sheet": str(self.sheet), "left_out": self.facts.left_out}
 
 
 def say_result(result: MiningResult, mine: MineConfig, terminal: Terminal) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from mmst_cli.mining.mining_job import mining_model
 from mmst_cli.mining.mining_vectors import FloatArray, Numbers
 from mmst_cli.mining.output_places import ScoredPlaces, begin_work, check_output, take_up
 from mmst_cli.mining.row_scores import RowScoring, score_rows
+from mmst_cli.mining.rows_written import claimed_output, told_how_to_go_on
 from mmst_cli.mining.score_summary import ScoreFacts, ScoringResult, facts_of, say_result
 from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.load_model import check_loadable
 from mmst_cli.model.model_identity import model_identity
 from mmst_cli.model.precision import choose_runtime
 from mmst_cli.model.precision_of_run import as_recorded
-from mmst_cli.output_claim import claimed
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import rows_identity
@@ -35,10 +34,8 @@ from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.rows.shapes import drawn_from
 from mmst_cli.rows.table_writing import write_rows
 from mmst_cli.sources.tables import load_rows
-from mmst_cli.storage import told_of_disk
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.vectors.data_workers import workers_of
-from mmst_cli.vectors.fitting_batches import MemoryShortageError
 
 
 @dataclass(frozen=True)
@@ -80,8 +77,7 @@ def run_scoring(config: Config, options: ScoringOptions, terminal: Terminal) -> 
     """
     config = as_recorded(config, terminal, options.teacher.model)
     places = ScoredPlaces(options.output)
-    then = "The same command with --resume goes on behind what is done."
-    with claimed(places.output, "--output", is_file=True), told_of_disk(places.output, then):
+    with claimed_output(places.output):
         return _run(config, options, places, terminal)
 
 
@@ -109,13 +105,13 @@ def _run(config: Config, options: ScoringOptions, places: ScoredPlaces, terminal
         scoring = RowScoring(rows, second, places.work, size, options.rows_per_part, workers)
         terminal.say(f"scoring {len(scoring.documents)} documents of each of {len(rows):,} rows with {second.name}")
         begin_work(places, job, overwrite=options.overwrite)
-        with _told_how_to_go_on(options, terminal):
+        with told_how_to_go_on(size, terminal):
             facts = _score(scoring, source, options.teacher.min_positive_score, places, job, terminal)
     else:
         facts = ScoreFacts(**known)
         terminal.say(f"{options.output} is finished already: nothing is left to do.")
     lines = scored_section(options.dataset, section, options.output, column)
-    result = ScoringResult(options.output, column, facts, time.monotonic() - started, lines)
+    result = ScoringResult(options.output, facts, time.monotonic() - started, lines, column)
     say_result(result, options.teacher.min_positive_score, terminal)
     return result
 
@@ -204,18 +200,3 @@ def _describe_job(
         "precision": {name: config.training.get(name) for name in ("bf16", "fp16")},
     }
     return dict(json.loads(json.dumps(job, default=str)))
-
-
-@contextmanager
-def _told_how_to_go_on(options: ScoringOptions, terminal: Terminal) -> Iterator[None]:
-    """Say after an interruption that nothing is lost, and of memory that is too small what to do."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        terminal.say("interrupted. The same command with --resume goes on behind what is done.")
-        raise
-    except MemoryShortageError as error:
-        raise WorkError(
-            f"{error}. Lower what an input holds (media.max_pixels, media.max_frames, media.dpi), or free the device,"
-            " and go on by --resume."
-        ) from error

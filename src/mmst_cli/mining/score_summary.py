@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from mmst_cli.mining.doubtful_rows import doubtful_in_words, source_rows
 from mmst_cli.mining.mining_vectors import FloatArray
+from mmst_cli.mining.rows_written import RowsWritten, figures_table, mean_scores
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
 
@@ -40,54 +38,41 @@ class ScoreFacts:
 
 def facts_of(rows: RowSet, scores: FloatArray, doubtful: npt.NDArray[np.bool_]) -> ScoreFacts:
     """Return the figures of scores, shape (rows, 1 + negatives), and of rows left out, shape (rows,)."""
-    positive, negatives = scores[~doubtful, :1], scores[~doubtful, 1:]
-    means = {"positive": positive, "negative": negatives, "difference": positive - negatives}
+    kept = scores[~doubtful]
     return ScoreFacts(
         rows=len(scores),
-        kept=len(positive),
-        negatives=negatives.shape[1],
-        scores={name: round(float(np.mean(values, dtype=np.float64)), 6) for name, values in means.items()},
-        inverted=int((negatives >= positive).any(axis=1).sum()),
+        kept=len(kept),
+        negatives=kept.shape[1] - 1,
+        scores=mean_scores(kept),
+        inverted=int((kept[:, 1:] >= kept[:, :1]).any(axis=1).sum()),
         doubtful=source_rows(rows, np.flatnonzero(doubtful)),
     )
 
 
 @dataclass(frozen=True)
-class ScoringResult:
-    """What `mmst score` did."""
+class ScoringResult(RowsWritten):
+    """What `mmst score` did, with the name of the new column."""
 
-    output: Path
     column: str
-    facts: ScoreFacts
-    seconds: float
-    lines: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
-            "output": str(self.output),
-            "column": self.column,
-            **asdict(self.facts),
-            "seconds": round(self.seconds, 3),
-            "next": self.lines,
-        }
+        return {**super().to_dict(), "column": self.column}
 
 
 def say_result(result: ScoringResult, least: float | None, terminal: Terminal) -> None:
     """Show what was found, where it is and what to write into a config."""
     facts = result.facts
-    table = Table(box=SIMPLE_HEAD, show_header=False, pad_edge=False)
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_row("rows, negatives of each", f"{facts.kept:,}, {facts.negatives}")
-    for name, value in facts.scores.items():
-        table.add_row(f"mean score: {name}", f"{value:.4f}")
-    table.add_row("rows with a negative at or above the positive", f"{facts.inverted:,}")
-    terminal.show(table)
+    figures = [
+        ("rows, negatives of each", f"{facts.kept:,}, {facts.negatives}"),
+        *((f"mean score: {name}", f"{value:.4f}") for name, value in facts.scores.items()),
+        ("rows with a negative at or above the positive", f"{facts.inverted:,}"),
+    ]
+    terminal.show(figures_table(figures))
     if sentence := doubtful_in_words(facts.doubtful, least, "in what --json prints"):
         terminal.warn(sentence)
     terminal.show(
         f"Wrote {facts.kept:,} rows with {1 + facts.negatives} scores each, in {result.column}, to {result.output} in"
         f" {result.seconds:.1f} s."
     )
-    terminal.show(f"next, in a config for `mmst train` with DistillKLDivLoss or MarginMSELoss:\n{result.lines}")
+    terminal.show(f"next, in a config for `mmst train` with DistillKLDivLoss or MarginMSELoss:\n{result.next_step}")

@@ -13,8 +13,8 @@ from mmst_cli.config.schema import LossConfig, OnBadRow, Role
 from mmst_cli.config.signatures import fitting_losses, loss_inputs, takes_label
 from mmst_cli.errors import DataError
 from mmst_cli.rows.cells import LARGEST_LABEL, LIST, NUMBER, label_kind
-from mmst_cli.rows.class_labels import check_classes
 from mmst_cli.rows.columns import Column, RowSet
+from mmst_cli.rows.label_values import check_values
 from mmst_cli.rows.stored_cells import column_chunks, list_lengths, place_of
 
 # What labels that are lists hold for these losses, and how many entries that makes, given the documents of a row.
@@ -105,13 +105,14 @@ def _ragged_vectors(rows: RowSet, column: Column) -> str | None:
     return None
 
 
-def check_labels(rows: RowSet, loss: LossConfig, key: str) -> list[str]:
+def check_labels(rows: RowSet, loss: LossConfig, key: str, *, trains: bool = True) -> list[str]:
     """Return what a loss, by its documentation, doesn't take of the labels of a dataset.
 
     Args:
         rows: the rows.
         loss: the innermost layer of their loss.
         key: dotted key of that loss.
+        trains: whether the rows are trained on, and not only evaluated on.
     """
     features = getattr(rows.source, "features", None) or {}
     faults = []
@@ -135,7 +136,7 @@ def check_labels(rows: RowSet, loss: LossConfig, key: str) -> list[str]:
         elif wrong := _outside(rows, column, loss.type):
             faults.append(f"{at}: {wrong}")
         elif kind == NUMBER:
-            faults += check_classes(rows, column, loss, key)
+            faults += check_values(rows, column, loss, key, trains=trains)
     return faults
 
 

@@ -28,7 +28,8 @@ def loss_rows(config: Config, rows: Mapping[str, object]) -> dict[str, RowSet]:
         layers = loss_layers(config, keys[name])
         roles = [column.role for column in data.columns] + _to_be_mined(config.datasets[name], data)
         faults += check_inputs(roles, layers[0].type if layers else None, f"datasets.{name}.columns")
-        faults += check_labels(data, layers[0], keys[name]) if layers and not faults else []
+        if layers and not faults:
+            faults += check_labels(data, layers[0], keys[name], trains=name in training)
     if faults:
         raise ConfigError(*faults)
     seed = config.seed
