@@ -27,9 +27,9 @@ UNSEEN = 0.2  # of the recordings
 def record(source: str, pitch: str, times: int, place: str, rng: np.random.Generator) -> Samples:
     """Return a second of sound, from -1 to 1: another instrument, another beginning and other weather each time."""
     time = np.arange(RATE) / RATE
-    hertz = HERTZ[pitch] * rng.uniform(0.8, 1.25)
-    inside = (time + rng.uniform(0, 0.12)) * times % 1  # how far the current sound has come, from 0 to 1
-    loudness = np.exp(-rng.uniform(3, 8) * inside) if source == "bell" else (inside < rng.uniform(0.4, 0.7)) * 0.5
+    hertz = HERTZ[pitch] * rng.uniform(0.85, 1.18)
+    inside = (time + rng.uniform(0, 0.08)) * times % 1  # how far the current sound has come, from 0 to 1
+    loudness = np.exp(-rng.uniform(4, 7) * inside) if source == "bell" else (inside < rng.uniform(0.4, 0.7)) * 0.5
     waves = (
         rng.uniform(0.5, 1)
         * np.sin(2 * np.pi * (hertz * partial * rng.uniform(0.98, 1.02) * time + rng.uniform()))
