@@ -13,8 +13,9 @@ from mmst_cli.config.schema import ModelConfig
 from mmst_cli.model.load_model import load_model
 from mmst_cli.model.preprocessor import without_weights
 from mmst_cli.model.weightless import load_without_weights
+from mmst_cli.planning.counted_operations import recomputed_alike
 from mmst_cli.planning.planned_memory import count_weights
-from mmst_cli.planning.weightless_pass import count_pass, recomputed_alike
+from mmst_cli.planning.weightless_pass import count_pass
 
 SMALL_TEXT = {"vocab_size": 500, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3}
 SMALL_TEXT |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32}

@@ -19,19 +19,12 @@ from mmst_cli.planning.planned_run import Facts, PlannedColumn, feeding_of
 from mmst_cli.planning.sampled_columns import InputColumn, SampledColumn, read_inputs, sample_column
 from mmst_cli.planning.weightless_pass import PassCost, count_pass
 from mmst_cli.terminal import Terminal
-from mmst_cli.training.planned_job import (
-    PlannedJob,
-    bytes_of_state,
-    dims_of,
-    evaluation_batch,
-    input_columns,
-    inputs_of_evaluators,
-    mini_batches_of,
-)
+from mmst_cli.training.planned_job import PlannedJob, bytes_of_state, input_columns
+from mmst_cli.training.run_settings import dims_of, evaluation_batch, inputs_of_evaluators, mini_batches_of
 from mmst_cli.vectors.data_workers import Cost, choose_workers, workers_of
 
 AGAIN = 4  # rows of a column that are looked at once more for a changed config
-PASSED = 4  # inputs of a column that go through the model without weights
+PASSED = 16  # inputs of a column that go through the model without weights at most; of more it is reckoned
 
 
 @dataclass
@@ -143,7 +136,8 @@ def _to_be_mined(job: PlannedJob, found: Sequence[PlannedColumn]) -> list[Planne
 
 def _cost_of(job: PlannedJob, column: InputColumn, sampled: SampledColumn, looks: Looks) -> PassCost | None:
     """Return what a few of the largest inputs of a column take of the model; None where that can't be counted."""
-    inputs = read_inputs(column, sampled.widest[:PASSED])
+    wanted = mini_batches_of(job.config).rows_of(sampled, job.args.train_batch_size)
+    inputs = read_inputs(column, sampled.widest[: min(wanted, PASSED)])
     features = dict(column.prepare(inputs))
     if job.raw is not None:
         job.raw.restore(features)
