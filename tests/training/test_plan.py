@@ -160,6 +160,30 @@ def test_what_a_stream_and_a_stranger_s_evaluator_hold_is_said_to_be_unknown(tmp
     assert any("a stream has no length" in sentence for sentence in found.unknown)
 
 
+@pytest.mark.parametrize("adapter", [{"r": 4}, {"r": 4, "merge": False}])
+def test_an_adapter_alone_is_trained_and_saved(tmp_path, quiet, adapter):
+    config = job(tmp_path)
+    whole = plan(config, tmp_path, quiet, rows=4)
+    config["model"]["adapter"] = adapter
+    if not adapter.get("merge", True):
+        config["model"] |= {"quantization": {}, "dtype": "bfloat16"}
+    found = plan(config, tmp_path, quiet, rows=4)
+    weights = found.facts.weights
+    assert 0 < weights.trained < 0.2 * weights.parameters and weights.trained_bytes == 4 * weights.trained
+    assert found.disk["checkpoint"] == 12 * weights.trained < whole.disk["checkpoint"]
+    assert (weights.bytes < whole.facts.weights.bytes) is ("quantization" in config["model"])
+    assert found.memory.gradients == weights.trained_bytes and found.memory.optimizer == 8 * weights.trained
+
+
+def test_a_batch_is_of_one_set_and_of_all_its_columns_without_mini_batches(tmp_path, quiet):
+    config = text_job(tmp_path, per_device_train_batch_size=16)
+    alone = plan(config, tmp_path, quiet).memory.activations
+    config["datasets"]["more"] = {**config["datasets"]["train"], "max_rows": 30}
+    assert plan(config, tmp_path, quiet).memory.activations == pytest.approx(alone, rel=0.1)
+    config["loss"] = [{"type": "CachedMultipleNegativesRankingLoss", "args": {"mini_batch_size": 16}}]
+    assert plan(config, tmp_path, quiet).memory.activations < 0.8 * alone
+
+
 def test_a_set_that_is_yet_to_be_mined_is_planned_with_its_negatives(tmp_path, quiet):
     config = text_job(tmp_path)
     plain = plan(config, tmp_path, quiet)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mmst_cli.config.rules_loss import training_datasets
+from mmst_cli.config.rules_loss import loss_datasets, training_datasets
 from mmst_cli.config.rules_mining import mined_columns
 from mmst_cli.config.schema import Config, Role
 from mmst_cli.errors import first_line
@@ -63,6 +63,8 @@ def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | N
     if not tried:
         looks.assumed[f"the state of {optimizer}, which doesn't run on this machine, by its name."] = None
     weights = count_weights(job.model, config.model, per_number, optimizer)
+    for name in loss_datasets(config):
+        looks.unknown[f"datasets.{name}: what evaluating the loss on it takes isn't counted."] = None
     if None in work.rows.values():
         looks.unknown["data: a stream has no length; max_steps counts its steps."] = None
     cost = Cost(feeding_of(columns, 1).train_row_ms / 1000, round(sum(c.sampled.feature_bytes for c in columns)))
