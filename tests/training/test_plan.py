@@ -78,6 +78,7 @@ def test_a_plan_for_a_device_needs_no_weights_and_writes_nothing(tmp_path, quiet
     assert found.memory.peak < 2 * GIB and found.room == 80 * GIB and not found.unknown
     told = found.to_dict()
     assert json.loads(json.dumps(told)) == told and told["cost"][0] < told["cost"][1]
+    assert told["host_bytes"] == 16 * sum(one["feature_bytes"] for one in told["columns"] if not one["evaluated"])
     assert told["work"]["steps"] == 4 and told["work"]["inputs_per_evaluation"] == 48
 
 
@@ -191,6 +192,9 @@ def test_a_set_that_is_yet_to_be_mined_is_planned_with_its_negatives(tmp_path, q
     mined = plan(config, tmp_path, quiet)
     assert len(mined.facts.of(evaluated=False)) == len(plain.facts.of(evaluated=False)) + 3
     assert mined.time.computing.high > plain.time.computing.high
+    assert mined.unknown == ["datasets.train.mine: what mining takes isn't counted."]
+    measured = plan(config, tmp_path, quiet, device=None)
+    assert measured.time.training > 1.2 * 6 * measured.measured["step_seconds"]  # which was without the negatives
 
 
 def test_a_page_fits_80_columns(tmp_path, quiet):

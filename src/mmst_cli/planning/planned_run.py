@@ -82,12 +82,22 @@ class Facts:
     adapter: bool
     prepared_bytes: int
     """Of the images that the cache takes, where datasets say `prepare`."""
+    batches_ahead: int
+    """Batches that are prepared or wait, on the host."""
     copies: float
     """Bytes of copies an optimizer that isn't fused makes as it steps."""
 
     def of(self, *, evaluated: bool) -> list[PlannedColumn]:
         """Return the columns that the loss, or that evaluators read."""
         return [column for column in self.columns if column.sampled.evaluated is evaluated]
+
+
+def host_bytes(facts: Facts) -> int:
+    """Return the bytes of the batches that are on the host at a time: batches x rows x features of a row."""
+    sets: dict[str, float] = {}
+    for column in facts.of(evaluated=False):
+        sets[column.sampled.dataset] = sets.get(column.sampled.dataset, 0.0) + column.sampled.feature_bytes
+    return round(facts.batches_ahead * facts.work.batch * max(sets.values(), default=0.0))
 
 
 def with_fitting_size(facts: Facts, device: Device) -> Facts:

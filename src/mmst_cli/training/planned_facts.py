@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mmst_cli.config.rules_loss import loss_datasets, training_datasets
-from mmst_cli.config.rules_mining import mined_columns
+from mmst_cli.config.rules_mining import fills_by_mining, mined_columns
 from mmst_cli.config.schema import Config, Role
 from mmst_cli.errors import first_line
 from mmst_cli.model.precision import HALF, declared_precision
@@ -43,7 +43,15 @@ class Looks:
         return replace(self, rows=min(self.rows, AGAIN))
 
 
-def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | None, device: torch.device) -> Facts:
+def find_facts(
+    job: PlannedJob,
+    looks: Looks,
+    terminal: Terminal,
+    steps: int | None,
+    device: torch.device,
+    *,
+    with_mined: bool = True,
+) -> Facts:
     """Return everything that a plan is computed from.
 
     Args:
@@ -52,9 +60,11 @@ def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | N
         terminal: where to show progress.
         steps: how many the run takes, where the trainer counted them.
         device: what kind of device the run is on.
+        with_mined: whether negatives that are yet to be mined are there.
     """
     config = job.config
     columns = _look_at_columns(job, looks, terminal)
+    columns += _to_be_mined(job, columns) if with_mined else []
     inputs = inputs_of_evaluators(config, job.evaluators, job.rows)
     if inputs is None:
         looks.unknown["evaluators: what one of your own encodes can't be counted."] = None
@@ -63,6 +73,11 @@ def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | N
     if not tried:
         looks.assumed[f"the state of {optimizer}, which doesn't run on this machine, by its name."] = None
     weights = count_weights(job.model, config.model, per_number, optimizer)
+    for name, section in config.datasets.items():
+        if section.mine is not None or fills_by_mining(section):
+            looks.unknown[f"datasets.{name}.mine: what mining takes isn't counted."] = None
+        if section.prepare:
+            looks.unknown[f"datasets.{name}.prepare: what preparing its images once takes isn't counted."] = None
     for name in loss_datasets(config):
         looks.unknown[f"datasets.{name}: what evaluating the loss on it takes isn't counted."] = None
     if None in work.rows.values():
@@ -84,6 +99,7 @@ def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | N
         only_model=bool(config.training.get("save_only_model")),
         adapter=config.model.adapter is not None,
         prepared_bytes=_prepared_bytes(config, columns),
+        batches_ahead=1 + workers.count * workers.prefetch,
         copies=0.0 if fused else float(weights.trained_bytes),
     )
 
@@ -116,7 +132,7 @@ def _look_at_columns(job: PlannedJob, looks: Looks, terminal: Terminal) -> list[
                 looks.costs[kind] = _cost_of(job, column, sampled, looks)
             found.append(PlannedColumn(sampled, inputs, looks.costs[kind]))
             progress.advance()
-    return [*found, *_to_be_mined(job, found)]
+    return found
 
 
 def _to_be_mined(job: PlannedJob, found: Sequence[PlannedColumn]) -> list[PlannedColumn]:
