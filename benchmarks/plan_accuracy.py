@@ -4,22 +4,22 @@
 
 Each job is planned and then trained, each as a command of its own. `pages` are JPEGs of 1700 x 2200 pixels that the
 tiny Qwen3-VL sees at up to 600 x 600. `--steps` shortens the runs, evaluations and checkpoints with them. On a machine
-that does other work the processor time tells more than the clock. The processor time of training leaves out what
-prepares rows beside it, as the plan does; its peak memory is the resident set of its own process.
+that does other work the processor time tells more than the clock: of the training process, without what prepares rows
+beside it and without the fresh process at its end. Its peak memory is the resident set of that process.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import yaml
 from memory import build_model, build_pages, first_rows
 from reporting import report, row
@@ -35,7 +35,7 @@ class Taken:
 
     seconds: float
     processor_seconds: float
-    """Of it and what it waited for."""
+    """Of it alone, without the processes that it began."""
     peak_bytes: int
     output: str
 
@@ -44,16 +44,27 @@ def run(*arguments: object) -> Taken:
     """Run an `mmst` command to its end."""
     begun = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mmst_cli", *map(str, arguments)], stdout=out, stderr=errors, text=True
-        )
-        _, status, used = os.wait4(process.pid, 0)
+        command = [sys.executable, "-m", "mmst_cli", *map(str, arguments)]
+        process = psutil.Popen(command, stdout=out, stderr=errors, text=True)
+        processor, peak = 0.0, 0
+        while process.poll() is None:
+            with suppress(psutil.Error, OSError):
+                used = process.cpu_times()
+                processor = used.user + used.system
+                peak = max(peak, _peak_of(process.pid))
+            time.sleep(0.1)
         seconds = time.perf_counter() - begun
         out.seek(0)
         errors.seek(0)
-        if status:
+        if process.returncode:
             raise SystemExit(f"{arguments}: {errors.read()}")
-        return Taken(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, out.read())
+        return Taken(seconds, processor, peak, out.read())
+
+
+def _peak_of(pid: int) -> int:
+    """Return the largest resident set that a process had, as Linux keeps it."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def pages_job(folder: Path, pages: int) -> Path:

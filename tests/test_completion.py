@@ -59,6 +59,7 @@ def in_bash(folder, *words):
         (["train", "job.yaml", "training.bf16", "=", "t"], {"true"}),
         (["train", "job.yaml", "training.bf16", "=", "true", "run_n"], {"run_name=", "run_name=run"}),
         (["train", "no.yaml", "training.see"], {"training.seed=", "training.seed=42"}),
+        (["plan", "job.yaml", "--device", "rtx-4"], {"rtx-4090"}),
         (["mine", "job.yaml", "run_n"], {"run_name=", "run_name=run"}),
         (["schema", "model.adapter.me"], {"model.adapter.merge"}),
         (["schema", "model.ada"], None),

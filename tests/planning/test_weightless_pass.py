@@ -13,8 +13,9 @@ from mmst_cli.config.schema import ModelConfig
 from mmst_cli.model.load_model import load_model
 from mmst_cli.model.preprocessor import without_weights
 from mmst_cli.model.weightless import load_without_weights
+from mmst_cli.planning.counted_operations import recomputed_alike
 from mmst_cli.planning.planned_memory import count_weights
-from mmst_cli.planning.weightless_pass import count_pass, recomputed_alike
+from mmst_cli.planning.weightless_pass import count_pass
 
 SMALL_TEXT = {"vocab_size": 500, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3}
 SMALL_TEXT |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32}
@@ -65,6 +66,14 @@ def test_what_autograd_keeps_and_what_is_computed_are_those_of_the_model_with_we
     assert found.peak >= found.kept > found.forward_peak > 0 and found.rows == 2 and found.tokens == 44
 
 
+@pytest.mark.parametrize("name", ["tiny-clap", "tiny-clip", "tiny-text"])
+def test_models_that_hold_positions_run_without_them(name):
+    weightless = load_without_weights(ModelConfig(name_or_path=f"builtin:{name}"))
+    found = count_pass(weightless, dict(weightless.preprocess(["a text", "another one"])), 2)
+    assert found.flops == pytest.approx(3 * found.forward_flops, rel=0.01) and found.forward_flops > 0
+    assert found.kept > 0 and found.fixed == 0
+
+
 def without_weights_trained(model):
     weightless = without_weights(model)
     for parameter in weightless.parameters():
@@ -111,7 +120,8 @@ def test_under_autocast_matrices_are_multiplied_in_half_precision(model, pages):
     weightless.to(torch.bfloat16)
     held = count_pass(weightless, pages, 2)
     copies = 2 * sum(parameter.numel() for parameter in weightless.parameters())  # of weights, for the whole pass
-    assert held.kept < full.kept < half.kept < full.kept + copies
+    assert held.kept < full.kept < half.kept < full.kept + copies and full.fixed == 0 < half.fixed <= copies
+    assert half.scaled(8).forward_peak == half.fixed + 4 * (half.forward_peak - half.fixed)
     assert half.flops == full.flops == held.flops and half.kernels > full.kernels
 
 

@@ -78,6 +78,7 @@ def test_a_plan_for_a_device_needs_no_weights_and_writes_nothing(tmp_path, quiet
     assert found.memory.peak < 2 * GIB and found.room == 80 * GIB and not found.unknown
     told = found.to_dict()
     assert json.loads(json.dumps(told)) == told and told["cost"][0] < told["cost"][1]
+    assert told["host_bytes"] == 16 * sum(one["feature_bytes"] for one in told["columns"] if not one["evaluated"])
     assert told["work"]["steps"] == 4 and told["work"]["inputs_per_evaluation"] == 48
 
 
@@ -160,6 +161,30 @@ def test_what_a_stream_and_a_stranger_s_evaluator_hold_is_said_to_be_unknown(tmp
     assert any("a stream has no length" in sentence for sentence in found.unknown)
 
 
+@pytest.mark.parametrize("adapter", [{"r": 4}, {"r": 4, "merge": False}])
+def test_an_adapter_alone_is_trained_and_saved(tmp_path, quiet, adapter):
+    config = job(tmp_path)
+    whole = plan(config, tmp_path, quiet, rows=4)
+    config["model"]["adapter"] = adapter
+    if not adapter.get("merge", True):
+        config["model"] |= {"quantization": {}, "dtype": "bfloat16"}
+    found = plan(config, tmp_path, quiet, rows=4)
+    weights = found.facts.weights
+    assert 0 < weights.trained < 0.2 * weights.parameters and weights.trained_bytes == 4 * weights.trained
+    assert found.disk["checkpoint"] == 12 * weights.trained < whole.disk["checkpoint"]
+    assert (weights.bytes < whole.facts.weights.bytes) is ("quantization" in config["model"])
+    assert found.memory.gradients == weights.trained_bytes and found.memory.optimizer == 8 * weights.trained
+
+
+def test_a_batch_is_of_one_set_and_of_all_its_columns_without_mini_batches(tmp_path, quiet):
+    config = text_job(tmp_path, per_device_train_batch_size=16)
+    alone = plan(config, tmp_path, quiet).memory.activations
+    config["datasets"]["more"] = {**config["datasets"]["train"], "max_rows": 30}
+    assert plan(config, tmp_path, quiet).memory.activations == pytest.approx(alone, rel=0.1)
+    config["loss"] = [{"type": "CachedMultipleNegativesRankingLoss", "args": {"mini_batch_size": 16}}]
+    assert plan(config, tmp_path, quiet).memory.activations < 0.8 * alone
+
+
 def test_a_set_that_is_yet_to_be_mined_is_planned_with_its_negatives(tmp_path, quiet):
     config = text_job(tmp_path)
     plain = plan(config, tmp_path, quiet)
@@ -167,6 +192,9 @@ def test_a_set_that_is_yet_to_be_mined_is_planned_with_its_negatives(tmp_path, q
     mined = plan(config, tmp_path, quiet)
     assert len(mined.facts.of(evaluated=False)) == len(plain.facts.of(evaluated=False)) + 3
     assert mined.time.computing.high > plain.time.computing.high
+    assert mined.unknown == ["datasets.train.mine: what mining takes isn't counted."]
+    measured = plan(config, tmp_path, quiet, device=None)
+    assert measured.time.training > 1.2 * 6 * measured.measured["step_seconds"]  # which was without the negatives
 
 
 def test_a_page_fits_80_columns(tmp_path, quiet):

@@ -59,6 +59,14 @@ def complete_shipped(incomplete: str) -> Offers:
     return [(one.name, one.description) for one in shipped_configs() if one.name.startswith(incomplete)]
 
 
+def complete_device(incomplete: str) -> Offers:
+    """Offer the devices that a plan can be made for."""
+    from mmst_cli.planning.devices import DEVICES, GIB
+
+    shown = {name: f"{one.label}, {one.memory / GIB:.0f} GiB" for name, one in DEVICES.items()}
+    return [(name, words) for name, words in shown.items() if name.startswith(incomplete)]
+
+
 def complete_target(context: typer.Context, incomplete: str) -> Offers:
     """Offer a run, then KEY=VALUE for its config, or for the config that stands in its place."""
     return complete_override(context, incomplete) if context.params.get("target") else complete_run(incomplete)

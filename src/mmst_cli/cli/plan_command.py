@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from mmst_cli.cli.app import Json, Overrides, loading, print_json, told_in_one_line
+from mmst_cli.cli.completion import complete_device
 from mmst_cli.errors import ConfigError
 
 
@@ -20,6 +21,7 @@ def plan(
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=complete_device,
             help="Plan for h100-80, a100-80, l40s, rtx-4090 or rtx-3090-24, without weights; left out, measure here.",
         ),
     ] = None,

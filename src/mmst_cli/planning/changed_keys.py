@@ -64,7 +64,8 @@ def _for_memory(config: Config, plan: Plan, on_gpu: bool) -> Iterator[tuple[str,
         yield "training.per_device_train_batch_size", plan.facts.work.batch // 2
     if not (training.get("gradient_checkpointing") or training.get("activation_checkpointing")):
         yield "training.gradient_checkpointing", True
-    if on_gpu and not plan.facts.half and not config.model.routes:
+    weights = plan.facts.weights
+    if on_gpu and weights.bytes >= 4 * weights.parameters and not config.model.routes:
         yield "model.dtype", str(Dtype.bfloat16)
     if config.model.adapter is None and not config.model.routes and plan.facts.weights.trained > WORTH_ADAPTING:
         yield "model.adapter", {}

@@ -11,7 +11,7 @@ from rich.table import Table
 from mmst_cli.planning.devices import GIB
 from mmst_cli.planning.measured_time import MeasuredTime
 from mmst_cli.planning.plan_result import Advice, Plan
-from mmst_cli.planning.planned_run import PlannedColumn
+from mmst_cli.planning.planned_run import PlannedColumn, host_bytes
 from mmst_cli.planning.planned_time import UTILISATION, Span, Time
 from mmst_cli.planning.sampled_columns import SampledColumn
 from mmst_cli.terminal import Terminal
@@ -117,6 +117,8 @@ def memory_lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
             yield "CUDA", in_gib(memory.library), "libraries and pieces, a rule of thumb"
         named = "at most" if memory.library else "tensors"
         yield named, in_gib(memory.peak), "the largest of training, stepping, evaluating"
+    ahead = plan.facts.batches_ahead
+    yield "on the host", in_gib(host_bytes(plan.facts)), f"{ahead:,} {'batch' if ahead == 1 else 'batches'} at a time"
     if plan.peak is not None:
         yield "measured", in_gib(plan.peak), "of the process, libraries included"
     if plan.room is not None:

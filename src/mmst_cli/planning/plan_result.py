@@ -10,7 +10,7 @@ from mmst_cli.model.device_memory import MARGIN
 from mmst_cli.planning.devices import GIB
 from mmst_cli.planning.measured_time import MeasuredTime
 from mmst_cli.planning.planned_memory import Memory
-from mmst_cli.planning.planned_run import Facts
+from mmst_cli.planning.planned_run import Facts, host_bytes
 from mmst_cli.planning.planned_time import Time
 
 FITS, TOO_LARGE, STARVES, UNKNOWN = "fits", "doesn't fit", "will starve", "unknown"
@@ -111,6 +111,7 @@ class Plan:
             "feeding": vars(facts.feeding),
             "memory_bytes": None if self.memory is None else self.memory.to_dict(),
             "device_bytes": self.room,
+            "host_bytes": host_bytes(facts),
             "peak_bytes": self.peak,
             "time": None if self.time is None else self.time.to_dict(),
             "seconds": None if seconds is None else {"low": seconds[0], "high": seconds[1]},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,12 +82,22 @@ class Facts:
     adapter: bool
     prepared_bytes: int
     """Of the images that the cache takes, where datasets say `prepare`."""
+    batches_ahead: int
+    """Batches that are prepared or wait, on the host."""
     copies: float
     """Bytes of copies an optimizer that isn't fused makes as it steps."""
 
     def of(self, *, evaluated: bool) -> list[PlannedColumn]:
         """Return the columns that the loss, or that evaluators read."""
         return [column for column in self.columns if column.sampled.evaluated is evaluated]
+
+
+def host_bytes(facts: Facts) -> int:
+    """Return the bytes of the batches that are on the host at a time: batches x rows x features of a row."""
+    sets: dict[str, float] = {}
+    for column in facts.of(evaluated=False):
+        sets[column.sampled.dataset] = sets.get(column.sampled.dataset, 0.0) + column.sampled.feature_bytes
+    return round(facts.batches_ahead * facts.work.batch * max(sets.values(), default=0.0))
 
 
 def with_fitting_size(facts: Facts, device: Device) -> Facts:
@@ -108,34 +118,43 @@ def with_fitting_size(facts: Facts, device: Device) -> Facts:
 def plan_memory(facts: Facts, library: float = TAKEN) -> Memory | None:
     """Return the bytes that a run takes of a device; None where the model's share isn't known.
 
-    activations: cached losses keep one mini-batch, of the column that takes the most; others those of all columns.
+    Of several sets it is the one that takes the most: a batch is of one.
     """
-    training, evaluated = facts.of(evaluated=False), facts.of(evaluated=True)
-    if any(column.cost is None for column in (*training, *evaluated)):
+    if any(column.cost is None for column in facts.columns):
         return None
-    work, costs = facts.work, []
-    inputs = 0.0
-    for column in training:
-        rows = facts.mini_batches.rows_of(column.sampled, work.batch)
-        costs.append(_known(column.cost_of(rows, mean=False)))
-        inputs = max(inputs, rows * column.sampled.feature_bytes)
-    peaks = [cost.peak for cost in costs]
-    if facts.mini_batches.cached:
-        activations = max(peaks, default=0)
-    else:
-        activations = sum(cost.kept for cost in costs) + max((cost.peak - cost.kept for cost in costs), default=0)
-    documents = work.batch * max(1, len(training) - 1)
+    sets: dict[str, list[PlannedColumn]] = {}
+    for column in facts.of(evaluated=False):
+        sets.setdefault(column.sampled.dataset, []).append(column)
+    evaluated = facts.of(evaluated=True)
     evaluating = [_known(one.cost_of(facts.evaluation_batch, mean=False)).forward_peak for one in evaluated]
     return Memory(
         weights=facts.weights.bytes,
         gradients=facts.weights.trained_bytes,
         optimizer=facts.weights.state_bytes,
-        activations=round(activations + similarity_bytes(work.batch, documents, facts.dims)),
-        inputs=round(inputs),
-        evaluation=round(max(evaluating, default=0)),
+        activations=max((_activations(facts, columns) for columns in sets.values()), default=0),
+        inputs=round(max((_input_bytes(facts, column) for column in facts.of(evaluated=False)), default=0)),
+        evaluation=max(evaluating, default=0),
         step=round(facts.copies),
         library=round(library),
     )
+
+
+def _activations(facts: Facts, columns: Sequence[PlannedColumn]) -> int:
+    """Return what a batch of a set takes, and its similarities.
+
+    Cached losses keep one mini-batch, of the column that takes the most; others those of all columns.
+    """
+    batch = facts.work.batch
+    costs = [_known(one.cost_of(facts.mini_batches.rows_of(one.sampled, batch), mean=False)) for one in columns]
+    documents = batch * max(1, len(columns) - 1)
+    similar = similarity_bytes(batch, documents, facts.dims)
+    if facts.mini_batches.cached:
+        return similar + max(cost.peak for cost in costs)
+    return similar + sum(cost.kept for cost in costs) + max(cost.peak - cost.kept for cost in costs)
+
+
+def _input_bytes(facts: Facts, column: PlannedColumn) -> float:
+    return facts.mini_batches.rows_of(column.sampled, facts.work.batch) * column.sampled.feature_bytes
 
 
 def plan_time(facts: Facts, device: Device) -> Time | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.errors import DataError
+from mmst_cli.media.image import read_small_image
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.model.model_parts import encoders_of
 from mmst_cli.model.seen_media import pixels_of, token_counts
@@ -29,9 +29,7 @@ Prepare = Callable[[Sequence[Any]], Mapping[str, Any]]
 TOGETHER = 8
 """Inputs that are given to the processor at once to time it."""
 MEDIA = 16
-"""Inputs of a column that are looked at where they aren't texts."""
-WHOLE = 8
-"""Images whose pixels are counted, undiminished."""
+"""Inputs of a column that are looked at at most where they aren't texts; half as many where they are evaluated."""
 LEVELS = {"min": 0.0, "p5": 0.05, "median": 0.5, "p95": 0.95, "max": 1.0}
 
 
@@ -103,7 +101,7 @@ def sample_column(model: SentenceTransformer, asked: InputColumn, count: int, se
     first: list[Any] = []
     refused: list[str] = []
     with one_thread():
-        at_most = count if asked.column.modality is Modality.text else min(count, MEDIA)
+        at_most = count if asked.column.modality is Modality.text else min(count, MEDIA // (1 + asked.evaluated))
         for place, row in _some_rows(asked.rows, at_most, seed):
             try:
                 if not seen:  # what is loaded at first use is no cost of a row
@@ -116,13 +114,12 @@ def sample_column(model: SentenceTransformer, asked: InputColumn, count: int, se
                     raise
                 refused.append(str(error))
         together = _process_together(asked, first)
-        pixels = _count_pixels(encoder, asked, seen)
     if not seen:
         why = refused[0] if refused else "it has no rows."
         raise DataError(
             f"datasets.{asked.rows.key}, column {asked.column.name}: no input of the sample can be read: {why}"
         )
-    return _summed_up(asked, seen, len(refused), limit, together, pixels)
+    return _summed_up(asked, seen, len(refused), limit, together)
 
 
 def read_inputs(asked: InputColumn, places: Sequence[int]) -> list[Any]:
@@ -142,6 +139,7 @@ class _Seen:
     tokens: float | None
     lost: bool
     size: int
+    pixels: tuple[int, int] | None
 
 
 def _some_rows(rows: RowSet, count: int, seed: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -169,33 +167,31 @@ def _see(encoder: Any, asked: InputColumn, place: int, row: Mapping[str, Any], l
         with without_limit(encoder):
             whole = token_counts(asked.prepare([value]), 1)
         lost = whole is not None and whole[0] > tokens
-    return value, _Seen(place, read, tokens, lost, feature_bytes(features))
+    pixels = _pixels(encoder, asked, row, features)
+    return value, _Seen(place, read, tokens, lost, feature_bytes(features), pixels)
 
 
 def _process_together(asked: InputColumn, inputs: list[Any]) -> float:
     """Return the seconds that the processor takes for each of some inputs that it is given together, as in a batch."""
     if not inputs:
         return 0.0
+    asked.prepare(inputs)  # what is loaded at first use for several
     begun = time.perf_counter()
     asked.prepare(inputs)
     return (time.perf_counter() - begun) / len(inputs)
 
 
-def _count_pixels(encoder: Any, asked: InputColumn, seen: Sequence[_Seen]) -> list[tuple[int, int]]:
-    """Return the pixels of some images as they are stored, and as the processor leaves them; none of other inputs.
-
-    They are read once more: training scales large ones as it reads them.
-    """
-    if asked.column.modality is not Modality.image or asked.column.parts:
-        return []
-    reader = copy(asked.rows.reader)
-    reader.shrink = reader.seen = reader.prepared = None
-    whole = replace(asked, rows=replace(asked.rows, reader=reader))
-    found = []
-    for one in seen[:WHOLE]:
-        image = read_inputs(whole, [one.place])[0]
-        found.append((image.width * image.height, pixels_of(encoder, encoder.preprocess([image]))))
-    return found
+def _pixels(
+    encoder: Any, asked: InputColumn, row: Mapping[str, Any], features: Mapping[str, Any]
+) -> tuple[int, int] | None:
+    """Return the pixels of an image as it is stored, and as the processor leaves it; None of other inputs."""
+    rows, column = asked.rows, asked.column
+    if column.modality is not Modality.image or column.parts or column.message:
+        return None
+    cell = column.cells(rows.completed(column, rows.find(row, column.origin)))[column.sources[0]]
+    # Training scales large images as it reads them, so that those in its hands tell nothing of what is stored.
+    width, height = read_small_image(rows.reader.locate(cell), 1, dpi=rows.reader.settings.dpi)[1]
+    return width * height, pixels_of(encoder, features)
 
 
 def _summed_up(
@@ -204,9 +200,9 @@ def _summed_up(
     refused: int,
     limit: int | None,
     process: float,
-    pixels: Sequence[tuple[int, int]],
 ) -> SampledColumn:
     tokens = [one.tokens for one in seen if one.tokens is not None]
+    pixels = [one.pixels for one in seen if one.pixels is not None]
     widest = sorted(seen, key=lambda one: (one.tokens or 0, one.size), reverse=True)
     return SampledColumn(
         dataset=asked.rows.key,

@@ -8,7 +8,7 @@ from typing import Any
 from mmst_cli.planning.counted_work import Work, count_work
 from mmst_cli.planning.plan_page import in_gib
 from mmst_cli.planning.planned_memory import checkpoint_bytes, weights_of
-from mmst_cli.training.planned_job import inputs_of_evaluators
+from mmst_cli.training.run_settings import inputs_of_evaluators
 
 
 def announced(job: Any, args: Any) -> Iterator[str]:

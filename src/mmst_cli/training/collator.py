@@ -16,7 +16,9 @@ from mmst_cli.config.schema import OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.media.message import clip_options
+from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
 from mmst_cli.model.prompts import TASKS
+from mmst_cli.model.raw_pixels import RawPixels, raw_pixels_of
 from mmst_cli.rows.bad_rows import BadRow
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.skipping import bad_row, try_read
@@ -187,3 +189,26 @@ def routed_tasks(model: SentenceTransformer) -> list[str]:
     routers = [module for module in model.children() if isinstance(module, Router)]
     known = {task for router in routers for task in (*router.sub_modules, *(key[0] for key in router.route_mappings))}
     return [task for task in dict.fromkeys(TASKS.values()) if task in known]
+
+
+def build_collator(
+    model: Any, args: Any, row_sets: Sequence[RowSet], prompts: Mapping[str, Mapping[str, str]], raw: RawPixels | None
+) -> TypedCollator:
+    """Return what makes batches of the rows of some sets, for a model with or without its weights.
+
+    Args:
+        model: the model.
+        args: the trainer's.
+        row_sets: the sets.
+        prompts: dataset to column to prompt.
+        raw: how pixels are handed over as bytes; None where they aren't.
+    """
+    return TypedCollator(
+        preprocess_fn=Preprocessor(model, raw), router_mapping=args.router_mapping, prompts=args.prompts
+    ).declare(row_sets, prompts, routed_tasks(model))
+
+
+def raw_pixels_for(model: Any, row_sets: Sequence[RowSet]) -> RawPixels | None:
+    """Return how the pixels of sets are handed over as bytes; None where they hold no images, or it can't be done."""
+    looks = any(column.may_hold_images for rows in row_sets for column in rows.columns)
+    return raw_pixels_of(model) if looks and runs_anywhere(model) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -31,10 +31,14 @@ class MeasuredPlan:
     facts: Facts
     cost: float | None
 
-    def plan(self, facts: Facts) -> Plan:
+    def plan(self, facts: Facts, peak: int | None = None) -> Plan:
         """Return a plan; of other facts than were measured, a step takes longer in proportion to its operations.
 
         Its waiting for data goes in proportion to the milliseconds that a row takes to prepare.
+
+        Args:
+            facts: what the run consists of.
+            peak: bytes that were seen to be taken, if it is the run that was tried.
         """
         measured, work = self.measured, facts.work
         waiting = measured.step_seconds * measured.waiting_share
@@ -61,8 +65,8 @@ class MeasuredPlan:
                 saved_bytes=checkpoint_bytes(facts.weights, only_model=facts.only_model, adapter=facts.adapter),
             ),
             disk=plan_disk(facts),
-            measured=replace(measured).to_dict(),
-            peak=measured.peak_bytes if facts is self.facts else None,
+            measured=measured.to_dict(),
+            peak=peak,
             cost=self.cost,
         )
 

@@ -134,9 +134,9 @@ def _plan_here(config: Config, options: PlanOptions, terminal: Terminal) -> Plan
         training.precision,
     )
     looks = Looks(options.rows)
-    facts = find_facts(job, looks, terminal, training.steps, runtime.device)
-    made = MeasuredPlan(options.config, runtime.device, measured, facts, options.cost)
-    plan = made.plan(facts)
+    tried = find_facts(job, looks, terminal, training.steps, runtime.device, with_mined=False)
+    made = MeasuredPlan(options.config, runtime.device, measured, tried, options.cost)
+    plan = made.plan(find_facts(job, looks, terminal, training.steps, runtime.device), peak=measured.peak_bytes)
     on_gpu = runtime.device.type == "cuda"
     again = partial(_again, made, job, looks, terminal)
     advice = advise(training.config, plan, again, on_gpu=on_gpu)

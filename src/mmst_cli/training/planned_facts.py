@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from mmst_cli.config.rules_loss import training_datasets
-from mmst_cli.config.rules_mining import mined_columns
+from mmst_cli.config.rules_loss import loss_datasets, training_datasets
+from mmst_cli.config.rules_mining import fills_by_mining, mined_columns
 from mmst_cli.config.schema import Config, Role
 from mmst_cli.errors import first_line
 from mmst_cli.model.precision import HALF, declared_precision
@@ -19,19 +19,12 @@ from mmst_cli.planning.planned_run import Facts, PlannedColumn, feeding_of
 from mmst_cli.planning.sampled_columns import InputColumn, SampledColumn, read_inputs, sample_column
 from mmst_cli.planning.weightless_pass import PassCost, count_pass
 from mmst_cli.terminal import Terminal
-from mmst_cli.training.planned_job import (
-    PlannedJob,
-    bytes_of_state,
-    dims_of,
-    evaluation_batch,
-    input_columns,
-    inputs_of_evaluators,
-    mini_batches_of,
-)
+from mmst_cli.training.planned_job import PlannedJob, bytes_of_state, input_columns
+from mmst_cli.training.run_settings import dims_of, evaluation_batch, inputs_of_evaluators, mini_batches_of
 from mmst_cli.vectors.data_workers import Cost, choose_workers, workers_of
 
 AGAIN = 4  # rows of a column that are looked at once more for a changed config
-PASSED = 4  # inputs of a column that go through the model without weights
+PASSED = 16  # inputs of a column that go through the model without weights at most; of more it is reckoned
 
 
 @dataclass
@@ -50,7 +43,15 @@ class Looks:
         return replace(self, rows=min(self.rows, AGAIN))
 
 
-def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | None, device: torch.device) -> Facts:
+def find_facts(
+    job: PlannedJob,
+    looks: Looks,
+    terminal: Terminal,
+    steps: int | None,
+    device: torch.device,
+    *,
+    with_mined: bool = True,
+) -> Facts:
     """Return everything that a plan is computed from.
 
     Args:
@@ -59,9 +60,11 @@ def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | N
         terminal: where to show progress.
         steps: how many the run takes, where the trainer counted them.
         device: what kind of device the run is on.
+        with_mined: whether negatives that are yet to be mined are there.
     """
     config = job.config
     columns = _look_at_columns(job, looks, terminal)
+    columns += _to_be_mined(job, columns) if with_mined else []
     inputs = inputs_of_evaluators(config, job.evaluators, job.rows)
     if inputs is None:
         looks.unknown["evaluators: what one of your own encodes can't be counted."] = None
@@ -70,6 +73,13 @@ def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | N
     if not tried:
         looks.assumed[f"the state of {optimizer}, which doesn't run on this machine, by its name."] = None
     weights = count_weights(job.model, config.model, per_number, optimizer)
+    for name, section in config.datasets.items():
+        if section.mine is not None or fills_by_mining(section):
+            looks.unknown[f"datasets.{name}.mine: what mining takes isn't counted."] = None
+        if section.prepare:
+            looks.unknown[f"datasets.{name}.prepare: what preparing its images once takes isn't counted."] = None
+    for name in loss_datasets(config):
+        looks.unknown[f"datasets.{name}: what evaluating the loss on it takes isn't counted."] = None
     if None in work.rows.values():
         looks.unknown["data: a stream has no length; max_steps counts its steps."] = None
     cost = Cost(feeding_of(columns, 1).train_row_ms / 1000, round(sum(c.sampled.feature_bytes for c in columns)))
@@ -89,6 +99,7 @@ def find_facts(job: PlannedJob, looks: Looks, terminal: Terminal, steps: int | N
         only_model=bool(config.training.get("save_only_model")),
         adapter=config.model.adapter is not None,
         prepared_bytes=_prepared_bytes(config, columns),
+        batches_ahead=1 + workers.count * workers.prefetch,
         copies=0.0 if fused else float(weights.trained_bytes),
     )
 
@@ -121,7 +132,7 @@ def _look_at_columns(job: PlannedJob, looks: Looks, terminal: Terminal) -> list[
                 looks.costs[kind] = _cost_of(job, column, sampled, looks)
             found.append(PlannedColumn(sampled, inputs, looks.costs[kind]))
             progress.advance()
-    return [*found, *_to_be_mined(job, found)]
+    return found
 
 
 def _to_be_mined(job: PlannedJob, found: Sequence[PlannedColumn]) -> list[PlannedColumn]:
@@ -143,7 +154,8 @@ def _to_be_mined(job: PlannedJob, found: Sequence[PlannedColumn]) -> list[Planne
 
 def _cost_of(job: PlannedJob, column: InputColumn, sampled: SampledColumn, looks: Looks) -> PassCost | None:
     """Return what a few of the largest inputs of a column take of the model; None where that can't be counted."""
-    inputs = read_inputs(column, sampled.widest[:PASSED])
+    wanted = mini_batches_of(job.config).rows_of(sampled, job.args.train_batch_size)
+    inputs = read_inputs(column, sampled.widest[: min(wanted, PASSED)])
     features = dict(column.prepare(inputs))
     if job.raw is not None:
         job.raw.restore(features)

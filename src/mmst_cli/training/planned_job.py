@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import PreTrainedModel, Trainer
 
-from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
-from mmst_cli.config.rules_loss_stacks import is_cached
-from mmst_cli.config.schema import AUTO, Attention, Config
-from mmst_cli.config.signatures import loss_signature
+from mmst_cli.config.rules_loss import training_datasets
+from mmst_cli.config.schema import Attention, Config
 from mmst_cli.errors import DataError
 from mmst_cli.evaluation.evaluator_suite import Evaluator, build_evaluator
 from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
@@ -24,19 +22,17 @@ from mmst_cli.model.load_model import held_in
 from mmst_cli.model.precision import Precision, declared_precision
 from mmst_cli.model.prompts import TASKS, column_prompts
 from mmst_cli.model.raw_pixels import RawPixels
-from mmst_cli.planning.planned_run import MiniBatches
+from mmst_cli.planning.counted_operations import recomputed_alike
 from mmst_cli.planning.sampled_columns import InputColumn, inputs_of
-from mmst_cli.planning.weightless_pass import recomputed_alike
 from mmst_cli.preparing.prepared_config import load_rows
 from mmst_cli.preparing.prepared_model import declared_dims, prepare_model, with_own_reader
 from mmst_cli.retrieval.data_card import Rows, readers_of
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.terminal import Terminal
-from mmst_cli.training.collator import TypedCollator
+from mmst_cli.training.collator import TypedCollator, build_collator, raw_pixels_for
 from mmst_cli.training.mixing import loss_rows
 from mmst_cli.training.optimizer_state import bytes_a_number, step_of
-from mmst_cli.training.trainer_batches import build_collator, raw_pixels_for
 from mmst_cli.training.training_start import build_arguments
 from mmst_cli.vectors.forward_pass import prompt_of
 
@@ -146,7 +142,8 @@ def _hold_as_declared(model: SentenceTransformer, config: Config, device: torch.
             if isinstance(module, PreTrainedModel):
                 module.set_attn_implementation(str(Attention.eager))
     if config.model.adapter is not None:
-        add_adapter(model, config.model, config.seed)
+        # Without values nothing is held in fewer bits; what that saves is reckoned with the weights.
+        add_adapter(model, config.model.model_copy(update={"quantization": None}), config.seed)
     if any(_checkpointing(config)):
         training = config.training
         given = training.get("activation_checkpointing_kwargs") or training.get("gradient_checkpointing_kwargs") or {}
@@ -218,51 +215,6 @@ def _evaluated(job: PlannedJob, dataset: str, evaluator: Evaluator) -> list[tupl
 
 def _encoded(job: PlannedJob, options: Mapping[str, Any], inputs: list[Any]) -> Mapping[str, Any]:
     return job.collator.preprocess_fn(inputs, **options)  # type: ignore[no-any-return]
-
-
-def inputs_of_evaluators(config: Config, evaluators: Mapping[str, Evaluator], loaded: Mapping[str, Rows]) -> int | None:
-    """Return how many inputs all evaluators encode; None where one is the user's own, which doesn't say."""
-    total = 0
-    for name, evaluator in evaluators.items():
-        if isinstance(evaluator, MatryoshkaRetrievalEvaluator):
-            total += evaluator.inputs
-            continue
-        rows = loaded[config.evaluators[name].dataset]
-        if evaluator.is_own or not isinstance(rows, RowSet):
-            return None
-        total += len(rows) * len(inputs_of(rows))
-    return total
-
-
-def mini_batches_of(config: Config) -> MiniBatches:
-    """Return how many rows of a batch go through the model at a time, by the loss of the first training set."""
-    name = next(iter(training_datasets(config)))
-    key = loss_keys(config)[name]
-    layer = loss_layers(config, key)[0]
-    if not is_cached(layer.type, layer.args):
-        return MiniBatches(False, None, key="training.per_device_train_batch_size")
-    at = f"{key}.0.args"
-    if (tokens := layer.args.get("mini_batch_num_tokens")) is not None:
-        return MiniBatches(True, None, int(tokens), f"{at}.mini_batch_num_tokens")
-    size = layer.args.get("mini_batch_size")
-    if size == AUTO:
-        return MiniBatches(True, None, key=f"{at}.mini_batch_size", fits=True)
-    if size is None:
-        signature = loss_signature(layer.type)
-        default = signature.parameters["mini_batch_size"].default if signature else None
-        size = default or 32
-    return MiniBatches(True, int(size), key=f"{at}.mini_batch_size")
-
-
-def dims_of(config: Config) -> int:
-    """Return at how many sizes of vectors the loss is computed."""
-    layers = [layer for key in loss_keys(config).values() for layer in loss_layers(config, key)]
-    return max([1, *(len(layer.args.get("matryoshka_dims", ())) for layer in layers)])
-
-
-def evaluation_batch(config: Config) -> int:
-    """Return the most inputs that an evaluator encodes at a time."""
-    return max([1, *(int(section.args.get("batch_size", 32)) for section in config.evaluators.values())])
 
 
 def check_plannable(rows: Mapping[str, Rows]) -> None:

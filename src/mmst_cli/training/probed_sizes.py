@@ -18,7 +18,7 @@ from mmst_cli.terminal import Terminal
 from mmst_cli.training.host_batches import cached_part
 from mmst_cli.training.large_rows import largest_rows
 from mmst_cli.training.mini_batches import Trial
-from mmst_cli.training.planned_job import mini_batches_of
+from mmst_cli.training.run_settings import mini_batches_of
 from mmst_cli.training.training_job import TrainingJob
 
 

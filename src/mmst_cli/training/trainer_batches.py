@@ -19,14 +19,13 @@ from mmst_cli import processes
 from mmst_cli.config.rules_loss import DUPLICATE_FREE
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import ConfigError, DataError
-from mmst_cli.model.preprocessor import Preprocessor, runs_anywhere
-from mmst_cli.model.raw_pixels import RawPixels, raw_pixels_of
+from mmst_cli.model.preprocessor import runs_anywhere
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.cells import as_label
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.row_keys import row_keys
 from mmst_cli.training.batch_shares import BatchShares
-from mmst_cli.training.collator import NAME, TypedCollator, label_columns, routed_tasks
+from mmst_cli.training.collator import NAME, TypedCollator, build_collator, label_columns, raw_pixels_for
 from mmst_cli.training.host_batches import left_on_host, takes_mini_batches
 from mmst_cli.training.renewed_negatives import RenewedNegatives
 from mmst_cli.training.stop_signals import end_workers_at_exit, outlive_first_sigterm
@@ -231,29 +230,6 @@ class BatchTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
         except DataError as error:
             # From a worker it comes with the worker's traceback for a message, which ends in the sentence.
             raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].strip()) from error
-
-
-def build_collator(
-    model: Any, args: Any, row_sets: Sequence[RowSet], prompts: Mapping[str, Mapping[str, str]], raw: RawPixels | None
-) -> TypedCollator:
-    """Return what makes batches of the rows of some sets, for a model with or without its weights.
-
-    Args:
-        model: the model.
-        args: the trainer's.
-        row_sets: the sets.
-        prompts: dataset to column to prompt.
-        raw: how pixels are handed over as bytes; None where they aren't.
-    """
-    return TypedCollator(
-        preprocess_fn=Preprocessor(model, raw), router_mapping=args.router_mapping, prompts=args.prompts
-    ).declare(row_sets, prompts, routed_tasks(model))
-
-
-def raw_pixels_for(model: Any, row_sets: Sequence[RowSet]) -> RawPixels | None:
-    """Return how the pixels of sets are handed over as bytes; None where they hold no images, or it can't be done."""
-    looks = any(column.may_hold_images for rows in row_sets for column in rows.columns)
-    return raw_pixels_of(model) if looks and runs_anywhere(model) else None
 
 
 def _let_go(loader: Any, accelerator: Any) -> None:

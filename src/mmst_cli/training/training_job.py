@@ -30,7 +30,7 @@ from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.announced_run import announced
-from mmst_cli.training.collator import TypedCollator
+from mmst_cli.training.collator import TypedCollator, build_collator, raw_pixels_for
 from mmst_cli.training.dry_run import try_batches
 from mmst_cli.training.endings import told_how_it_ended
 from mmst_cli.training.loss import build_losses
@@ -43,7 +43,6 @@ from mmst_cli.training.model_warnings import model_warnings
 from mmst_cli.training.rehearsal import Rehearsal, rehearse
 from mmst_cli.training.renewed_negatives import RenewedNegatives
 from mmst_cli.training.trainer import RunTrainer
-from mmst_cli.training.trainer_batches import build_collator, raw_pixels_for
 from mmst_cli.training.training_start import build_arguments
 from mmst_cli.training.training_summary import TrainingResult
 from mmst_cli.vectors.data_workers import Cost, workers_of
