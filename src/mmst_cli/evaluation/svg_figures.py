@@ -104,6 +104,9 @@ def as_svg(figure: Figure, title: str, description: str, tooltips: Mapping[str, 
     """
     import matplotlib
 
+    for panel in figure.axes:
+        for line in panel.lines:  # they lie inside, and need not be asked for their room
+            line.set_in_layout(False)
     file = io.StringIO()
     title, description = plain(title), plain(description)
     width, height = (round(72 * side) for side in figure.get_size_inches())
