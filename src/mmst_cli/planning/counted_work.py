@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,7 +89,7 @@ def schedule_of(args: SentenceTransformerTrainingArguments, steps: int) -> Sched
     ends = {max(1, round((number + 1) * steps / epochs)): number + 1 for number in range(epochs)}
     evaluations = saves = 0
     last = False
-    for step in range(1, steps + 1):
+    for step in sorted({*ends, *_multiples(state.eval_steps, steps), *_multiples(state.save_steps, steps), steps}):
         state.global_step = step
         control.should_evaluate = control.should_save = False
         flow.on_step_end(args, state, control)
@@ -100,6 +100,11 @@ def schedule_of(args: SentenceTransformerTrainingArguments, steps: int) -> Sched
         saves += control.should_save
         last = control.should_evaluate
     return Schedule(evaluations, saves, last)
+
+
+def _multiples(every: float | None, steps: int) -> Iterator[int]:
+    """Yield the steps at which something may be due that is so every so many."""
+    yield from range(math.ceil(every), steps + 1, math.ceil(every)) if every and every > 0 else ()
 
 
 def count_work(
