@@ -70,9 +70,9 @@ def steps_of_epoch(args: SentenceTransformerTrainingArguments, rows: Mapping[str
     """
     size = args.train_batch_size * args.world_size
     whole = math.floor if args.dataloader_drop_last else math.ceil
-    batches = [whole((count or 0) / size) for count in rows.values()]
+    batches: list[int] = [whole((count or 0) / size) for count in rows.values()]
     together = str(getattr(args.multi_dataset_batch_sampler, "value", args.multi_dataset_batch_sampler))
-    count = min(batches) * len(batches) if "round" in together else sum(batches)
+    count: int = min(batches) * len(batches) if "round" in together else sum(batches)
     accumulated: int = args.gradient_accumulation_steps
     return math.ceil(count / accumulated)
 
