@@ -136,8 +136,8 @@ def _job_here(config: Config, options: PlanOptions, terminal: Terminal) -> Train
     if missing := missing_weights(config.model):
         raise ModelError(
             f"model: the weights of {', '.join(missing)} aren't on this machine, so that nothing can be measured with"
-            f" them. Name a device to plan without them, --device {' or '.join(DEVICES)}, or download them first:"
-            f" hf download {missing[0]}"
+            f" them. Name a device to plan without them, --device {' or '.join(DEVICES)}, or"
+            + (" put them there." if expand_home(missing[0]).is_dir() else f" download them: hf download {missing[0]}")
         )
     runtime = check_machine(config)
     check_models_of_losses(config, runtime)
