@@ -6,7 +6,7 @@ from text_job import evaluated, text_job, text_rows
 
 from mmst_cli.config.load import load_config
 from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
-from mmst_cli.planning.counted_work import count_steps, count_work, schedule_of
+from mmst_cli.planning.counted_work import count_steps, count_work, schedule_of, steps_of_epoch
 from mmst_cli.preparing.prepared_config import load_rows
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder
@@ -39,7 +39,8 @@ def test_steps_are_those_that_the_trainer_counts(tmp_path, quiet, build, sampler
         trainer = job.build_trainer(tmp_path / "run", [])
         counted = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
         rows = {name: len(data) for name, data in job.loss_rows.items()}
-        assert count_steps(build_arguments(changed, tmp_path / "run"), rows) == counted, schedule
+        args = build_arguments(changed, tmp_path / "run")
+        assert count_steps(args, steps_of_epoch(args, rows)) == counted, schedule
 
 
 @pytest.mark.parametrize(
@@ -47,13 +48,15 @@ def test_steps_are_those_that_the_trainer_counts(tmp_path, quiet, build, sampler
     [
         ({"eval_strategy": "steps", "eval_steps": 0.25, "save_strategy": "steps", "save_steps": 4}, (4, 3, True)),
         ({"eval_strategy": "steps", "eval_steps": 4, "save_strategy": "no"}, (3, 0, True)),
-        ({"eval_strategy": "epoch", "save_strategy": "epoch", "max_steps": -1, "num_train_epochs": 2}, (2, 2, True)),
+        ({"eval_strategy": "epoch", "save_strategy": "epoch"}, (2, 2, True)),
+        ({"eval_strategy": "epoch", "save_strategy": "epoch", "max_steps": 15}, (3, 3, True)),
+        ({"eval_strategy": "epoch", "eval_delay": 1.5, "save_strategy": "no"}, (1, 0, True)),
         ({"eval_strategy": "no", "save_strategy": "steps", "save_steps": 4, "save_total_limit": 2}, (0, 3, False)),
     ],
 )
 def test_a_schedule_is_asked_of_the_trainer_s_own_callback(tmp_path, training, expected):
     config = load_config(write_job(text_job(tmp_path, **{"max_steps": 12, **training}), tmp_path / "job.yaml"))
-    schedule = schedule_of(build_arguments(config, tmp_path / "run"), 12)
+    schedule = schedule_of(build_arguments(config, tmp_path / "run"), config.training["max_steps"], 6)
     assert (schedule.evaluations, schedule.saves, schedule.evaluates_last) == expected
 
 

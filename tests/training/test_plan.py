@@ -85,7 +85,10 @@ def test_a_plan_for_a_device_needs_no_weights_and_writes_nothing(tmp_path, quiet
 def test_without_weights_nothing_is_measured(tmp_path, quiet):
     config = job(tmp_path)
     config["model"] = {"name_or_path": str(write_folder(tmp_path / "model", SMALL_TEXT, SMALL_VISION))}
-    with pytest.raises(ModelError, match=r"aren't on this machine.*--device h100-80 or .*hf download"):
+    with pytest.raises(ModelError, match=r"aren't on this machine.*--device h100-80 or .*put them there"):
+        plan(config, tmp_path, quiet, device=None)
+    config["model"] = {"name_or_path": "some/model"}
+    with pytest.raises(ModelError, match=r"weights of some/model aren't on this machine.*: hf download some/model$"):
         plan(config, tmp_path, quiet, device=None)
 
 

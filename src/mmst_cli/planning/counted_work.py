@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,48 +58,60 @@ class Schedule:
     """Whether its last step is evaluated."""
 
 
-def count_steps(args: SentenceTransformerTrainingArguments, rows: Mapping[str, int | None]) -> int:
-    """Return how many steps a run takes, as the trainer counts them.
+def steps_of_epoch(args: SentenceTransformerTrainingArguments, rows: Mapping[str, int | None]) -> int:
+    """Return how many steps an epoch takes; 0 of streams, and of rows that fill no batch.
 
-    steps = ceil(epochs x ceil(batches / gradient_accumulation_steps)), or max_steps; batches are rows / batch of each
-    set, of several sets together, or as many of each as of the smallest where they take turns.
+    steps = ceil(batches / gradient_accumulation_steps); batches are rows / batch of each set, of several sets together,
+    or as many of each as of the smallest where they take turns.
 
     Args:
         args: the trainer's.
         rows: of an epoch by training set; None of a stream.
     """
-    if args.max_steps > 0:
-        return int(args.max_steps)
-    size = args.train_batch_size
+    size = args.train_batch_size * args.world_size
     whole = math.floor if args.dataloader_drop_last else math.ceil
-    batches = [whole((count or 0) / size) for count in rows.values()]
+    batches: list[int] = [whole((count or 0) / size) for count in rows.values()]
     together = str(getattr(args.multi_dataset_batch_sampler, "value", args.multi_dataset_batch_sampler))
-    count = min(batches) * len(batches) if "round" in together else sum(batches)
-    of_epoch = max(math.ceil(count / args.gradient_accumulation_steps), 1) if count else 0
+    count: int = min(batches) * len(batches) if "round" in together else sum(batches)
+    accumulated: int = args.gradient_accumulation_steps
+    return math.ceil(count / accumulated)
+
+
+def count_steps(args: SentenceTransformerTrainingArguments, of_epoch: int) -> int:
+    """Return how many steps a run takes, as the trainer counts them: max_steps, or ceil(epochs x steps of an epoch)."""
     epochs: float = args.num_train_epochs
-    return math.ceil(epochs * of_epoch)
+    return int(args.max_steps) if args.max_steps > 0 else math.ceil(epochs * of_epoch)
 
 
-def schedule_of(args: SentenceTransformerTrainingArguments, steps: int) -> Schedule:
-    """Return how often a run of so many steps evaluates and saves, asked of what the trainer asks."""
+def schedule_of(args: SentenceTransformerTrainingArguments, steps: int, of_epoch: int) -> Schedule:
+    """Return how often a run of so many steps evaluates and saves, asked of what the trainer asks.
+
+    Args:
+        args: the trainer's.
+        steps: of the run.
+        of_epoch: steps of an epoch; 0 where it has no end.
+    """
     flow, control, state = DefaultFlowCallback(), TrainerControl(), TrainerState()
     state.max_steps = steps
     state.compute_steps(args, steps)
-    epochs = max(1, math.ceil(args.num_train_epochs)) if args.max_steps <= 0 else 1
-    ends = {max(1, round((number + 1) * steps / epochs)): number + 1 for number in range(epochs)}
+    ends = {*_multiples(of_epoch, steps), steps}
     evaluations = saves = 0
     last = False
-    for step in range(1, steps + 1):
-        state.global_step = step
+    for step in sorted({*ends, *_multiples(state.eval_steps, steps), *_multiples(state.save_steps, steps)}):
+        state.global_step, state.epoch = step, step / of_epoch if of_epoch else 0.0
         control.should_evaluate = control.should_save = False
         flow.on_step_end(args, state, control)
         if step in ends:
-            state.epoch = float(ends[step])
             flow.on_epoch_end(args, state, control)
         evaluations += control.should_evaluate
         saves += control.should_save
         last = control.should_evaluate
     return Schedule(evaluations, saves, last)
+
+
+def _multiples(every: float | None, steps: int) -> Iterator[int]:
+    """Yield the steps at which something may be due that is so every so many."""
+    yield from range(math.ceil(every), steps + 1, math.ceil(every)) if every and every > 0 else ()
 
 
 def count_work(
@@ -123,8 +135,9 @@ def count_work(
     """
     training = {name: rows[name] for name in training_datasets(config)}
     counts = {name: None if one.is_stream else len(one) for name, one in training.items()}
-    steps = count_steps(args, counts) if steps is None else steps
-    schedule = schedule_of(args, steps)
+    of_epoch = steps_of_epoch(args, counts)
+    steps = count_steps(args, of_epoch) if steps is None else steps
+    schedule = schedule_of(args, steps, of_epoch)
     batch = args.train_batch_size * args.world_size
     samples = steps * batch * args.gradient_accumulation_steps
     if args.max_steps <= 0 and not args.dataloader_drop_last and None not in counts.values():

@@ -101,22 +101,7 @@ def _plan_elsewhere(job: PlannedJob, options: PlanOptions, looks: Looks, termina
 
 def _plan_here(config: Config, options: PlanOptions, terminal: Terminal) -> Plan:
     """Plan by trying it on this machine."""
-    if missing := missing_weights(config.model):
-        raise ModelError(
-            f"model: the weights of {', '.join(missing)} aren't on this machine, so that nothing can be measured with"
-            f" them. Name a device to plan without them, --device {' or '.join(DEVICES)}, or download them first:"
-            f" hf download {missing[0]}"
-        )
-    runtime = check_machine(config)
-    check_models_of_losses(config, runtime)
-    if options.probe:
-        check_probe(config)
-    prepared = prepare_evaluation(config, terminal, list(config.datasets), BadRows.of(config.datasets, terminal))
-    check_plannable(prepared.rows)
-    if config.model.adapter is not None:
-        add_adapter(prepared.model, config.model, config.seed)
-    training = TrainingJob(config, RunFolder(expand_home(config.output_dir)), prepared, terminal)
-    training.rehearse()
+    training = _job_here(config, options, terminal)
     weightless = without_weights(training.model)
     for parameter, real in zip(weightless.parameters(), training.model.parameters(), strict=True):
         parameter.requires_grad_(real.requires_grad)
@@ -133,14 +118,38 @@ def _plan_here(config: Config, options: PlanOptions, terminal: Terminal) -> Plan
         training.suite.evaluators,
         training.precision,
     )
-    looks = Looks(options.rows)
-    tried = find_facts(job, looks, terminal, training.steps, runtime.device, with_mined=False)
-    made = MeasuredPlan(options.config, runtime.device, measured, tried, options.cost)
-    plan = made.plan(find_facts(job, looks, terminal, training.steps, runtime.device), peak=measured.peak_bytes)
-    on_gpu = runtime.device.type == "cuda"
+    looks, device = Looks(options.rows), training.model.device
+    tried = find_facts(job, looks, terminal, training.steps, device, with_mined=False)
+    made = MeasuredPlan(options.config, device, measured, tried, options.cost)
+    plan = made.plan(find_facts(job, looks, terminal, training.steps, device), peak=measured.peak_bytes)
     again = partial(_again, made, job, looks, terminal)
-    advice = advise(training.config, plan, again, on_gpu=on_gpu)
+    advice = advise(training.config, plan, again, on_gpu=device.type == "cuda")
     return replace(plan, advice=advice, unknown=[*looks.unknown], assumed=[*looks.assumed], probed=probed)
+
+
+def _job_here(config: Config, options: PlanOptions, terminal: Terminal) -> TrainingJob:
+    """Return what training makes of a config, rehearsed.
+
+    Raises:
+        ModelError: the weights aren't here.
+    """
+    if missing := missing_weights(config.model):
+        raise ModelError(
+            f"model: the weights of {', '.join(missing)} aren't on this machine, so that nothing can be measured with"
+            f" them. Name a device to plan without them, --device {' or '.join(DEVICES)}, or"
+            + (" put them there." if expand_home(missing[0]).is_dir() else f" download them: hf download {missing[0]}")
+        )
+    runtime = check_machine(config)
+    check_models_of_losses(config, runtime)
+    if options.probe:
+        check_probe(config, runtime.device)
+    prepared = prepare_evaluation(config, terminal, list(config.datasets), BadRows.of(config.datasets, terminal))
+    check_plannable(prepared.rows)
+    if config.model.adapter is not None:
+        add_adapter(prepared.model, config.model, config.seed)
+    job = TrainingJob(config, RunFolder(expand_home(config.output_dir)), prepared, terminal)
+    job.rehearse()
+    return job
 
 
 def _again(made: MeasuredPlan, job: PlannedJob, looks: Looks, terminal: Terminal, other: Config) -> Plan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmst_cli.config.rules_mining import fills_by_mining, mined_columns
 from mmst_cli.config.schema import Config, Role
 from mmst_cli.errors import first_line
 from mmst_cli.model.precision import HALF, declared_precision
-from mmst_cli.planning.counted_work import count_work
+from mmst_cli.planning.counted_work import Work, count_work
 from mmst_cli.planning.planned_memory import count_weights
 from mmst_cli.planning.planned_run import Facts, PlannedColumn, feeding_of
 from mmst_cli.planning.sampled_columns import InputColumn, SampledColumn, read_inputs, sample_column
@@ -21,7 +21,7 @@ from mmst_cli.planning.weightless_pass import PassCost, count_pass
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.planned_job import PlannedJob, bytes_of_state, input_columns
 from mmst_cli.training.run_settings import dims_of, evaluation_batch, inputs_of_evaluators, mini_batches_of
-from mmst_cli.vectors.data_workers import Cost, choose_workers, workers_of
+from mmst_cli.vectors.data_workers import Cost, Workers, choose_workers, workers_of
 
 AGAIN = 4  # rows of a column that are looked at once more for a changed config
 PASSED = 16  # inputs of a column that go through the model without weights at most; of more it is reckoned
@@ -66,26 +66,13 @@ def find_facts(
     columns = _look_at_columns(job, looks, terminal)
     columns += _to_be_mined(job, columns) if with_mined else []
     inputs = inputs_of_evaluators(config, job.evaluators, job.rows)
-    if inputs is None:
-        looks.unknown["evaluators: what one of your own encodes can't be counted."] = None
     work = count_work(config, job.args, job.loss_rows, steps, inputs, evaluates=bool(job.evaluators))
     per_number, optimizer, tried = bytes_of_state(job.args, job.model)
     if not tried:
         looks.assumed[f"the state of {optimizer}, which doesn't run on this machine, by its name."] = None
     weights = count_weights(job.model, config.model, per_number, optimizer)
-    for name, section in config.datasets.items():
-        if section.mine is not None or fills_by_mining(section):
-            looks.unknown[f"datasets.{name}.mine: what mining takes isn't counted."] = None
-        if section.prepare:
-            looks.unknown[f"datasets.{name}.prepare: what preparing its images once takes isn't counted."] = None
-    for name in loss_datasets(config):
-        looks.unknown[f"datasets.{name}: what evaluating the loss on it takes isn't counted."] = None
-    if None in work.rows.values():
-        looks.unknown["data: a stream has no length; max_steps counts its steps."] = None
-    cost = Cost(feeding_of(columns, 1).train_row_ms / 1000, round(sum(c.sampled.feature_bytes for c in columns)))
-    declared = workers_of(config.training)
-    workers = declared or choose_workers(cost, work.batch, device, work.samples)
-    half = declared_precision(config.training).autocast is not None or job.model.dtype in HALF
+    looks.unknown |= dict.fromkeys(_left_out(config, work))
+    workers = _choose_workers(config, columns, work, device)
     fused = "fused" in optimizer or "8bit" in optimizer
     return Facts(
         work=work,
@@ -95,13 +82,38 @@ def find_facts(
         feeding=feeding_of(columns, workers.count),
         dims=dims_of(config),
         evaluation_batch=evaluation_batch(config),
-        half=half,
+        half=declared_precision(config.training).autocast is not None or job.model.dtype in HALF,
         only_model=bool(config.training.get("save_only_model")),
         adapter=config.model.adapter is not None,
         prepared_bytes=_prepared_bytes(config, columns),
         batches_ahead=1 + workers.count * workers.prefetch,
         copies=0.0 if fused else float(weights.trained_bytes),
     )
+
+
+def _choose_workers(config: Config, columns: Sequence[PlannedColumn], work: Work, device: torch.device) -> Workers:
+    """Return how many processes prepare rows, as training chooses them."""
+    size = round(sum(one.sampled.feature_bytes for one in columns if not one.sampled.evaluated))
+    cost = Cost(feeding_of(columns, 1).train_row_ms / 1000, size)
+    return workers_of(config.training) or choose_workers(cost, work.batch, device, work.samples)
+
+
+def _left_out(config: Config, work: Work) -> Iterator[str]:
+    """Yield a sentence about each thing that a plan doesn't count."""
+    if work.inputs_per_evaluation is None:
+        yield "evaluators: what one of your own encodes can't be counted."
+    for name, section in config.datasets.items():
+        if section.mine is not None or fills_by_mining(section):
+            yield f"datasets.{name}.mine: what mining takes isn't counted."
+        if section.prepare:
+            yield (
+                f"datasets.{name}.prepare: what preparing its images once takes isn't counted, and reading them is"
+                " timed as if they weren't prepared."
+            )
+    for name in loss_datasets(config):
+        yield f"datasets.{name}: what evaluating the loss on it takes isn't counted."
+    if None in work.rows.values():
+        yield "data: a stream has no length; max_steps counts its steps."
 
 
 def _prepared_bytes(config: Config, columns: Sequence[PlannedColumn]) -> int:
