@@ -68,3 +68,17 @@ def test_the_model_is_measured_before_and_after_training(tmp_path, quiet, best, 
     work = count_work(config, build_arguments(config, tmp_path / "run"), rows, None, 10, evaluates=True)
     assert (work.evaluations, work.saves, work.samples) == (evaluations, 2, 64)
     assert work.negatives == {"train": 7}
+
+
+def test_a_batch_holds_no_more_rows_than_a_set_has(tmp_path, quiet):
+    training = {"max_steps": -1, "num_train_epochs": 1, "per_device_train_batch_size": 40}
+    config = load_config(write_job(two_sets(tmp_path, **training), tmp_path / "job.yaml"))
+    rows = load_rows(config, list(config.datasets), BadRows.of(config.datasets), quiet)
+    count = {name: len(one) for name, one in rows.items()}
+    assert count["more"] < 40 < count["train"]
+    args = build_arguments(config, tmp_path / "run")
+    work = count_work(config, args, rows, None, 0, evaluates=False)
+    assert (work.batch, work.negatives) == (40, {"train": 39, "more": count["more"] - 1})
+    alone = config.model_copy(update={"datasets": {"more": config.datasets["more"]}})
+    few = count_work(alone, args, {"more": rows["more"]}, None, 0, evaluates=False)
+    assert (few.batch, few.samples, few.steps) == (count["more"], count["more"], 1)

@@ -27,7 +27,7 @@ class Work:
     rows: dict[str, int | None]
     """Rows of an epoch by training set, weighted; None of a stream, which has no count."""
     batch: int
-    """Rows of a batch."""
+    """Rows of a batch, of the largest one where a set has fewer."""
     accumulated: int
     """Batches of a step."""
     steps: int
@@ -125,7 +125,9 @@ def count_work(
     counts = {name: None if one.is_stream else len(one) for name, one in training.items()}
     steps = count_steps(args, counts) if steps is None else steps
     schedule = schedule_of(args, steps)
-    batch = args.train_batch_size * args.world_size
+    size = args.train_batch_size * args.world_size
+    largest = {name: size if count is None else min(size, count) for name, count in counts.items()}
+    batch = max(largest.values(), default=size)  # no more than there is
     samples = steps * batch * args.gradient_accumulation_steps
     if args.max_steps <= 0 and not args.dataloader_drop_last and None not in counts.values():
         samples = min(samples, math.ceil(args.num_train_epochs * sum(count or 0 for count in counts.values())))
@@ -139,7 +141,7 @@ def count_work(
         accumulated=args.gradient_accumulation_steps,
         steps=steps,
         samples=samples,
-        negatives={name: count for name, one in training.items() if (count := negatives_of(config, one, batch))},
+        negatives={name: count for name, one in training.items() if (count := negatives_of(config, one, largest[name]))},
         evaluations=in_training + int(evaluates) + int(after),
         inputs_per_evaluation=inputs if evaluates else 0,
         saves=schedule.saves,
