@@ -5,6 +5,7 @@ from small_job import write_job
 from text_job import evaluated, text_job, text_rows
 
 from mmst_cli.config.load import load_config
+from mmst_cli.config.schema import Role
 from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
 from mmst_cli.planning.counted_work import count_steps, count_work, schedule_of
 from mmst_cli.preparing.prepared_config import load_rows
@@ -82,3 +83,13 @@ def test_a_batch_holds_no_more_rows_than_a_set_has(tmp_path, quiet):
     alone = config.model_copy(update={"datasets": {"more": config.datasets["more"]}})
     few = count_work(alone, args, {"more": rows["more"]}, None, 0, evaluates=False)
     assert (few.batch, few.samples, few.steps) == (count["more"], count["more"], 1)
+
+
+def test_negatives_that_are_yet_to_be_mined_are_counted(tmp_path, quiet):
+    job = text_job(tmp_path)
+    job["datasets"]["train"]["mine"] = {"num_negatives": 2}
+    config = load_config(write_job(job, tmp_path / "job.yaml"))
+    rows = load_rows(config, ["train"], BadRows.of(config.datasets), quiet)
+    assert rows["train"].with_role(Role.negative) == []
+    work = count_work(config, build_arguments(config, tmp_path / "run"), rows, None, 0, evaluates=False)
+    assert work.negatives == {"train": work.batch * 3 - 1}

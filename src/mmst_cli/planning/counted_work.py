@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transformers.trainer_callback import DefaultFlowCallback, TrainerControl, TrainerState
 
 from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
+from mmst_cli.config.rules_mining import mined_columns
 from mmst_cli.config.schema import Config, Role
 from mmst_cli.rows.columns import RowSet
 
@@ -141,7 +142,7 @@ def count_work(
         accumulated=args.gradient_accumulation_steps,
         steps=steps,
         samples=samples,
-        negatives={name: count for name, one in training.items() if (count := negatives_of(config, one, largest[name]))},
+        negatives={name: met for name, one in training.items() if (met := negatives_of(config, one, largest[name]))},
         evaluations=in_training + int(evaluates) + int(after),
         inputs_per_evaluation=inputs if evaluates else 0,
         saves=schedule.saves,
@@ -152,9 +153,11 @@ def count_work(
 def negatives_of(config: Config, rows: RowSet, batch: int) -> int:
     """Return with how many other documents an anchor is compared: the batch's positives and negatives but its own.
 
-    batch x (1 + negative columns) - 1; 0 of losses that compare no rows with each other.
+    batch x (1 + negative columns, also those yet to be mined) - 1; 0 of losses that compare no rows with each other.
     """
     layers = loss_layers(config, loss_keys(config)[rows.key])
     if not layers or not any(part in layers[0].type for part in IN_BATCH):
         return 0
-    return batch * (1 + len(rows.with_role(Role.negative))) - 1
+    is_mined = any(column.is_mined for column in rows.columns)
+    to_be_mined = [] if is_mined else mined_columns(config.datasets[rows.key])
+    return batch * (1 + len(rows.with_role(Role.negative)) + len(to_be_mined)) - 1
