@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmst_cli.checking.false_negatives import _share_of_batches
+from mmst_cli.checking.false_negatives import _share_of_batches, _without_repeats
 
 COLUMNS = {"query": "anchor:text", "image": "positive:image", "other": "negative:image", "third": "negative:image"}
 
@@ -109,12 +109,28 @@ def test_how_often_a_batch_meets_a_false_negative(job, check, picture):
     result = check(job(COLUMNS, train=rows))
     finding = next(f for f in result.findings if f.kind == "false-negatives")
     assert finding.count == 4
-    assert "a batch of 4 rows holds such a pair in" in finding.sentence
+    assert "a batch of 4 rows holds a positive that answers another row's anchor in" in finding.sentence
     assert "no_duplicates keeps identical ones apart" in finding.advice
     kept = check(job(COLUMNS, train=rows), "training.batch_sampler=no_duplicates", overwrite=True)
     assert "false-negatives" not in {f.kind for f in kept.findings}
     labelled = job({**COLUMNS, "score": "label:text"}, "CoSENTLoss", train=[{**row, "score": 1.0} for row in rows])
     assert "false-negatives" not in {f.kind for f in check(labelled, overwrite=True).findings}
+
+
+def test_a_positive_that_a_third_row_shows_to_answer_is_a_false_negative(job, check):
+    rows = [{"query": f"what {q}", "image": f"reply {p}"} for q in ("alpha", "beta") for p in ("one", "two")]
+    columns = {"query": "anchor:text", "image": "positive:text"}
+    found = check(job(columns, train=rows), "training.batch_sampler=no_duplicates").findings
+    finding = next(one for one in found if one.kind == "false-negatives")
+    assert finding.count == 4
+    # A batch is two rows that share neither query nor reply, and each has what answers the other's query.
+    assert "in 100.0% of" in finding.sentence
+    assert "each anchor has one positive" in finding.advice
+    kept = check(job(columns, train=rows[:3]), "training.batch_sampler=no_duplicates", overwrite=True).findings
+    share = next(one for one in kept if one.kind == "false-negatives").sentence
+    assert (
+        0.55 < float(share.split("anchor in ")[1].split("%")[0]) / 100 < 0.75
+    )  # the first row drawn is not the bridge
 
 
 @pytest.mark.parametrize(("pairs", "size"), [(1, 10), (5, 8), (20, 16)])
@@ -139,3 +155,18 @@ def test_rows_of_evaluation_that_ask_the_same_again_are_told(job, check, picture
     assert counts(result) == {("repeated-queries", "eval"): 1, ("duplicates", "eval"): 1}
     found = next(found for found in result.findings if found.kind == "repeated-queries")
     assert found.sentence == "1 row repeats the query of an earlier one with another answer, for 1 query in all."
+
+
+def test_rows_are_kept_as_the_sampler_takes_them():
+    rng = np.random.default_rng(3)
+    sides = [rng.integers(0, 40, 200), rng.integers(0, 60, 200)]
+    for size in (5, 30, 100):
+        rows = rng.permutation(200)
+        expected, seen = [], [set(), set()]
+        for row in rows.tolist():
+            values = [int(side[row]) for side in sides]
+            if len(expected) < size and not any(value in known for value, known in zip(values, seen, strict=True)):
+                expected.append(row)
+                for value, known in zip(values, seen, strict=True):
+                    known.add(value)
+        assert _without_repeats(rows, sides, size).tolist() == expected

@@ -195,10 +195,12 @@ def test_a_draft_has_the_roles_says_what_was_guessed_and_passes_a_dry_run(write,
 def test_what_is_special_about_a_column_is_declared(init, tmp_path):
     assert init(documents(tmp_path)).exit_code == 0
     assert load_config(tmp_path / "manuals.yaml").datasets["train"].columns["manual"].pages == "all"
+    assert "write it in the table as manual.pdf#3" in (tmp_path / "manuals.yaml").read_text()
     assert init(listed_negatives(tmp_path)).exit_code == 0
     assert load_config(tmp_path / "negatives.yaml").datasets["train"].columns["negatives"].take == 2
     assert init(embedded_images(tmp_path)).exit_code == 0
     assert "# guessed: not used are id (numbers)" in (tmp_path / "pages.yaml").read_text()
+    assert "manual.pdf#3" not in (tmp_path / "pages.yaml").read_text()
 
 
 @pytest.mark.parametrize(("count", "at_most"), [(120, None), (10_400, 1000)])

@@ -5,6 +5,7 @@ from small_job import write_job
 from text_job import evaluated, text_job, text_rows
 
 from mmst_cli.config.load import load_config
+from mmst_cli.config.schema import Role
 from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
 from mmst_cli.planning.counted_work import count_steps, count_work, schedule_of, steps_of_epoch
 from mmst_cli.preparing.prepared_config import load_rows
@@ -71,3 +72,27 @@ def test_the_model_is_measured_before_and_after_training(tmp_path, quiet, best, 
     work = count_work(config, build_arguments(config, tmp_path / "run"), rows, None, 10, evaluates=True)
     assert (work.evaluations, work.saves, work.samples) == (evaluations, 2, 64)
     assert work.negatives == {"train": 7}
+
+
+def test_a_batch_holds_no_more_rows_than_a_set_has(tmp_path, quiet):
+    training = {"max_steps": -1, "num_train_epochs": 1, "per_device_train_batch_size": 40}
+    config = load_config(write_job(two_sets(tmp_path, **training), tmp_path / "job.yaml"))
+    rows = load_rows(config, list(config.datasets), BadRows.of(config.datasets), quiet)
+    count = {name: len(one) for name, one in rows.items()}
+    assert count["more"] < 40 < count["train"]
+    args = build_arguments(config, tmp_path / "run")
+    work = count_work(config, args, rows, None, 0, evaluates=False)
+    assert (work.batch, work.negatives) == (40, {"train": 39, "more": count["more"] - 1})
+    alone = config.model_copy(update={"datasets": {"more": config.datasets["more"]}})
+    few = count_work(alone, args, {"more": rows["more"]}, None, 0, evaluates=False)
+    assert (few.batch, few.samples, few.steps) == (count["more"], count["more"], 1)
+
+
+def test_negatives_that_are_yet_to_be_mined_are_counted(tmp_path, quiet):
+    job = text_job(tmp_path)
+    job["datasets"]["train"]["mine"] = {"num_negatives": 2}
+    config = load_config(write_job(job, tmp_path / "job.yaml"))
+    rows = load_rows(config, ["train"], BadRows.of(config.datasets), quiet)
+    assert rows["train"].with_role(Role.negative) == []
+    work = count_work(config, build_arguments(config, tmp_path / "run"), rows, None, 0, evaluates=False)
+    assert work.negatives == {"train": work.batch * 3 - 1}

@@ -1,7 +1,9 @@
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
+from text_job import run, text_job
 from torch import nn
 
 from mmst_cli.time_shares import KINDS, add_up, in_shares
@@ -85,3 +87,14 @@ def test_a_device_whose_peak_is_not_known_has_no_utilisation(monkeypatch):
     with meter.counted():
         torch.zeros(2, 2) @ torch.zeros(2, 2)
     assert meter.flops is None and meter.utilisation(1.0) is None
+
+
+def test_samples_a_second_are_of_the_rows_that_a_batch_has(tmp_path, quiet):
+    """An epoch's last batch is a smaller one; all rows have as many tokens."""
+    rows = [{"query": "where is amber", "doc": f"amber lies by {i}"} for i in range(6)]
+    job = text_job(tmp_path, rows, per_device_train_batch_size=4, num_train_epochs=1, max_steps=-1)
+    run(job, tmp_path, quiet)
+    logged = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    rates = [(one["tokens_per_second"], one["samples_per_second"]) for one in logged if "samples_per_second" in one]
+    assert len(rates) == 2
+    assert rates[0][0] / rates[0][1] == pytest.approx(rates[1][0] / rates[1][1])

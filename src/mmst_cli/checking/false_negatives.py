@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from mmst_cli.checking.checked_sets import Numbers
 from mmst_cli.checking.findings import EXAMPLES, Checked, Example, Finding, counted, row_groups
@@ -13,6 +14,7 @@ from mmst_cli.config.rules_loss import DUPLICATE_FREE, loss_keys, loss_layers
 from mmst_cli.config.schema import Config, Role
 
 BATCHES = 2000  # drawn to see how often one holds a false negative
+_TRIED = 4  # rows looked at for each of a batch that repeats nothing
 _IN_BATCH = ("NegativesRanking", "GIST", "InfoNCE")  # in the names of losses that take other rows for negatives
 
 
@@ -39,14 +41,10 @@ def _false_negatives(config: Config, checked: Checked, number: int) -> Iterator[
     # Such a sampler keeps what is identical apart, and nothing else.
     keeps_apart = sampler in DUPLICATE_FREE
     kept_apart = [_exact_groups(checked, number, columns) for columns in sides.values()] if keeps_apart else None
-    share = _share_of_batches(list(near.values()), kept_apart, size)
+    bridges = _bridges(*near.values())
+    share = _share_of_batches(list(near.values()), kept_apart, size, bridges)
     if keeps_apart and not share:
         return
-    advice = (
-        "Remove near duplicates from training."
-        if keeps_apart
-        else "training.batch_sampler: no_duplicates keeps identical ones apart."
-    )
     yield Finding(
         "false-negatives",
         checked.sets[number].name,
@@ -54,11 +52,23 @@ def _false_negatives(config: Config, checked: Checked, number: int) -> Iterator[
         len(clashing),
         len(checked.sets[number].rows),
         f"{counted(len(clashing), 'row')} share a positive with another anchor, or an anchor with another positive:"
-        f" a batch of {size} rows holds such a pair in {share:.1%} of {BATCHES:,} drawn at random"
+        f" a batch of {size} rows holds a positive that answers another row's anchor in {share:.1%} of {BATCHES:,}"
+        f" drawn at random"
         f"{' by ' + sampler if keeps_apart else ''}.",
-        advice,
+        _advice(keeps_apart, bridged=bool(bridges.any())),
         _examples(checked, number, near[Role.positive], sides[Role.positive][0]),
     )
+
+
+def _advice(keeps_apart: bool, *, bridged: bool) -> str:
+    through = (
+        "Rows that only a third one shows to answer each other stay together: leave rows out until each anchor has one"
+        " positive, or each positive one anchor."
+    )
+    if not keeps_apart:
+        identical = "training.batch_sampler: no_duplicates keeps identical ones apart."
+        return f"{identical} {through}" if bridged else identical
+    return through if bridged else "Remove near duplicates from training."
 
 
 def _exact_groups(checked: Checked, number: int, columns: list[int]) -> Numbers:
@@ -77,23 +87,62 @@ def _clashing(*sides: Numbers) -> Numbers:
     return np.flatnonzero(marked)
 
 
-def _share_of_batches(near: list[Numbers], kept_apart: list[Numbers] | None, size: int) -> float:
-    """Return the share of batches, drawn at random, in which two rows are of one group."""
+def _bridges(anchors: Numbers, positives: Numbers) -> npt.NDArray[np.bool_]:
+    """Return which rows show that one of two others answers the other: anchor of one, positive of the other.
+
+    Of rows with both the same, only the first is marked.
+    """
+    known = np.flatnonzero((anchors >= 0) & (positives >= 0))
+    pairs = np.stack([anchors[known], positives[known]], axis=1)
+    _, first = np.unique(pairs, axis=0, return_index=True)
+    rows = known[first]  # one a pair, so that a group that is met twice is met with another partner
+    several = [np.bincount(side[rows], minlength=1)[side[rows]] > 1 for side in (anchors, positives)]
+    found = np.zeros(len(anchors), dtype=bool)
+    found[rows[several[0] & several[1]]] = True
+    return found
+
+
+def _share_of_batches(
+    near: list[Numbers],
+    kept_apart: list[Numbers] | None,
+    size: int,
+    bridges: npt.NDArray[np.bool_] | None = None,
+) -> float:
+    """Return the share of batches, drawn at random, with two rows of one group or a bridge between two."""
+    sides = [groups[bridges] for groups in near] if bridges is not None and bridges.any() else []
     rng = np.random.default_rng(0)
     count = len(near[0])
     met = 0
     for _ in range(BATCHES):
-        rows = rng.choice(count, min(size, count), replace=False)
+        rows = rng.choice(count, min(size if kept_apart is None else _TRIED * size, count), replace=False)
         if kept_apart is not None:
-            rows = _without_repeats(rows, kept_apart)
-        met += any(_repeats(groups[rows]) for groups in near)
+            rows = _without_repeats(rows, kept_apart, size)
+        drawn = [groups[rows] for groups in near]
+        met += any(_repeats(groups) for groups in drawn) or (bool(sides) and _bridged(sides, drawn))
     return met / BATCHES
 
 
-def _without_repeats(rows: Numbers, sides: list[Numbers]) -> Numbers:
-    for groups in sides:
-        rows = rows[np.sort(np.unique(groups[rows], return_index=True)[1])]
-    return rows
+def _bridged(sides: list[Numbers], drawn: list[Numbers]) -> bool:
+    """Return whether anchor and positive of a bridge are in two rows of a batch, in which none is repeated."""
+    anchors, positives = (np.isin(side, groups) for side, groups in zip(sides, drawn, strict=True))
+    met = np.stack([side[anchors & positives] for side in sides], axis=1)
+    own = set(zip(*(groups.tolist() for groups in drawn), strict=True))
+    return any(tuple(pair) not in own for pair in met.tolist())
+
+
+def _without_repeats(rows: Numbers, sides: list[Numbers], size: int) -> Numbers:
+    """Return the first rows that repeat nothing of those before them, ``size`` at most, as the sampler takes them."""
+    drawn = [np.unique(groups[rows], return_inverse=True, return_counts=True) for groups in sides]
+    doubtful = np.any([counts[place] > 1 for _, place, counts in drawn], axis=0)
+    kept = ~doubtful
+    seen: list[set[int]] = [set() for _ in sides]
+    for row in np.flatnonzero(doubtful).tolist():
+        values = [int(place[row]) for _, place, _ in drawn]
+        if not any(value in known for value, known in zip(values, seen, strict=True)):
+            kept[row] = True
+            for value, known in zip(values, seen, strict=True):
+                known.add(value)
+    return rows[kept][:size]
 
 
 def _repeats(groups: Numbers) -> bool:

@@ -119,6 +119,9 @@ def _section(draft: Draft, use: str, split: str) -> Iterable[str]:
         yield from _left_out(draft.guesses.left)
     yield "    columns:"
     yield from (column_line(guess, why=use == "train") for guess in draft.guesses.used)
+    if use == "train" and any(guess.contents.documents for guess in draft.guesses.used):
+        yield "    # Every page of a file becomes a row, with all else of its row. Where one page alone belongs"
+        yield "    # to a row, write it in the table as manual.pdf#3 for the third, and leave `pages: all` out."
 
 
 def _left_out(columns: list[Contents]) -> Iterable[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from transformers.trainer_callback import DefaultFlowCallback, TrainerControl, TrainerState
 
 from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
+from mmst_cli.config.rules_mining import mined_columns
 from mmst_cli.config.schema import Config, Role
 from mmst_cli.rows.columns import RowSet
 
@@ -27,7 +28,7 @@ class Work:
     rows: dict[str, int | None]
     """Rows of an epoch by training set, weighted; None of a stream, which has no count."""
     batch: int
-    """Rows of a batch."""
+    """Rows of a batch, of the largest one where a set has fewer."""
     accumulated: int
     """Batches of a step."""
     steps: int
@@ -138,7 +139,9 @@ def count_work(
     of_epoch = steps_of_epoch(args, counts)
     steps = count_steps(args, of_epoch) if steps is None else steps
     schedule = schedule_of(args, steps, of_epoch)
-    batch = args.train_batch_size * args.world_size
+    size = args.train_batch_size * args.world_size
+    largest = {name: size if count is None else min(size, count) for name, count in counts.items()}
+    batch = max(largest.values(), default=size)  # no more than there is
     samples = steps * batch * args.gradient_accumulation_steps
     if args.max_steps <= 0 and not args.dataloader_drop_last and None not in counts.values():
         samples = min(samples, math.ceil(args.num_train_epochs * sum(count or 0 for count in counts.values())))
@@ -152,7 +155,7 @@ def count_work(
         accumulated=args.gradient_accumulation_steps,
         steps=steps,
         samples=samples,
-        negatives={name: count for name, one in training.items() if (count := negatives_of(config, one, batch))},
+        negatives={name: met for name, one in training.items() if (met := negatives_of(config, one, largest[name]))},
         evaluations=in_training + int(evaluates) + int(after),
         inputs_per_evaluation=inputs if evaluates else 0,
         saves=schedule.saves,
@@ -163,9 +166,11 @@ def count_work(
 def negatives_of(config: Config, rows: RowSet, batch: int) -> int:
     """Return with how many other documents an anchor is compared: the batch's positives and negatives but its own.
 
-    batch x (1 + negative columns) - 1; 0 of losses that compare no rows with each other.
+    batch x (1 + negative columns, also those yet to be mined) - 1; 0 of losses that compare no rows with each other.
     """
     layers = loss_layers(config, loss_keys(config)[rows.key])
     if not layers or not any(part in layers[0].type for part in IN_BATCH):
         return 0
-    return batch * (1 + len(rows.with_role(Role.negative))) - 1
+    is_mined = any(column.is_mined for column in rows.columns)
+    to_be_mined = [] if is_mined else mined_columns(config.datasets[rows.key])
+    return batch * (1 + len(rows.with_role(Role.negative)) + len(to_be_mined)) - 1

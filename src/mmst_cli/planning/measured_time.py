@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mmst_cli.planning.planned_time import WRITING
+from mmst_cli.planning.planned_time import WRITING, limit_of
 
 SPREAD = 0.15
 """How far a machine's speed goes up and down from minute to minute, as a share: the bounds of the range."""
@@ -37,8 +37,8 @@ class MeasuredTime:
 
     @property
     def limit(self) -> str:
-        """What the run waits for: `feeding` or `computing`."""
-        return "feeding" if self.waiting > 0.5 * self.training else "computing"
+        """What the run waits for: `feeding`, `computing`, or its `start` where it is short."""
+        return limit_of(self.waiting > 0.5 * self.training, self.start + self.finish, self.total)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

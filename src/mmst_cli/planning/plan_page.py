@@ -112,7 +112,8 @@ def memory_lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
     else:
         yield "activations", in_gib(memory.activations), "of a mini-batch, forward and backward"
         yield "inputs", in_gib(memory.inputs), "features of a mini-batch"
-        yield "evaluating", in_gib(memory.evaluation), f"{plan.facts.evaluation_batch:,} inputs at a time"
+        if plan.facts.work.evaluations:
+            yield "evaluating", in_gib(memory.evaluation), f"{plan.facts.evaluation_batch:,} inputs at a time"
         if memory.library:
             yield "CUDA", in_gib(memory.library), "libraries and pieces, a rule of thumb"
         named = "at most" if memory.library else "tensors"
@@ -166,7 +167,8 @@ def _measured_lines(plan: Plan, time: MeasuredTime) -> Iterator[tuple[str, str, 
     seen = f"{work.steps:,} steps x {measured['step_seconds']:.3f} s, {measured['steps']} timed"
     yield "training", clock(time.training), f"{seen}, {measured['waiting_share']:.0%} waiting for data"
     how = "by a sample" if measured["evaluation_estimated"] else "run once"
-    yield "evaluations", clock(time.evaluating), f"{work.evaluations} x {measured['evaluation_seconds']:.1f} s, {how}"
+    each = f"{work.evaluations} x {measured['evaluation_seconds']:.1f} s, {how}"
+    yield "evaluations", clock(time.evaluating), each if work.evaluations else "none"
     yield "checkpoints", clock(time.saving), f"{work.saves} at 0.5 GB/s, assumed"
     yield "end", clock(time.finish), "a fresh process that loads what was saved, and the report"
 
@@ -176,7 +178,7 @@ def _planned_lines(plan: Plan, time: Time) -> Iterator[tuple[str, str, str]]:
     yield "start", span(time.start), "assumed"
     yield "computing", span(time.computing), f"operations / (peak x {least:.0%} to {most:.0%}), or launches"
     fed = time.feeding_evaluations > time.evaluating.low
-    of = "preparing their inputs" if fed else "the same, forward only"
+    of = "none" if not plan.facts.work.evaluations else "preparing their inputs" if fed else "the same, forward only"
     yield "evaluations", span(time.evaluating.at_least(time.feeding_evaluations)), of
     yield "checkpoints", clock(time.saving), "at 0.5 GB/s, assumed"
     yield "end", span(time.finish), "assumed"
@@ -242,7 +244,9 @@ def between(low: float, high: float) -> str:
 
 
 def _limit(limit: str) -> str:
-    return "preparing rows on the processors" if limit == "feeding" else "computing on the device"
+    return {"feeding": "preparing rows on the processors", "start": "starting and ending"}.get(
+        limit, "computing on the device"
+    )
 
 
 def _times(count: int, what: str) -> str:

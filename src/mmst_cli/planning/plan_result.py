@@ -90,6 +90,8 @@ class Plan:
             return "it fits, and will starve: preparing the rows takes longer than computing with them."
         if self.verdict == UNKNOWN:
             return "unknown: see below what can't be known."
+        if self.time is not None and self.time.limit == "start":
+            return "it fits, and is so short that starting and ending take most of the time."
         return "it fits, and computing is what takes the time."
 
     def to_dict(self) -> dict[str, Any]:

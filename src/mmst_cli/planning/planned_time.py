@@ -57,6 +57,19 @@ def rates_of(peak: float) -> Rates:
     return Rates(UTILISATION[0] * peak, UTILISATION[1] * peak, Span(*LAUNCH))
 
 
+def limit_of(waits: bool, ends: float, total: float) -> str:
+    """Return what a run waits for: `feeding`, `computing`, or `start` where starting and ending take most of it.
+
+    Args:
+        waits: whether training waits for data.
+        ends: seconds of starting and ending.
+        total: seconds of the run.
+    """
+    if ends > total / 2:
+        return "start"
+    return "feeding" if waits else "computing"
+
+
 @dataclass(frozen=True)
 class Feeding:
     """What preparing inputs takes."""
@@ -96,8 +109,8 @@ class Time:
 
     @property
     def limit(self) -> str:
-        """What the run waits for: `feeding` or `computing`."""
-        return "feeding" if self.feeding > self.computing.low else "computing"
+        """What the run waits for: `feeding`, `computing`, or its `start` where it is short."""
+        return limit_of(self.feeding > self.computing.low, self.start.low + self.finish.low, self.total.low)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

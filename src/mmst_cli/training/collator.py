@@ -11,7 +11,6 @@ import torch
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 
-from mmst_cli import processes
 from mmst_cli.config.schema import OnBadRow, Role
 from mmst_cli.errors import DataError
 from mmst_cli.media.input_errors import concerns_input
@@ -35,7 +34,7 @@ BAD_ROWS = "mmst_bad_rows"
 DRAWN_ROWS = "mmst_drawn_rows"
 """Under this key a batch carries what finds its rows again: see :mod:`mmst_cli.training.dead_run`."""
 ROWS = "mmst_rows"
-"""Under this key a share of several processes carries how many rows it has, which not every kind of tensor tells."""
+"""Under this key a batch carries how many rows it has, which not every kind of tensor tells."""
 
 TOKENS = "mmst_tokens"
 """Under this key a batch carries how many tokens it has, padding left out; of models without tokens none."""
@@ -87,8 +86,7 @@ class TypedCollator(SentenceTransformerDataCollator):  # type: ignore[misc]
             read = [try_read(self.current, row) for row in features]
         batch, read = self._collate(features, read, kept)
         bad = [row for row in read if isinstance(row, BadRow)]
-        if processes.count() > 1:
-            added[ROWS] = len(read) - len(bad)
+        added[ROWS] = len(read) - len(bad)
         masks = [value for key, value in batch.items() if key.endswith("attention_mask")]
         if masks:
             added[TOKENS] = sum(int(mask.sum()) for mask in masks)

@@ -32,7 +32,7 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
     """
 
     def __init__(self, *, loss: nn.Module | Mapping[str, nn.Module], **arguments: Any) -> None:
-        self.watch, self.batch_rows, self.tokens = Watch(), 0, 0
+        self.watch, self.batch_rows, self.rows_seen, self.tokens = Watch(), 0, 0, 0
         args = arguments["args"]
         mixed = (args.bf16 or args.fp16) and not args.torch_compile
         self.flops = FlopMeter(peak_flops(args.device) if mixed else None)
@@ -51,6 +51,7 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
             DataError: more rows were left out than may be, or no row is left.
         """
         self.batch_rows = inputs.pop(ROWS, 0)
+        self.rows_seen += self.batch_rows
         left_out = inputs.pop(BAD_ROWS, ())
         inputs.pop(DRAWN_ROWS, None)
         self.tokens += inputs.pop(TOKENS, 0)
@@ -126,10 +127,10 @@ class RunTrainer(BatchTrainer, CheckpointTrainer):
 
     def evaluate(self, *arguments: Any, **keywords: Any) -> Any:
         """Evaluate, and count all of the time as that."""
-        tokens = self.tokens
+        counted = self.rows_seen, self.tokens
         with self.account.spent("evaluation"):
             found = super().evaluate(*arguments, **keywords)
-        self.tokens = tokens
+        self.rows_seen, self.tokens = counted
         return found
 
     def prediction_step(self, model: Any, inputs: dict[str, Any], *arguments: Any, **keywords: Any) -> Any:

@@ -42,6 +42,7 @@ from mmst_cli.training.model_card import model_card, write_card
 from mmst_cli.training.model_warnings import model_warnings
 from mmst_cli.training.rehearsal import Rehearsal, rehearse
 from mmst_cli.training.renewed_negatives import RenewedNegatives
+from mmst_cli.training.rows_left_over import tell_rows_left_over
 from mmst_cli.training.trainer import RunTrainer
 from mmst_cli.training.training_start import build_arguments
 from mmst_cli.training.training_summary import TrainingResult
@@ -130,6 +131,9 @@ class TrainingJob:
     def _look_further(self, trainer: RunTrainer) -> None:
         if self.renewed is not None and self.renewed.every:
             self.renewed.check(trainer.count_epochs())
+        training = {name: self.loss_rows[name] for name in training_datasets(self.config)}
+        for warning in tell_rows_left_over(self.config, training, trainer):
+            self.terminal.warn(warning)
         self.sizes = find_sizes(self.config, self.precision, trainer, self.terminal.say)
 
     @property

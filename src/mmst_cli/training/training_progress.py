@@ -40,10 +40,9 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the clock, and the bar where somebody watches."""
         self.batches = args.gradient_accumulation_steps
-        self.batch = args.train_batch_size * self.batches * args.world_size
         self.logged_at, self.logged_step = time.perf_counter(), state.global_step
         self.trainer.account.take()
-        self.trainer.tokens = 0
+        self.trainer.rows_seen = self.trainer.tokens = 0
         state.best_model_checkpoint = self.best_so_far or state.best_model_checkpoint
         if self.terminal.is_interactive and not args.disable_tqdm:
             progress = self.terminal.progress("training", state.max_steps, done=state.global_step, unit="steps")
@@ -69,7 +68,7 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
             **{key: value for key, value in logs.items() if key not in (*_NOT_LOGGED, "epoch")},
             "loss_per_dim": {str(dim): loss for dim, loss in per_dim.items()},
             **({} if masked is None else {MASKED: masked}),
-            "samples_per_second": per_second * self.batch,
+            "samples_per_second": self.trainer.rows_seen * args.world_size / seconds,
             "tokens_per_second": self.trainer.tokens * args.world_size / seconds or None,
             "flops_utilisation": self.trainer.flops.utilisation(per_second * self.batches),
             "seconds": self.trainer.account.take(),
@@ -77,7 +76,8 @@ class RunReporter(TrainerCallback):  # type: ignore[misc]
         self.run.log_metrics(record)
         self.line = record
         self._show(state, record, per_dim, seconds / max(1, steps))
-        self.logged_at, self.logged_step, self.trainer.tokens = now, state.global_step, 0
+        self.logged_at, self.logged_step = now, state.global_step
+        self.trainer.rows_seen = self.trainer.tokens = 0
 
     def _show(self, state: Any, record: dict[str, Any], per_dim: dict[int, float], per_step: float) -> None:
         speed = f"{record['samples_per_second']:.0f} samples/s"
