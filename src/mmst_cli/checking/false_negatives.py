@@ -142,7 +142,8 @@ def _without_repeats(rows: Numbers, sides: list[Numbers], size: int) -> Numbers:
             kept[row] = True
             for value, known in zip(values, seen, strict=True):
                 known.add(value)
-    return rows[kept][:size]
+    first: Numbers = rows[kept][:size]
+    return first
 
 
 def _repeats(groups: Numbers) -> bool:
