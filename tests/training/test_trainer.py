@@ -13,7 +13,7 @@ from mmst_cli.config.schema import MediaConfig, Modality, Role
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.media.reading import Reader
 from mmst_cli.rows.columns import Column, RowSet
-from mmst_cli.training.collator import DRAWN_ROWS, TypedCollator, routed_tasks
+from mmst_cli.training.collator import DRAWN_ROWS, ROWS, TypedCollator, routed_tasks
 from mmst_cli.training.trainer import RunTrainer
 
 
@@ -46,7 +46,8 @@ def test_texts_are_handed_over_as_texts_and_the_label_by_its_role(tmp_path, enco
     assert notes[0][0] == [{"text": str(path)}]
     assert notes[1][0][0].tobytes() == image.tobytes()
     assert batch["label"].tolist() == [3]
-    assert list(batch) == ["label", "q_input_ids", "page_input_ids", "dataset_name", DRAWN_ROWS]
+    assert list(batch) == ["label", "q_input_ids", "page_input_ids", "dataset_name", DRAWN_ROWS, ROWS]
+    assert batch[ROWS] == 1
 
 
 def test_rows_are_read_as_their_own_set_declares(tmp_path):
