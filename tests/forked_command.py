@@ -27,8 +27,8 @@ def run_forked(arguments: Sequence[str], streams: Sequence[int], run: Callable[[
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     # What the old ones know of seeking is of other files.
-    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
-        setattr(sys, name, os.fdopen(getattr(sys, name).fileno(), mode, buffering=1, closefd=False))
+    for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
+        setattr(sys, name, os.fdopen(number, mode, buffering=1, closefd=False))
     sys.argv = ["mmst", *arguments]
     try:
         (run or main)()

@@ -6,7 +6,7 @@ import shutil
 import sys
 
 import pytest
-from forked_command import run_forked
+from forked_command import into_files, run_forked
 from small_job import write_job
 from text_job import evaluated, text_job
 
@@ -37,7 +37,7 @@ def mmst(tmp_path):
         if (child := os.fork()) == 0:
             sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__  # the files, and not what pytest put before them
             give_up_rights()
-            os._exit(run_forked(arguments, out, err))
+            os._exit(run_forked(arguments, into_files(out, err)))
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         path.chmod(kept)
         return code, err.read_text(), files() == before
