@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from mmst_cli.model.live_storages import LiveStorages
 
 
 class LiveBytes(TorchDispatchMode):
@@ -14,8 +15,17 @@ class LiveBytes(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.live = self.peak = 0
-        self._known: set[int] = set()
+        self._storages = LiveStorages()
+
+    @property
+    def live(self) -> int:
+        """The bytes that live."""
+        return self._storages.live
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that lived at a time."""
+        return self._storages.peak
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count what it made."""
@@ -28,18 +38,8 @@ class LiveBytes(TorchDispatchMode):
 
     def add(self, value: torch.Tensor) -> None:
         """Count a tensor's storage for as long as it lives."""
-        storage = value.untyped_storage()
-        if id(storage) in self._known or not storage.nbytes():
-            return
-        size = storage.nbytes()
-        self._known.add(id(storage))
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._drop, id(storage), size)
-
-    def _drop(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
+        if value.untyped_storage().nbytes():
+            self._storages.add(value.untyped_storage())
 
 
 def _address(value: torch.Tensor) -> int:

@@ -23,6 +23,7 @@ by SIGTERM.
 PAGES = {  # where a command is explained
     "init": "starting.md",
     "check": "checking.md",
+    "plan": "planning.md",
     "train": "training.md",
     "eval": "choosing-a-size.md",
     "encode": "encoding-and-search.md",

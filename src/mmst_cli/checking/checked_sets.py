@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from mmst_cli.config.schema import Config, DatasetConfig, Layout, Role, Use
+from mmst_cli.config.schema import Config, DatasetConfig, Layout, Use
 from mmst_cli.errors import ConfigError, DataError
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.retrieval.judgements import prepare_judgements
@@ -44,7 +44,7 @@ class CheckedSet:
     @property
     def inputs(self) -> list[Column]:
         """The columns that are embedded: all but labels."""
-        return [column for column in self.rows.columns if column.role is not Role.label]
+        return self.rows.inputs
 
 
 def open_sets(config: Config, *, stream_rows: int | None) -> tuple[dict[str, Rows], list[CheckedSet]]:

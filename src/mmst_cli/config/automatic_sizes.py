@@ -8,6 +8,7 @@ from pathlib import Path
 from mmst_cli.config.load import load_config
 from mmst_cli.config.rules_loss import loss_layers, used_losses
 from mmst_cli.config.schema import AUTO, Config
+from mmst_cli.config.signatures import loss_signature
 from mmst_cli.errors import ConfigError
 
 SIZE = "mini_batch_size"
@@ -16,6 +17,13 @@ SIZE = "mini_batch_size"
 def automatic_losses(config: Config) -> list[str]:
     """Return the dotted keys of the losses whose mini-batches the memory of the device decides."""
     return [key for key, layers in used_losses(config).items() if layers and layers[0].args.get(SIZE) == AUTO]
+
+
+def default_size(config: Config, key: str) -> int:
+    """Return the rows of a mini-batch of the loss of a dotted key, where the config doesn't say."""
+    signature = loss_signature(loss_layers(config, key)[0].type)
+    default = signature.parameters[SIZE].default if signature else None
+    return int(default) if default else 32
 
 
 def size_key(key: str) -> str:

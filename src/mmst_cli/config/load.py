@@ -63,6 +63,18 @@ def with_model(config: Config, name_or_path: str) -> Config:
     return config.model_copy(update={"model": model})
 
 
+def with_override(config: Config, override: str) -> Config:
+    """Return the config with one ``KEY=VALUE`` set, as the command line sets it.
+
+    Raises:
+        ConfigError: it can't be set.
+    """
+    tree = config.model_dump()
+    if faults := _apply_override(tree, override):
+        raise ConfigError(*faults)
+    return Config.model_validate(tree)
+
+
 def config_to_yaml(config: Config) -> str:
     """Return the config as YAML that ``load_config`` reads back to an equal one.
 

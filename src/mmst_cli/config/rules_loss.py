@@ -14,8 +14,10 @@ from mmst_cli.config.signatures import loss_names, loss_signature
 from mmst_cli.config.user_classes import is_dotted
 from mmst_cli.errors import ConfigError, did_you_mean
 
+IN_BATCH = ("MultipleNegativesRanking", "MultipleNegativesSymmetric", "GISTEmbed")
+"""Parts of the names of losses that compare an anchor with the documents of all other rows of a batch."""
 # What these learn from are the other rows of a batch; a row that is there twice is its own negative.
-_CONTRASTIVE = ("MultipleNegativesRanking", "MultipleNegativesSymmetric", "GISTEmbed", "MegaBatchMargin")
+_CONTRASTIVE = (*IN_BATCH, "MegaBatchMargin")
 LOSSES_OF_CLASSES = (
     *("BatchAllTripletLoss", "BatchHardTripletLoss", "BatchHardSoftMarginTripletLoss", "BatchSemiHardTripletLoss"),
 )

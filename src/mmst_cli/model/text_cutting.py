@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from mmst_cli.errors import DataError
 from mmst_cli.media.message import clip_options
@@ -108,6 +111,22 @@ def without_limit(encoder: Any) -> Iterator[None]:
         yield
     finally:
         encoder.max_seq_length = limit
+
+
+def lost_tokens(encoder: Any, tokens: float | None, count_again: Callable[[], npt.NDArray[np.float64] | None]) -> int:
+    """Return how many tokens of an input an encoder's limit cuts off; 0 where it has none.
+
+    Args:
+        encoder: what holds the limit.
+        tokens: those that are left; None where inputs don't become tokens.
+        count_again: counts the tokens of the input alone once more, for without the limit there may be others.
+    """
+    limit = getattr(encoder, "max_seq_length", None)
+    if tokens is None or limit is None or not tokens >= limit < NO_LIMIT:
+        return 0
+    with without_limit(encoder):
+        counts = count_again()
+    return 0 if counts is None else int(counts[0]) - int(tokens)
 
 
 def _media_of(value: Any) -> Iterator[str]:

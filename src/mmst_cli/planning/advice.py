@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mmst_cli.config.load import as_yaml
+from mmst_cli.config.load import as_yaml, with_override
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import MmstError
-from mmst_cli.planning.changed_keys import PRICES, changed, worth_trying
+from mmst_cli.planning.changed_keys import PRICES, worth_trying
 from mmst_cli.planning.devices import GIB
 from mmst_cli.planning.plan_result import FITS, STARVES, TOO_LARGE, UNKNOWN, Advice, Plan, middle
 
@@ -31,13 +31,14 @@ def advise(config: Config, plan: Plan, again: Callable[[Config], Plan], *, on_gp
     """
     found = []
     for key, value in worth_trying(config, plan, on_gpu=on_gpu):
+        change = f"{key}={as_yaml(value)}"
         try:
-            other_config = changed(config, key, value)
+            other_config = with_override(config, change)
             check_config(other_config)
             other = again(other_config)
         except MmstError:
             continue  # one that this config can't have
-        found.append(_Tried(f"{key}={as_yaml(value)}", plan, other))
+        found.append(_Tried(change, plan, other))
     by_memory = plan.verdict == TOO_LARGE
     found = [one for one in found if one.share(by_memory) > WORTH and not one.spoils]
     found.sort(key=lambda one: (one.mends, one.share(by_memory)), reverse=True)

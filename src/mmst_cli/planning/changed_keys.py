@@ -27,17 +27,6 @@ PRICES = {
 """The last part of a key to what the change does beside saving."""
 
 
-def changed(config: Config, key: str, value: Any) -> Config:
-    """Return a config with another value at a dotted key, in which numbers count the entries of lists."""
-    tree: Any = config.model_dump()
-    *parents, last = key.split(".")
-    place = tree
-    for name in parents:
-        place = place[int(name)] if isinstance(place, list) else place.setdefault(name, {})
-    place[last] = value
-    return Config.model_validate(tree)
-
-
 def worth_trying(config: Config, plan: Plan, *, on_gpu: bool) -> Iterator[tuple[str, Any]]:
     """Yield keys with values that may mend what the verdict found, or else save time.
 

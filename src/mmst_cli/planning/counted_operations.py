@@ -6,7 +6,6 @@ memory and no arithmetic. Whole numbers (tokens, positions, masks) are computed 
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -19,6 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import flop_registry, sdpa_backward_flop_count, sdpa_flop_count
+
+from mmst_cli.model.live_storages import LiveStorages
 
 META = torch.device("meta")
 _WITH_PLACES = ("aten::index.Tensor", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_")
@@ -71,9 +72,14 @@ class Counter(TorchDispatchMode):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.live = self.peak = self.flops = self.kernels = self.copies = 0
-        self._known: set[int] = set()
+        self.flops = self.kernels = self.copies = 0
+        self._storages = LiveStorages()
         self._results: dict[Any, _Result] = {}
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that lived at a time."""
+        return self._storages.peak
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -105,22 +111,10 @@ class Counter(TorchDispatchMode):  # type: ignore[misc]
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor) and tensor.is_meta:
                 storage = tensor.untyped_storage()
-                if storage._cdata not in given and id(storage) not in self._known:
-                    new = True
-                    self._add(storage)
+                if storage._cdata not in given:
+                    new |= self._storages.add(storage)
         self.kernels += new
         return result
-
-    def _add(self, storage: Any) -> None:
-        size = storage.nbytes()
-        self._known.add(id(storage))
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._drop, id(storage), size)
-
-    def _drop(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.live -= size
 
 
 def _to_cpu(kwargs: Mapping[str, Any]) -> bool:

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from transformers.trainer_callback import DefaultFlowCallback, TrainerControl, TrainerState
 
-from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
+from mmst_cli.config.rules_loss import IN_BATCH, loss_keys, loss_layers, training_datasets
 from mmst_cli.config.rules_mining import mined_columns
 from mmst_cli.config.schema import Config, Role
 from mmst_cli.rows.columns import RowSet
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformerTrainingArguments
-
-IN_BATCH = ("MultipleNegativesRanking", "MultipleNegativesSymmetric", "GISTEmbed", "MaskedRanking")
-"""Parts of the names of losses to which the other rows of a batch are negatives."""
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmst_cli.config.schema import Modality, Role
+from mmst_cli.config.schema import Modality
 from mmst_cli.errors import DataError
 from mmst_cli.media.image import read_small_image
 from mmst_cli.media.input_errors import concerns_input
 from mmst_cli.model.model_parts import encoders_of
 from mmst_cli.model.seen_media import pixels_of, token_counts
-from mmst_cli.model.text_cutting import NO_LIMIT, without_limit
+from mmst_cli.model.text_cutting import NO_LIMIT, lost_tokens
 from mmst_cli.rows.columns import Column, RowSet, as_input
 from mmst_cli.sources.tables import choose_indices
 from mmst_cli.vectors.data_workers import one_thread
@@ -105,8 +105,8 @@ def sample_column(model: SentenceTransformer, asked: InputColumn, count: int, se
         for place, row in _some_rows(asked.rows, at_most, seed):
             try:
                 if not seen:  # what is loaded at first use is no cost of a row
-                    _see(encoder, asked, place, row, limit)
-                value, one = _see(encoder, asked, place, row, limit)
+                    _see(encoder, asked, place, row)
+                value, one = _see(encoder, asked, place, row)
                 seen.append(one)
                 first += [value] if len(first) < TOGETHER else []
             except Exception as error:
@@ -155,18 +155,14 @@ def _read(asked: InputColumn, row: Mapping[str, Any]) -> Any:
     return as_input(rows.read_column(column, rows.find(row, column.origin)), column.modality)
 
 
-def _see(encoder: Any, asked: InputColumn, place: int, row: Mapping[str, Any], limit: int | None) -> tuple[Any, _Seen]:
+def _see(encoder: Any, asked: InputColumn, place: int, row: Mapping[str, Any]) -> tuple[Any, _Seen]:
     begun = time.perf_counter()
     value = _read(asked, row)
     read = time.perf_counter() - begun
     features = asked.prepare([value])
     counts = token_counts(features, 1)
     tokens = None if counts is None else float(counts[0])
-    lost = False
-    if tokens is not None and limit is not None and tokens >= limit:
-        with without_limit(encoder):
-            whole = token_counts(asked.prepare([value]), 1)
-        lost = whole is not None and whole[0] > tokens
+    lost = lost_tokens(encoder, tokens, lambda: token_counts(asked.prepare([value]), 1)) > 0
     pixels = _pixels(encoder, asked, row, features)
     return value, _Seen(place, read, tokens, lost, feature_bytes(features), pixels)
 
@@ -228,8 +224,3 @@ def _summed_up(
 def quantiles(values: Sequence[float]) -> dict[str, float]:
     """Return least, 5%, median, 95% and largest of some values."""
     return {name: float(np.quantile(values, level)) for name, level in LEVELS.items()}
-
-
-def inputs_of(rows: RowSet) -> list[Column]:
-    """Return the columns of rows that are embedded."""
-    return [column for column in rows.columns if column.role is not Role.label]

@@ -20,7 +20,7 @@ from mmst_cli.media.reading import Reader
 from mmst_cli.model.model_parts import encoders_of, taken_by, takes
 from mmst_cli.model.prompts import check_prompt_name
 from mmst_cli.model.seen_media import clip_of, pixels_of, token_counts
-from mmst_cli.model.text_cutting import NO_LIMIT, without_limit
+from mmst_cli.model.text_cutting import lost_tokens
 from mmst_cli.preparing.prepared_model import prepare_model
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.data_workers import one_thread
@@ -154,12 +154,9 @@ def _lost(
     model: SentenceTransformer, encoder: Any, item: Item, value: Any, options: dict[str, Any], tokens: int | None
 ) -> int:
     """Return how many tokens of a text are cut off."""
-    limit = getattr(encoder, "max_seq_length", None)
-    if tokens is None or limit is None or not tokens >= limit < NO_LIMIT or item.modalities != (Modality.text,):
+    if item.modalities != (Modality.text,):
         return 0
-    with without_limit(encoder):
-        counts = token_counts(_preprocess(model, item, value, options), 1)
-    return 0 if counts is None else int(counts[0]) - tokens
+    return lost_tokens(encoder, tokens, lambda: token_counts(_preprocess(model, item, value, options), 1))
 
 
 def _of_media(encoder: Any, modality: Modality, value: Any, features: Any) -> dict[str, Any]:

@@ -154,6 +154,11 @@ class RowSet:
         """The rows as they are stored, each once, whatever is drawn of them."""
         return self.rows if self.stored is None else self.stored
 
+    @property
+    def inputs(self) -> list[Column]:
+        """The columns that are embedded, in order: all but labels."""
+        return [column for column in self.columns if column.role is not Role.label]
+
     def with_role(self, *roles: Role) -> list[Column]:
         """Return the columns of these roles, in order."""
         return [column for column in self.columns if column.role in roles]

@@ -17,14 +17,14 @@ from accelerate.utils.memory import clear_device_cache
 from torch import nn
 
 from mmst_cli import processes
-from mmst_cli.config.automatic_sizes import SIZE, automatic_losses, size_key
+from mmst_cli.config.automatic_sizes import automatic_losses, default_size, size_key
 from mmst_cli.config.rules_loss import loss_keys, loss_layers
 from mmst_cli.config.schema import Config
-from mmst_cli.config.signatures import loss_signature
 from mmst_cli.errors import ConfigError
 from mmst_cli.model import device_memory
 from mmst_cli.model.device_memory import DeviceMemory, find_largest, not_measured, room_in
 from mmst_cli.model.precision import Precision
+from mmst_cli.planning.devices import GIB
 from mmst_cli.training.collator import NAME
 from mmst_cli.training.endings import less_memory
 from mmst_cli.training.gradients import compute_gradients
@@ -33,7 +33,6 @@ from mmst_cli.training.large_rows import largest_rows
 from mmst_cli.training.optimizer_state import state_bytes, trained_parameters
 from mmst_cli.training.trainer import RunTrainer
 
-GIB = 2**30
 Rows = list[dict[str, Any]]
 _GATHER = "all_gather_with_grad"  # as the modules of losses call what gathers rows across devices
 
@@ -77,7 +76,7 @@ def find_sizes(config: Config, precision: Precision, trainer: RunTrainer, say: C
             raise ConfigError(f"{size_key(key)}: {kind} takes no mini-batches as it is declared here. Leave it out.")
         memory = device_memory.memory_of(trainer.model.device)
         if memory is None:
-            found[key] = _default(config, key)
+            found[key] = default_size(config, key)
             say(f"{size_key(key)}: auto is {found[key]}, as if left out, for {not_measured(trainer.model.device)}.")
         else:
             trial = Trial(trainer, precision, memory, cached_part(loss))
@@ -91,12 +90,6 @@ def find_sizes(config: Config, precision: Precision, trainer: RunTrainer, say: C
             )
         cached_part(loss).mini_batch_size = found[key]
     return found
-
-
-def _default(config: Config, key: str) -> int:
-    signature = loss_signature(loss_layers(config, key)[0].type)
-    default = signature.parameters[SIZE].default if signature else None
-    return int(default) if default else 32
 
 
 class Trial:

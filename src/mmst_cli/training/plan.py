@@ -28,7 +28,7 @@ from mmst_cli.training.loss_models import check_models_of_losses
 from mmst_cli.training.measured_plan import MeasuredPlan
 from mmst_cli.training.measured_run import measure
 from mmst_cli.training.planned_facts import Looks, find_facts
-from mmst_cli.training.planned_job import PlannedJob, changed_job, check_plannable, job_without_weights
+from mmst_cli.training.planned_job import PlannedJob, batching_of, changed_job, check_plannable, job_without_weights
 from mmst_cli.training.probed_sizes import check_probe, probe_sizes
 from mmst_cli.training.training_job import TrainingJob
 from mmst_cli.training.training_start import build_arguments, check_machine
@@ -108,13 +108,14 @@ def _plan_here(config: Config, options: PlanOptions, terminal: Terminal) -> Plan
     measured = measure(training, terminal, options.import_seconds)
     probed = probe_sizes(training, terminal) if options.probe else []
     clear_device_cache(garbage_collection=True)
+    args = build_arguments(training.config, training.run.path)
     job = PlannedJob(
         training.config,
         weightless,
         training.rows,
         training.loss_rows,
-        build_arguments(training.config, training.run.path),
-        *training.batching(weightless),
+        args,
+        *batching_of(training.config, weightless, training.loss_rows, args),
         training.suite.evaluators,
         training.precision,
     )

@@ -23,7 +23,7 @@ from mmst_cli.model.precision import Precision, declared_precision
 from mmst_cli.model.prompts import TASKS, column_prompts
 from mmst_cli.model.raw_pixels import RawPixels
 from mmst_cli.planning.counted_operations import recomputed_alike
-from mmst_cli.planning.sampled_columns import InputColumn, inputs_of
+from mmst_cli.planning.sampled_columns import InputColumn
 from mmst_cli.preparing.prepared_config import load_rows
 from mmst_cli.preparing.prepared_model import declared_dims, prepare_model, with_own_reader
 from mmst_cli.retrieval.data_card import Rows, readers_of
@@ -109,14 +109,20 @@ def _job_on(config: Config, rows: dict[str, Rows], device: torch.device) -> Plan
     shrink_large_images(model, [reader for data in rows.values() for reader in readers_of(data)])
     _hold_as_declared(model, config, device)
     args, used = arguments_anywhere(config), loss_rows(config, rows)
-    sets = list(used.values())
-    raw = raw_pixels_for(model, sets)
-    collator = build_collator(model, args, sets, column_prompts(config, used), raw)
+    collator, raw = batching_of(config, model, used, args)
     evaluators = {
         name: build_evaluator(name, section, rows[section.dataset], Precision())
         for name, section in config.evaluators.items()
     }
     return PlannedJob(config, model, rows, used, args, collator, raw, evaluators, declared_precision(config.training))
+
+
+def batching_of(
+    config: Config, model: SentenceTransformer, used: Mapping[str, RowSet], args: Any
+) -> tuple[TypedCollator, RawPixels | None]:
+    """Return what makes batches of the rows of a loss for a model, and how it hands over pixels."""
+    raw = raw_pixels_for(model, list(used.values()))
+    return build_collator(model, args, list(used.values()), column_prompts(config, used), raw), raw
 
 
 def _read_anew(data: Rows, config: Config) -> Rows:
@@ -182,7 +188,7 @@ def input_columns(job: PlannedJob) -> list[tuple[InputColumn, int | None]]:
     found: list[tuple[InputColumn, int | None]] = []
     for name in training_datasets(job.config):
         rows = job.loss_rows[name]
-        for column in inputs_of(rows):
+        for column in rows.inputs:
             prepare = partial(job.collator.features_of, rows, column.name)
             found.append((InputColumn(rows, column, prepare, False), None if rows.is_stream else len(rows)))
     seen: dict[str, int] = {}
@@ -204,7 +210,7 @@ def _evaluated(job: PlannedJob, dataset: str, evaluator: Evaluator) -> list[tupl
         rows = job.rows[dataset]
         if not isinstance(rows, RowSet):
             return []
-        pairs = [(rows, column, len(rows)) for column in inputs_of(rows)]
+        pairs = [(rows, column, len(rows)) for column in rows.inputs]
     found: list[tuple[InputColumn, int | None]] = []
     for rows, column, count in pairs:
         task = TASKS[column.role]

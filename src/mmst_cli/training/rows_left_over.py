@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datasets import Dataset
 
 from mmst_cli.config.rules_loss import DUPLICATE_FREE
-from mmst_cli.config.schema import Config, Role
+from mmst_cli.config.schema import Config
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.training.trainer import RunTrainer
 
@@ -33,7 +33,7 @@ def tell_rows_left_over(config: Config, rows: Mapping[str, RowSet], trainer: Run
         if name not in trainer.keys:
             continue
         batches = len(own) // size if trainer.args.dataloader_drop_last else -(-len(own) // size)
-        inputs = [column.name for column in own.columns if column.role is not Role.label]
+        inputs = [column.name for column in own.inputs]
         left, column, most = max(_left_over(trainer.keys[name], column, batches) for column in inputs)
         if left:
             fitting = len(own) // most // trainer.args.world_size

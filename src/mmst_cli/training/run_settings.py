@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mmst_cli.config.automatic_sizes import SIZE, default_size, size_key
 from mmst_cli.config.rules_loss import loss_keys, loss_layers, training_datasets
 from mmst_cli.config.rules_loss_stacks import is_cached
 from mmst_cli.config.schema import AUTO, Config
-from mmst_cli.config.signatures import loss_signature
 from mmst_cli.evaluation.evaluator_suite import Evaluator
 from mmst_cli.evaluation.retrieval_evaluator import MatryoshkaRetrievalEvaluator
 from mmst_cli.planning.planned_run import MiniBatches
-from mmst_cli.planning.sampled_columns import inputs_of
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.rows.columns import RowSet
 
@@ -26,7 +25,7 @@ def inputs_of_evaluators(config: Config, evaluators: Mapping[str, Evaluator], lo
         rows = loaded[config.evaluators[name].dataset]
         if evaluator.is_own or not isinstance(rows, RowSet):
             return None
-        total += len(rows) * len(inputs_of(rows))
+        total += len(rows) * len(rows.inputs)
     return total
 
 
@@ -37,17 +36,12 @@ def mini_batches_of(config: Config) -> MiniBatches:
     layer = loss_layers(config, key)[0]
     if not is_cached(layer.type, layer.args):
         return MiniBatches(False, None, key="training.per_device_train_batch_size")
-    at = f"{key}.0.args"
     if (tokens := layer.args.get("mini_batch_num_tokens")) is not None:
-        return MiniBatches(True, None, int(tokens), f"{at}.mini_batch_num_tokens")
-    size = layer.args.get("mini_batch_size")
+        return MiniBatches(True, None, int(tokens), f"{key}.0.args.mini_batch_num_tokens")
+    size = layer.args.get(SIZE)
     if size == AUTO:
-        return MiniBatches(True, None, key=f"{at}.mini_batch_size", fits=True)
-    if size is None:
-        signature = loss_signature(layer.type)
-        default = signature.parameters["mini_batch_size"].default if signature else None
-        size = default or 32
-    return MiniBatches(True, int(size), key=f"{at}.mini_batch_size")
+        return MiniBatches(True, None, key=size_key(key), fits=True)
+    return MiniBatches(True, int(default_size(config, key) if size is None else size), key=size_key(key))
 
 
 def dims_of(config: Config) -> int:

@@ -22,7 +22,6 @@ from mmst_cli.mining.training_sets import mine_training_sets
 from mmst_cli.model.adapter_folder import save_model
 from mmst_cli.model.merged_adapter import has_adapter
 from mmst_cli.model.prompts import column_prompts
-from mmst_cli.model.raw_pixels import RawPixels
 from mmst_cli.model.served_layout import save_for_servers
 from mmst_cli.rows.columns import RowSet
 from mmst_cli.rows.labels import check_widths
@@ -30,7 +29,6 @@ from mmst_cli.rows.row_keys import rows_identity
 from mmst_cli.runs import RunFolder
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.announced_run import announced
-from mmst_cli.training.collator import TypedCollator, build_collator, raw_pixels_for
 from mmst_cli.training.dry_run import try_batches
 from mmst_cli.training.endings import told_how_it_ended
 from mmst_cli.training.loss import build_losses
@@ -186,12 +184,6 @@ class TrainingJob:
             steps=self.steps,
             renewed=self.renewed,
         )
-
-    def batching(self, model: Any) -> tuple[TypedCollator, RawPixels | None]:
-        """Return what makes batches for a model that is like this one's, and how it hands over pixels."""
-        sets = list(self.loss_rows.values())
-        raw, prompts = raw_pixels_for(model, sets), column_prompts(self.config, self.loss_rows)
-        return build_collator(model, build_arguments(self.config, self.run.path), sets, prompts, raw), raw
 
     def save(self, folder: Path) -> None:
         """Write the model into a folder, without a card."""
