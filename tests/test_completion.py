@@ -117,6 +117,22 @@ def test_the_script_for_bash_fills_in_what_is_offered(folder):
     assert done.stdout.split() == ["training.weight_decay=", "training.weight_decay=0.0"]
 
 
+@pytest.mark.parametrize(("shell", "file"), [("bash", ".bashrc"), ("zsh", ".zshrc"), ("fish", ".config/fish")])
+def test_it_is_installed_for_the_shell_that_asks(shell, file, tmp_path):
+    if shutil.which(shell) is None:
+        pytest.skip(f"needs {shell}")
+    (tmp_path / "mmst").write_text(f'#!/bin/sh\nexec {sys.executable} -c "{PROGRAM}" "$@"\n')
+    (tmp_path / "mmst").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "src"), "PATH": path}
+    done = subprocess.run(  # a second command keeps the shell where it would become the first
+        [shell, "-c", "mmst --install-completion && echo installed"], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{shell} completion installed" in done.stdout
+    assert (tmp_path / file).exists()
+
+
 def test_asking_loads_no_torch(folder):
     environment = {"_MMST_COMPLETE": "complete_bash", "COMP_WORDS": "mmst train job.yaml tr", "COMP_CWORD": "3"}
     environment |= {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}

@@ -102,6 +102,7 @@ INSTEAD = {  # what is run in another way, and why
 NOT_RUN = {  # what can't run here, and why
     r"^make quickstart$": "installs, and then trains, which `quickstart` has done in small",
     r"^pip install ": "installs",
+    r"^mmst --install-completion$": "tests/test_completion.py runs it, as a child of the shell that it looks for",
     r"^ray start ": "needs machines",
     r"--engine ray": "tests/encoding/test_encode_ray.py encodes by a Ray, which takes long to start",
     r"--num-processes |^torchrun ": "tests/training/test_launchers.py starts processes, which import everything",
