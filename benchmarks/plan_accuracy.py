@@ -1,11 +1,13 @@
 """What `mmst plan` says of a run beside what the run takes: wall time, processor time and peak memory.
 
-    python benchmarks/plan_accuracy.py [--jobs quickstart audio video pages] [--steps N] [--pages 512]
+    python benchmarks/plan_accuracy.py [--jobs quickstart audio video pages 2b] [--steps N] [--pages 512]
 
 Each job is planned and then trained, each as a command of its own. `pages` are JPEGs of 1700 x 2200 pixels that the
 tiny Qwen3-VL sees at up to 600 x 600. `--steps` shortens the runs, evaluations and checkpoints with them. On a machine
 that does other work the processor time tells more than the clock: of the training process, without what prepares rows
-beside it and without the fresh process at its end. Its peak memory is the resident set of that process.
+beside it and without the fresh process at its end. Its peak memory is the resident set of that process. `2b` is the
+quickstart with a folder that has the sizes of Qwen3-VL-Embedding-2B and no weights: it is planned for an H100, not
+trained.
 """
 
 from __future__ import annotations
@@ -24,9 +26,12 @@ import yaml
 from memory import build_model, build_pages, first_rows
 from reporting import report, row
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
 ALLOWED = 0.25
 MIB = 2**20
+PLANNED_WITHIN = 20.0, 1536 * MIB
+"""Seconds and bytes in which a folder of two billion parameters is planned."""
 
 
 @dataclass(frozen=True)
@@ -116,22 +121,39 @@ def compare(name: str, config: Path, changes: list[str], folder: Path) -> dict[s
     }
 
 
+def plan_two_billion(folder: Path) -> list[dict[str, object]]:
+    """Plan a job with a folder that has the sizes of Qwen3-VL-Embedding-2B, and no weights."""
+    sys.path.insert(0, str(ROOT / "tests/planning"))
+    from qwen_folder import TEXT_2B, VISION_2B, parameters_of, write_folder
+
+    model = write_folder(folder / "2b", TEXT_2B, VISION_2B)
+    told = run("plan", CONFIGS / "quickstart.yaml", f"model.name_or_path={model}", "--device", "h100-80", "--json")
+    planned, counted = json.loads(told.output)["weights"]["parameters"], parameters_of(model)
+    seconds, size = PLANNED_WITHIN
+    return [
+        row("2b, no weights: seconds to plan", f"{seconds:.0f} s", f"{told.seconds:.1f} s", told.seconds <= seconds),
+        row("2b: peak", f"{size / MIB:,.0f} MiB", f"{told.peak_bytes / MIB:,.0f} MiB", told.peak_bytes <= size),
+        row("2b: parameters", f"{counted:,}, by hand", f"{planned:,}", planned == counted),
+    ]
+
+
 def main() -> None:
     """Compare all jobs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", nargs="+", default=["quickstart", "audio", "video", "pages"])
+    parser.add_argument("--jobs", nargs="+", default=["quickstart", "audio", "video", "pages", "2b"])
     parser.add_argument("--steps", type=int)
     parser.add_argument("--pages", type=int, default=512)
     asked = parser.parse_args()
     changes = [f"training.max_steps={asked.steps}"] if asked.steps else []
-    found = []
+    found, rows = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for name in asked.jobs:
+        if "2b" in asked.jobs:
+            rows += plan_two_billion(Path(folder))
+        for name in (job for job in asked.jobs if job != "2b"):
             shipped = CONFIGS / ("quickstart.yaml" if name == "quickstart" else f"quickstart-{name}.yaml")
             config = pages_job(Path(folder), asked.pages) if name == "pages" else shipped
             found.append(compare(name, config, changes, Path(folder)))
             print(json.dumps({key: value for key, value in found[-1].items() if key != "plan"}), file=sys.stderr)
-    rows = []
     for one in found:
         for what, unit, size in (("seconds", "s", 1), ("processor_seconds", "s", 1), ("bytes", "MiB", MIB)):
             planned, taken = float(one[f"planned_{what}"]) / size, float(one[what]) / size  # type: ignore[arg-type]

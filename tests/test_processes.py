@@ -5,12 +5,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from typer.testing import CliRunner
 
-from mmst_cli import processes
+from mmst_cli import ending_together, processes
 from mmst_cli.cli import app
 from mmst_cli.terminal import Terminal
 
@@ -151,6 +152,18 @@ def test_what_ended_the_first_is_known_to_those_that_come_later(run_two, port):
     port[0].close()
     codes, _, errors = run_two(MEET, "fails", port=port[1], launcher="False")
     assert codes == [2, 2] and errors == ("error: row 3: broken\n", "")
+
+
+def test_what_is_put_in_order_is_not_cut_short(monkeypatch):
+    order = []
+    monkeypatch.setattr(ending_together.os, "_exit", lambda code: order.append(f"ended {code}"))
+    ending = threading.Thread(target=ending_together.end, args=(1,))
+    with ending_together.last_work():
+        ending.start()
+        ending.join(0.3)
+        order.append("put in order")
+    ending.join()
+    assert order == ["put in order", "ended 1"]
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,6 +33,7 @@ _OF_OTHERS = ("connection closed by peer", "connection reset", "gloo", "nccl", "
 
 _watcher: threading.Thread | None = None
 _leaving = threading.Event()
+_last_work = threading.RLock()
 
 
 def watch() -> None:
@@ -77,6 +79,13 @@ def speaks(exit_code: int) -> bool:
     return True
 
 
+@contextmanager
+def last_work() -> Iterator[None]:
+    """What this process has to put in order when it fails is done before another one's failure ends it."""
+    with _last_work:
+        yield
+
+
 def _wait_for_listeners(store: Any) -> None:
     """In the process that keeps the store, stay until the others, even those that come late, heard that one failed."""
     heard, until = store.add("heard", 1), time.monotonic() + 10 * _GRACE
@@ -114,6 +123,7 @@ def is_lost(error: BaseException) -> bool:
 
 def end(exit_code: int) -> NoReturn:
     """End this process at once: others may be stuck in an exchange with it, which an orderly end would wait for."""
+    _last_work.acquire(timeout=10 * _GRACE)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(exit_code)

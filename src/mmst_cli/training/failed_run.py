@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from mmst_cli import processes
 from mmst_cli.aside import FAILED, is_aside
+from mmst_cli.ending_together import last_work
 from mmst_cli.errors import MmstError, WorkError
 from mmst_cli.runs import RunFolder
 from mmst_cli.shell_words import quoted
@@ -35,18 +36,23 @@ def told_of_failures(run: RunFolder, terminal: Terminal) -> Iterator[None]:
         if not processes.is_first():
             raise
         replacing = is_aside(run.path)
-        run.drop_broken_checkpoints()
-        if isinstance(error, MmstError) and error.exit_code == MmstError.exit_code and not run.checkpoints():
-            terminal.log_to(None)
-            run.drop_written()
-        if run.put_back():
-            _say_put_back(run, terminal)
+        with last_work():
+            _tidy(run, error, terminal)
         if isinstance(error, MmstError) or not isinstance(error, Exception):
             raise
         reason = disk_fault(error, run.path) or said_of_killed(error, "reads the data", _FEWER)
         if reason is None:
             raise
         raise WorkError(f"{reason}. {'' if replacing else way_on(run)}".strip()) from error
+
+
+def _tidy(run: RunFolder, error: BaseException, terminal: Terminal) -> None:
+    run.drop_broken_checkpoints()
+    if isinstance(error, MmstError) and error.exit_code == MmstError.exit_code and not run.checkpoints():
+        terminal.log_to(None)
+        run.drop_written()
+    if run.put_back():
+        _say_put_back(run, terminal)
 
 
 def _say_put_back(run: RunFolder, terminal: Terminal) -> None:
