@@ -11,6 +11,7 @@ import pytest
 import ray
 
 from mmst_cli import processes
+from mmst_cli.config.schema import Modality
 from mmst_cli.encoding import ray_cluster, ray_engine
 from mmst_cli.encoding.encoder import Encoder
 from mmst_cli.encoding.ray_cluster import Shares, joined
@@ -20,6 +21,7 @@ from mmst_cli.encoding.ray_place import Place
 from mmst_cli.encoding.ray_prepare import ReadHere
 from mmst_cli.encoding.ray_walk import Walk
 from mmst_cli.errors import MmstError, ModelError, WorkError
+from mmst_cli.inputs.items import Source
 from mmst_cli.media.content import find_content
 
 RAY = {"engine": "ray", "num_processes": 2}
@@ -111,6 +113,22 @@ def test_texts_are_prepared_where_the_model_is(cluster, tmp_path, encode, monkey
     (tmp_path / "texts.txt").write_text("a page\nanother page\n")
     monkeypatch.setattr(ray_engine, "prepare_block", None)
     assert encode([str(tmp_path / "texts.txt")], tmp_path / "out", model="builtin:tiny-text", **RAY).count == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "workers", "actors", "threads"),
+    [("text", None, 1, 4), ("text", None, 3, 1), ("text", 2, 1, 1), ("image", None, 1, 1), ("image", 0, 2, 2)],
+)
+def test_models_share_all_processors_where_nothing_is_prepared_beside_them(
+    kind, workers, actors, threads, quiet, monkeypatch, tmp_path
+):
+    engine = RayEngine(SimpleNamespace(folder=tmp_path), actors, workers, quiet)
+    engine._shares, engine._place = Shares(actors, False, 1, 1, True), Place(tmp_path, 1)
+    engine._scout = SimpleNamespace(load=None)
+    monkeypatch.setattr(engine, "_ask", lambda *_: (SimpleNamespace(encoder=None), []))
+    monkeypatch.setattr(ray_engine, "processors", lambda: 4)
+    engine.load(None, None, None, [Source("texts.txt", ((Modality(kind),),), list, None)], None)
+    assert engine._loading.place.threads == threads
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from mmst_cli.errors import MmstError, WorkError
 from mmst_cli.inputs.items import Item, Source
 from mmst_cli.inputs.opening import Opening
 from mmst_cli.model.precision import Runtime
+from mmst_cli.processes import processors
 from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.vectors.found_sizes import BatchLimits
 from mmst_cli.vectors.ranges import Ranges
@@ -78,7 +79,10 @@ class RayEngine:
         """Have a worker load the model and check that it can do the job; return what is seen of it, without weights."""
         find_remote_code()
         unread = [replace(source, items=partial(iter, ())) for source in sources]
-        self._loading = Loading(job, config, runtime, unread, ranges, self._place)
+        place = self._place
+        if self._shares.here and not self._shared_out(sources):  # the models have this machine to themselves
+            place = replace(place, threads=max(1, processors() // self._shares.actors))
+        self._loading = Loading(job, config, runtime, unread, ranges, place)
         seen, said = self._ask(self._scout.load, self._loading)
         self._say(said)
         self._seen: Seen = _or_raise(seen)
@@ -139,7 +143,7 @@ class RayEngine:
         with DataContext.current(_context()):
             rows = read_datasource(WalkedInputs(walk), num_cpus=0, label_selector=here, override_num_blocks=1)
             plain = {"batch_size": 1, "batch_format": "pyarrow"}  # a row is a block
-            if self._prepares_elsewhere():
+            if self._seen.anywhere and self._shared_out(self._seen.sources):
                 plan = ray.put(Plan(self._seen.prepare, readers_of(self._seen.sources), self._place))
                 compute = TaskPoolStrategy(self._workers)
                 prepare = partial(prepare_block, plan=plan)
@@ -154,10 +158,11 @@ class RayEngine:
                 **plain,
             )
 
-    def _prepares_elsewhere(self) -> bool:
-        if self._workers is None and all(kind == (Modality.text,) for one in self._seen.sources for kind in one.kinds):
-            return False
-        return self._seen.anywhere and self._workers != 0
+    def _shared_out(self, sources: list[Source]) -> bool:
+        """Whether inputs are to be prepared outside of the actors, if the model lets them."""
+        if self._workers is None:
+            return any(kind != (Modality.text,) for one in sources for kind in one.kinds)
+        return self._workers != 0
 
     def _heard(self, block: EmbeddedBlock) -> EmbeddedBlock:
         self._say(block.said)
