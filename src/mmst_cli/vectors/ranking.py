@@ -82,7 +82,7 @@ def count_ahead(
     document: torch.Tensor,
     order: torch.Tensor,
     deepest: int,
-    groups: list[torch.Tensor] | None = None,
+    groups: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return how many documents stand ahead of that of each pair, shape (pairs,), counted until ``deepest``.
 
@@ -93,11 +93,11 @@ def count_ahead(
         document: of each pair, its document.
         order: the place of every document among the ids.
         deepest: what need not be surpassed.
-        groups: is given the best scores of each tile's groups of documents, shape (queries, groups).
+        groups: takes the best scores of each tile's groups of documents, tile by tile, shape (queries, groups).
     """
     document, by_document = torch.sort(document)
     own, row, place = own[by_document], row[by_document], order[document]
-    ahead, documents, mine = torch.zeros_like(document), document.tolist(), 0
+    ahead, documents, mine, grouped_before = torch.zeros_like(document), document.tolist(), 0, 0
     for first, tile in tiles:
         passed, mine = mine, bisect_left(documents, first + tile.shape[1], lo=mine)
         here = slice(passed, mine)
@@ -105,7 +105,8 @@ def count_ahead(
         grouped = in_groups(tile)
         best = grouped.amax(dim=2)
         if groups is not None:
-            groups.append(best)
+            groups[:, grouped_before : grouped_before + best.shape[1]] = best
+            grouped_before += best.shape[1]
         # Written as "not less" and "not at most", so that NaN counts as ahead and broken vectors never score well.
         reached = ~(best[row] < own[:, None]) & (ahead < deepest)[:, None]
         for some in reached.nonzero().split(max(1, COMPARED // grouped.shape[2])):
@@ -119,8 +120,13 @@ def count_ahead(
 
 
 def in_groups(scores: torch.Tensor) -> torch.Tensor:
-    """Return scores of shape (rows, documents) as (rows, groups, documents), in one group if they can't be divided."""
-    return scores.unflatten(1, (-1, GROUP if scores.shape[1] % GROUP == 0 else scores.shape[1]))
+    """Return scores of shape (rows, documents) as (rows, groups, documents); see :func:`groups_of`."""
+    return scores.unflatten(1, (groups_of(scores.shape[1]), -1))
+
+
+def groups_of(documents: int) -> int:
+    """Return in how many groups the documents of a tile are: one if they can't be divided."""
+    return 1 if documents % GROUP else documents // GROUP
 
 
 def best_hits(scoring: Scoring, wanted: Relevance, k: int) -> tuple[torch.Tensor, torch.Tensor]:

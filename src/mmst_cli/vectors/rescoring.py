@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.functional import softsign
 
-from mmst_cli.vectors.ranking import Relevance, count_ahead, relevant_ranks
+from mmst_cli.vectors.ranking import Relevance, count_ahead, groups_of, relevant_ranks
 from mmst_cli.vectors.scoring import DOCUMENTS, Places, Scoring
 
 
@@ -55,11 +55,14 @@ class Rescoring:
         return coarse, both
 
     def _ranks(self, part: slice, wanted: Relevance, deepest: int) -> tuple[torch.Tensor, torch.Tensor]:
-        best: list[torch.Tensor] = []
+        count, width = self.counts[1], self.coarse.width(part)
+        groups = [groups_of(min(width, count - first)) for first in range(0, count, width)]
+        # All in one: small pieces that stay would lie between the tiles that go, and hold their memory.
+        best = torch.empty(part.stop - part.start, sum(groups), device=self.coarse.device)
         row, document, order = wanted.pairs(part, self.coarse.device)
         own = self.coarse.of_pairs(part, row, document)
         coarse = count_ahead(self.coarse.tiles(part), own, row, document, order, deepest, best)
-        near = self._near(part, best)
+        near = self._near(part, best, groups)
         few = replace(self, coarse=self.coarse.among(near), fine=self.fine.among(near))
         cutoffs = _cutoffs(few.coarse, part, self.candidates)
         scoring = few._compared(lambda _: cutoffs, _of_candidates)
@@ -71,18 +74,22 @@ class Rescoring:
             both[chosen] = count_ahead(scoring.tiles(part), own, row, document, order[near], deepest)
         return coarse.cpu(), both.cpu()
 
-    def _near(self, part: slice, groups: list[torch.Tensor]) -> torch.Tensor:
+    def _near(self, part: slice, best: torch.Tensor, groups: list[int]) -> torch.Tensor:
         """Return the documents that may be candidates of any of these queries, ascending: all that are, and few others.
 
         Of each query, as many groups as there are candidates reach a score of ``least``; so as many documents do.
+
+        Args:
+            part: the queries.
+            best: the best score of each group, shape (queries, groups).
+            groups: how many there are in each tile.
         """
-        best = torch.cat(groups, dim=1)
         if best.shape[1] < self.candidates:
             return torch.arange(self.counts[1], device=best.device)
         least = best.topk(self.candidates, dim=1).values[:, -1:]
         near = torch.zeros(self.counts[1], dtype=torch.bool, device=best.device)
         width = self.coarse.width(part)
-        for first, of_tile in zip(range(0, self.counts[1], width), groups, strict=True):
+        for first, of_tile in zip(range(0, self.counts[1], width), best.split(groups, dim=1), strict=True):
             rows = (of_tile >= least).any(dim=1).nonzero().flatten()
             if len(rows):
                 asked, documents = self.coarse.queries(rows + part.start), slice(first, first + width)
