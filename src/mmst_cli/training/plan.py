@@ -21,6 +21,7 @@ from mmst_cli.planning.advice import advise
 from mmst_cli.planning.devices import DEVICES, Device
 from mmst_cli.planning.plan_result import Plan
 from mmst_cli.planning.planned_run import plan_disk, plan_memory, plan_time, with_fitting_size
+from mmst_cli.preparing.broken_rows import told_of_skipping
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder
 from mmst_cli.storage import expand_home
@@ -72,8 +73,13 @@ def run_plan(config: Config, options: PlanOptions, terminal: Terminal | None = N
         terminal.warn(warning)
     quiet_libraries(terminal)
     check_adaptable(config.model)
-    if options.device is None:
-        return _plan_here(config, options, terminal)
+    with told_of_skipping(config):
+        plan = _plan_here if options.device is None else _plan_there
+        return plan(config, options, terminal)
+
+
+def _plan_there(config: Config, options: PlanOptions, terminal: Terminal) -> Plan:
+    """Plan for a device that isn't here."""
     job = job_without_weights(config, terminal, options.processes)
     check_plannable(job.rows)
     _warn_of_rows_left_over(job, terminal)
