@@ -366,7 +366,9 @@ def test_what_is_right_passes(load, overrides):
         ),
         # what training needs
         (["loss=[]"], "loss", ["none is declared"]),
-        (["datasets.train.use=eval"], "datasets", ["none has `use: train`"]),
+        (["datasets.train.use=eval"], "datasets", ["none has `use: train`", "`mmst eval CONFIG` evaluates"]),
+        (["datasets.train.use=eval", "loss=[]"], "datasets", ["none has `use: train`", "`mmst eval CONFIG` evaluates"]),
+        (["datasets.train.use=eval", "evaluators={}", "datasets.eval.loss=[]"], "datasets", ["Training needs one."]),
         (["loss=[]", "datasets.eval.use=train", "evaluators={}"], "loss", ["none is declared for train, eval"]),
         (
             ["datasets.train.columns={a: {role: positive}}"],
