@@ -359,6 +359,16 @@ def bare_documents(folder):
     return "manuals", "it holds media and nothing that asks for them"
 
 
+def one_document(folder):
+    write_pdf(folder / "a.PDF", 2)
+    return "a.PDF", "it is an image or a document, and training takes pairs. Name a table"
+
+
+def one_recording(folder):
+    (folder / "a.wav").write_bytes(wav(tone(300)))
+    return "a.wav", "it is a recording, and training takes pairs. Name a table"
+
+
 def captions_in_text_files(folder):
     (folder / "photos").mkdir()
     picture(1).save(folder / "photos" / "1.png")
@@ -389,7 +399,7 @@ def broken_table(folder):
 
 UNTOLD = [
     *(one_column, three_texts, lost_images, numbers_only, bare_pictures, bare_documents, captions_in_text_files),
-    table_with_another_name,
+    *(table_with_another_name, one_document, one_recording),
     *(sounds_and_pictures, nothing_there, no_table, broken_table),
 ]
 

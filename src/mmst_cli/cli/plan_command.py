@@ -35,7 +35,7 @@ def plan(
     rows: Annotated[int, typer.Option(help="Rows of each column to look at; of media 16 at most.")] = 32,
     json_output: Json = False,
 ) -> None:
-    """Say what a training run will take before it starts: tokens, steps, memory, disk, hours.
+    """Say what a run will take before it starts. That is tokens, steps, memory, disk and hours of training.
 
     Rows are read and processed, and on this machine a few real steps are taken. Nothing is written.
 
