@@ -270,10 +270,21 @@ def test_bad_yaml(write, text, words):
     assert "\n" not in fault
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet", "page.png", "rows.json"])
+def test_data_in_place_of_a_config_is_told_how_to_become_one(tmp_path, name):
+    content = {".png": b"\x89PNG\xff", ".parquet": b"PAR1\xff", ".json": b'[{"a": 1}]'}
+    (tmp_path / name).write_bytes(content.get((tmp_path / name).suffix, b"query,page\nwhere is it,here: there\n"))
+    (fault,) = faults_of(tmp_path / name)
+    assert f"`mmst init --from {tmp_path / name}` writes a config for data." in fault
+    (tmp_path / "photos").mkdir()
+    (fault,) = faults_of(tmp_path / "photos")
+    assert f"`mmst init --from {tmp_path / 'photos'}` writes a config for data." in fault
+
+
 def test_a_file_that_is_no_text(tmp_path):
     path = tmp_path / "job.yaml"
     path.write_bytes(b"\xff\xfe\x00\x80")
-    assert "can't be read" in faults_of(path)[0]
+    assert "can't be read" in faults_of(path)[0] and "--from" not in faults_of(path)[0]
 
 
 def test_an_empty_file_lacks_everything(write):
