@@ -157,6 +157,10 @@ def test_a_file_that_was_cut_off_is_named(tmp_path, load, name, lost):
     [
         ('[["a", "b"]]', "entry 0 of the list is no JSON object"),
         ('{"query": "a", "doc": "b"}\n["c", "d"]\n', "line 2 is no JSON object"),
+        (
+            '{"query": "a", "doc": "b"}\n{"query": "cut',
+            r"line 2 is no JSON: Unterminated string starting at character 11\. Mend or remove it\.$",
+        ),
         ('{"query": "a \\ud83d", "doc": "b"}', r"line 1: text is made of characters, and \\ud83d is half a one"),
         (
             '[{"query": "a", "doc": "\xe9"}]'.encode("latin-1"),
