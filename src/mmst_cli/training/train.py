@@ -144,5 +144,6 @@ def _run(
 
 def _devices(prepared: PreparedEvaluation) -> list[str]:
     if not torch.cuda.is_available() or prepared.model.device.type == "cpu":
-        return [f"cpu, {torch.get_num_threads()} threads"]
+        count = torch.get_num_threads()
+        return [f"cpu, {count} {'thread' if count == 1 else 'threads'}"]
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
