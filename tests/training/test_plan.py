@@ -271,6 +271,14 @@ def test_what_a_job_does_beside_what_is_counted_is_named_in_a_line_each(tmp_path
         assert told == [f"not counted: {line}" for line in found.not_counted]
 
 
+def test_devices_that_a_plan_of_this_machine_leaves_idle_are_told(tmp_path, quiet, monkeypatch):
+    told = []
+    monkeypatch.setattr("mmst_cli.training.plan.idle_devices", lambda device: f"idle beside {device}")
+    monkeypatch.setattr(type(quiet), "warn", lambda self, message: told.append(message))
+    plan(text_job(tmp_path), tmp_path, quiet, device=None)
+    assert "idle beside cpu" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

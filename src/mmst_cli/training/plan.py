@@ -30,6 +30,7 @@ from mmst_cli.training.loss_models import check_models_of_losses
 from mmst_cli.training.measured_plan import MeasuredPlan
 from mmst_cli.training.measured_run import measure
 from mmst_cli.training.not_counted import not_counted
+from mmst_cli.training.one_device import idle_devices
 from mmst_cli.training.planned_facts import Looks, find_facts
 from mmst_cli.training.planned_job import PlannedJob, batching_of, changed_job, check_plannable, job_without_weights
 from mmst_cli.training.probed_sizes import check_probe, probe_sizes
@@ -175,6 +176,8 @@ def _job_here(config: Config, options: PlanOptions, terminal: Terminal) -> Train
             + (" put them there." if expand_home(missing[0]).is_dir() else f" download them: hf download {missing[0]}")
         )
     runtime = check_machine(config)
+    if idle := idle_devices(runtime.device):
+        terminal.warn(idle)
     check_models_of_losses(config, runtime)
     if options.probe:
         check_probe(config, runtime.device)
