@@ -275,6 +275,8 @@ def test_help_and_version(mmst):
     for command in ("train", "eval", "encode", "inspect-modalities"):
         assert command in mmst("--help").stdout
         assert "Example: mmst" in mmst(command, "--help").stdout
+    listed = mmst("--help").stdout.partition("Commands:")[2]
+    assert "train" in listed and "..." not in listed  # each in a whole sentence
     assert mmst("--version").stdout.strip() == f"mmst {metadata.version('mmst-cli')}"
 
 

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from mmst_cli.config.load import as_yaml, read_config
-from mmst_cli.shell_words import joined
+from mmst_cli.shell_words import joined, program
 
 ODD = [
     "plain",
@@ -37,3 +37,11 @@ def test_a_value_is_read_back_from_a_file_and_from_an_override(value, tmp_path):
     (tmp_path / "job.yaml").write_text(rest)
     found, faults = read_config(tmp_path / "job.yaml", [f"run_name={as_yaml(value)}"])
     assert not faults and found.run_name == value
+
+
+@pytest.mark.parametrize(
+    ("called", "name"), [("/venv/bin/mmst", "mmst"), ("/src/mmst_cli/__main__.py", "mmst"), ("/x/pytest", "pytest")]
+)
+def test_a_command_is_named_as_one_can_call_it(monkeypatch, called, name):
+    monkeypatch.setattr("sys.argv", [called, "train"])
+    assert program() == name

@@ -28,6 +28,10 @@ class DataError(MmstError):
     """A file, row or column is missing, broken, or not what the config declares."""
 
 
+class ColumnError(DataError):
+    """A column isn't what the config declares it to be, whichever of its rows is looked at."""
+
+
 class ModelError(MmstError):
     """The model can't be loaded, or doesn't take what the config wants of it."""
 

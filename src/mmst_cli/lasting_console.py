@@ -40,7 +40,7 @@ def fitted(result: RenderableType, width: int) -> RenderableType:
         return Group(*(fitted(one, width) for one in result.renderables))
     if not isinstance(result, Table) or _keeps_figures(result, width):
         return result
-    headings = [_plain(column.header) for column in result.columns]
+    headings = [" ".join(_plain(column.header).split()) for column in result.columns]
     lines = [f"{_plain(result.title)}:"] if result.title else []
     for cells in _rows(result):
         told = [f"{heading} {cell}" if heading else cell for heading, cell in zip(headings, cells, strict=True) if cell]

@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from mmst_cli import processes
 from mmst_cli.errors import RunError, visible
+from mmst_cli.shell_words import program
 
 try:
     import fcntl
@@ -206,9 +207,7 @@ def _lock(file: IO[str]) -> bool:
 
 
 def _note_holder(file: IO[str]) -> None:
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    if command.startswith("__main__.py"):
-        command = command.replace("__main__.py", "mmst", 1)
+    command = " ".join([program(), *sys.argv[1:]])
     now = datetime.now().isoformat(sep=" ", timespec="seconds")
     file.truncate(0)
     file.seek(0)

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from mmst_cli import processes
 from mmst_cli.config.schema import SECRETS
+from mmst_cli.shell_words import program
 
 PACKAGES = (
     *("mmst-cli", "sentence-transformers", "transformers", "torch"),
@@ -30,7 +30,7 @@ def describe_environment(devices: Sequence[str]) -> dict[str, Any]:
             continue
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": [Path(sys.argv[0]).name, *map(without_secret, sys.argv[1:])],
+        "command": [program(), *map(without_secret, sys.argv[1:])],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "versions": versions,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 
 def quoted(word: object) -> str:
@@ -17,6 +19,12 @@ def quoted(word: object) -> str:
         for character in text
     )
     return f"$'{''.join(pieces)}'"
+
+
+def program() -> str:
+    """Return what the running command was called by; `mmst` where it was run as a module, as launchers do."""
+    name = Path(sys.argv[0]).name
+    return "mmst" if name == "__main__.py" else name
 
 
 def joined(words: Iterable[object]) -> str:

@@ -19,6 +19,13 @@ def test_it_is_what_it_says(model):
     assert (type(model[0].model).__name__, model[1].pooling_mode) == ("BertModel", "mean")
 
 
+def test_its_config_has_the_tokens_of_its_tokenizer(model):
+    """Or training aligns them, and warns of it."""
+    config, tokenizer = model[0].model.config, model.tokenizer
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        assert getattr(config, name) == getattr(tokenizer, name) is not None
+
+
 def test_it_tells_queries_apart(model, page_rows):
     vectors = model.encode([query for query, _ in page_rows(4)], convert_to_tensor=True)
     assert torch.allclose(vectors.norm(dim=1), torch.ones(4))

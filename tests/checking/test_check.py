@@ -13,6 +13,7 @@ from small_job import job as small_job
 from small_job import write_job
 from typer.testing import CliRunner
 
+from mmst_cli.checking.check_summary import verdict
 from mmst_cli.checking.findings import DROPPED, KINDS
 from mmst_cli.cli import app
 from mmst_cli.errors import ConfigError, RunError
@@ -95,6 +96,11 @@ def test_a_sample_finds_identical_rows_among_all_of_them(spoilt, check):
     assert faults["exact duplicate"] <= rows_of(result, "duplicates")
     assert {row for row in faults["eval page"] if row % 2} <= rows_of(result, "leakage")
     assert not rows_of(result, "broken") - faults["truncated file"]
+
+
+def test_a_sample_that_holds_every_row_is_said_to(spoilt, check):
+    assert verdict(check(spoilt.config, sample=1_000)).startswith("Every row was looked at")
+    assert verdict(check(spoilt.config, sample=2, overwrite=True)).startswith("Of each dataset up to 2 rows were")
 
 
 def test_kinds_to_fail_on_can_be_chosen(spoilt, check, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from mmst_cli.config.load import config_to_yaml, load_config
 from mmst_cli.config.schema import Config, Dtype, Role, Section, Use
+from mmst_cli.config.signatures import TRAINER_FIELDS_ELSEWHERE, training_fields
 from mmst_cli.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -143,7 +144,7 @@ def test_overrides(write, override, read):
         ("loss.0.arg={}", "loss.0.arg", ["Did you mean args?"]),
         ("evaluators.hard.datset=x", "evaluators.hard.datset", ["Did you mean dataset?"]),
         # wrong types
-        ("model=some/model", "model", ['the text "some/model"', "takes a mapping with name_or_path"]),
+        ("model=some/model", "model", ['the text "some/model"', "takes a mapping. Write model.name_or_path=some/model"]),
         ("model.revision=123", "model.revision", ["the number 123", "takes text", "quotes"]),
         (
             "model.dtype=float23",
@@ -250,6 +251,25 @@ def test_a_missing_file_names_what_was_looked_for_and_what_is_there(tmp_path):
     assert str(tmp_path / "configs" / "vdr.yaml") in fault
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("learning_rate=1e-5", "learning_rate: unknown key. Did you mean training.learning_rate?"),
+        ("epochs=2", "epochs: unknown key. Did you mean training.num_train_epochs?"),
+        ("evaluator=2", "evaluator: unknown key. Did you mean evaluators?"),
+        ("model=some/model", "Write model.name_or_path=some/model, or name_or_path: some/model below it."),
+    ],
+)
+def test_what_stands_a_level_too_high_is_told_where_it_goes(override, said):
+    (fault,) = faults_of(CONFIGS / "vdr.yaml", [override])
+    assert said in fault
+
+
+def test_every_name_of_other_tools_is_of_a_field_there_is():
+    assert set(TRAINER_FIELDS_ELSEWHERE.values()) <= training_fields().keys()
+    assert not TRAINER_FIELDS_ELSEWHERE.keys() & training_fields().keys()
+
+
 def test_a_folder_is_not_a_config(tmp_path):
     assert "this is a folder" in faults_of(tmp_path)[0]
 
@@ -270,10 +290,21 @@ def test_bad_yaml(write, text, words):
     assert "\n" not in fault
 
 
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl", "rows.parquet", "page.png", "rows.json"])
+def test_data_in_place_of_a_config_is_told_how_to_become_one(tmp_path, name):
+    content = {".png": b"\x89PNG\xff", ".parquet": b"PAR1\xff", ".json": b'[{"a": 1}]'}
+    (tmp_path / name).write_bytes(content.get((tmp_path / name).suffix, b"query,page\nwhere is it,here: there\n"))
+    (fault,) = faults_of(tmp_path / name)
+    assert f"`mmst init --from {tmp_path / name}` writes a config for data." in fault
+    (tmp_path / "photos").mkdir()
+    (fault,) = faults_of(tmp_path / "photos")
+    assert f"`mmst init --from {tmp_path / 'photos'}` writes a config for data." in fault
+
+
 def test_a_file_that_is_no_text(tmp_path):
     path = tmp_path / "job.yaml"
     path.write_bytes(b"\xff\xfe\x00\x80")
-    assert "can't be read" in faults_of(path)[0]
+    assert "can't be read" in faults_of(path)[0] and "--from" not in faults_of(path)[0]
 
 
 def test_an_empty_file_lacks_everything(write):

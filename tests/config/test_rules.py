@@ -366,7 +366,9 @@ def test_what_is_right_passes(load, overrides):
         ),
         # what training needs
         (["loss=[]"], "loss", ["none is declared"]),
-        (["datasets.train.use=eval"], "datasets", ["none has `use: train`"]),
+        (["datasets.train.use=eval"], "datasets", ["none has `use: train`", "`mmst eval CONFIG` evaluates"]),
+        (["datasets.train.use=eval", "loss=[]"], "datasets", ["none has `use: train`", "`mmst eval CONFIG` evaluates"]),
+        (["datasets.train.use=eval", "evaluators={}", "datasets.eval.loss=[]"], "datasets", ["Training needs one."]),
         (["loss=[]", "datasets.eval.use=train", "evaluators={}"], "loss", ["none is declared for train, eval"]),
         (
             ["datasets.train.columns={a: {role: positive}}"],
@@ -415,7 +417,9 @@ def test_what_is_right_passes(load, overrides):
         ),
         # the trainer's arguments
         (["training.learning_rat=1"], "training.learning_rat", ["Did you mean learning_rate?"]),
-        (["training.qqqq=1"], "training.qqqq", ["no such argument"]),
+        (["training.qqqq=1"], "training.qqqq", ["no such argument", "`mmst schema training` lists"]),
+        (["training.epochs=1"], "training.epochs", ["Did you mean num_train_epochs?"]),
+        (["training.batch_size=1"], "training.batch_size", ["Did you mean per_device_train_batch_size?"]),
         (["training.learning_rate=fast"], "training.learning_rate", ['"fast"', "takes a number"]),
         (["training.seed=1.5"], "training.seed", ["a whole number"]),
         (["training.bf16=1"], "training.bf16", ["true or false"]),

@@ -151,6 +151,55 @@ def classes(folder):
     return "classes.parquet"
 
 
+def teacher_scores(folder):
+    """As `mmst mine` and `mmst score` write them: the positive's score, then that of each negative."""
+    rows = [
+        {
+            **{"question": QUESTIONS[n], "answer": ANSWERS[n]},
+            **{"negative_1": ANSWERS[n + 1], "negative_2": ANSWERS[n + 2]},
+            "scores": [0.5, 0.4, 0.3],
+            "teacher_scores": [0.9, 0.2 + n / 1000, 0.1],
+        }
+        for n in range(120)
+    ]
+    Dataset.from_list(rows).to_parquet(str(folder / "scored.parquet"))
+    return "scored.parquet"
+
+
+def margins(folder):
+    rows = [
+        {"query": QUESTIONS[n], "page": ANSWERS[n], "negative": ANSWERS[n + 1], "margin": f"[{3 + n % 7}.5]"}
+        for n in range(COUNT)
+    ]
+    write_csv(folder / "margins.csv", rows)
+    return "margins.csv"
+
+
+def scored_lists(folder):
+    rows = [
+        {
+            **{"query": QUESTIONS[n], "positive": ANSWERS[n], "negatives": ANSWERS[n + 1 : n + 3 + n % 2]},
+            "labels": [7.5, -2.0, -3.0, -4.0][: 3 + n % 2],
+        }
+        for n in range(COUNT)
+    ]
+    write_jsonl(folder / "scored.jsonl", rows)
+    return "scored.jsonl"
+
+
+def vectors_beside(folder):
+    """Lists of numbers that are no scores of the row's documents."""
+    rows = [
+        {
+            **{"query": QUESTIONS[n], "positive": ANSWERS[n], "negative": ANSWERS[n + 1]},
+            **{"embedding": [0.1, 0.2], "scores": [0.1] * 5},
+        }
+        for n in range(COUNT)
+    ]
+    write_jsonl(folder / "vectors.jsonl", rows)
+    return "vectors.jsonl"
+
+
 RANKING = "CachedMultipleNegativesRankingLoss"
 TABLES = {
     embedded_images: ({"query": "anchor text", "image": "positive image"}, RANKING),
@@ -165,6 +214,22 @@ TABLES = {
     documents: ({"question": "anchor text", "manual": "positive image"}, RANKING),
     unknown_names: ({"spalte_a": "anchor text", "spalte_b": "positive text"}, RANKING),
     captioned_folder: ({"caption": "anchor text", "image": "positive image"}, RANKING),
+    teacher_scores: (
+        {
+            **{"question": "anchor text", "answer": "positive text"},
+            **{"negative_1": "negative text", "negative_2": "negative text", "teacher_scores": "label text"},
+        },
+        "DistillKLDivLoss",
+    ),
+    margins: (
+        {"query": "anchor text", "page": "positive text", "negative": "negative text", "margin": "label text"},
+        "MarginMSELoss",
+    ),
+    scored_lists: (
+        {"query": "anchor text", "positive": "positive text", "negatives": "negative text", "labels": "label text"},
+        "DistillKLDivLoss",
+    ),
+    vectors_beside: ({"query": "anchor text", "positive": "positive text", "negative": "negative text"}, RANKING),
     classes: ({"text": "anchor text", "label": "label text"}, "BatchAllTripletLoss"),
 }
 
@@ -187,7 +252,7 @@ def test_a_draft_has_the_roles_says_what_was_guessed_and_passes_a_dry_run(write,
     lines = path.read_text().splitlines()
     declared = [next(line for line in lines if line.lstrip().startswith(f"{name}: {{role")) for name in expected]
     assert all("# guessed: " in line for line in declared)
-    assert ("eval" in config.datasets) == (write in (triplets, scored_pairs))
+    assert ("eval" in config.datasets) == (write in (triplets, scored_pairs, teacher_scores))
     run_training(config, dry_run=True, terminal=quiet)
     assert not (tmp_path / "runs").exists()
 
@@ -201,6 +266,20 @@ def test_what_is_special_about_a_column_is_declared(init, tmp_path):
     assert init(embedded_images(tmp_path)).exit_code == 0
     assert "# guessed: not used are id (numbers)" in (tmp_path / "pages.yaml").read_text()
     assert "manual.pdf#3" not in (tmp_path / "pages.yaml").read_text()
+
+
+def test_a_teacher_s_scores_are_learned_and_not_evaluated_with(init, tmp_path):
+    assert init(teacher_scores(tmp_path)).exit_code == 0
+    config = load_config(tmp_path / "scored.yaml")
+    assert config.loss[0].args == {"student_temperature": 0.05, "teacher_temperature": 0.05}
+    assert "teacher_scores" not in config.datasets["eval"].columns and "batch_sampler" not in config.training
+    assert config.evaluators["held-back"].type == "MatryoshkaRetrievalEvaluator"
+    text = (tmp_path / "scored.yaml").read_text()
+    assert "guessed: by its name and its 3 numbers a row" in text and "not used are scores (lists of numbers)" in text
+    assert init(scored_lists(tmp_path), "--output", "lists.yaml").exit_code == 0
+    config = load_config(tmp_path / "lists.yaml")
+    assert [config.datasets["train"].columns[name].take for name in ("negatives", "labels")] == [2, 3]
+    assert config.loss[0].args["teacher_temperature"] == 1.0
 
 
 @pytest.mark.parametrize(("count", "at_most"), [(120, None), (10_400, 1000)])
@@ -280,6 +359,16 @@ def bare_documents(folder):
     return "manuals", "it holds media and nothing that asks for them"
 
 
+def one_document(folder):
+    write_pdf(folder / "a.PDF", 2)
+    return "a.PDF", "it is an image or a document, and training takes pairs. Name a table"
+
+
+def one_recording(folder):
+    (folder / "a.wav").write_bytes(wav(tone(300)))
+    return "a.wav", "it is a recording, and training takes pairs. Name a table"
+
+
 def captions_in_text_files(folder):
     (folder / "photos").mkdir()
     picture(1).save(folder / "photos" / "1.png")
@@ -310,7 +399,7 @@ def broken_table(folder):
 
 UNTOLD = [
     *(one_column, three_texts, lost_images, numbers_only, bare_pictures, bare_documents, captions_in_text_files),
-    table_with_another_name,
+    *(table_with_another_name, one_document, one_recording),
     *(sounds_and_pictures, nothing_there, no_table, broken_table),
 ]
 

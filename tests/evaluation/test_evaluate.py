@@ -152,6 +152,20 @@ def test_a_report_of_a_run_and_of_a_model(folder, config, quiet, tmp_path):
         report_path(plain, None)
 
 
+def test_a_run_without_evaluators_is_named_and_data_are_told_from_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/plain/model").mkdir(parents=True)
+    (tmp_path / "runs/plain/model/modules.json").write_text("[]")
+    without = {key: value for key, value in job(tmp_path).items() if key != "evaluators"}
+    write_job(without, tmp_path / "runs/plain/config.yaml")
+    for target in (None, "runs/plain"):
+        with pytest.raises(ConfigError, match=r"^runs/plain: its config has no evaluators, .* by --config"):
+            find_config(target, None, [])
+    (tmp_path / "rows.csv").write_text("a,b\n")
+    with pytest.raises(ConfigError, match=r"^rows\.csv: these are rows, not a config\. `mmst init --from rows\.csv`"):
+        find_config("rows.csv", None, [])
+
+
 @pytest.mark.parametrize("target", ["gone", "runs/gone", "./gone"])
 def test_a_target_that_is_not_there_is_no_model(target):
     with pytest.raises(

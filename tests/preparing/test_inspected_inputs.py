@@ -7,6 +7,8 @@ from dataclasses import asdict
 import media_samples
 import pytest
 from PIL import Image
+from rich.console import Console
+from rich.table import Table
 from sentence_transformers import SentenceTransformer
 from typer.testing import CliRunner
 
@@ -14,6 +16,7 @@ from mmst_cli.builtin.tiny_text import build_tiny_text
 from mmst_cli.cli import app
 from mmst_cli.config.schema import ModelConfig
 from mmst_cli.errors import DataError, ModelError
+from mmst_cli.lasting_console import fitted
 from mmst_cli.preparing.inspected_inputs import inputs_table, run_input_inspection
 
 
@@ -88,6 +91,15 @@ def test_what_it_can_not_look_at_is_a_sentence(see, model, given, error, sentenc
     with pytest.raises(error) as raised:
         see(model, given)
     assert str(raised.value).startswith(sentence)
+
+
+def test_a_table_of_them_fits_80_columns(see):
+    file = io.StringIO()
+    shown = fitted(inputs_table(see("builtin:tiny-clip", "wide.png", "a red page")), 80)
+    assert isinstance(shown, Table)
+    Console(file=file, width=80).print(shown)
+    (line,) = [line for line in file.getvalue().splitlines() if line.startswith("wide.png")]
+    assert line.split()[1:3] == ["image", "1,000x500"]
 
 
 def test_a_table_of_them_and_json(see, quiet, monkeypatch):

@@ -347,7 +347,7 @@ def test_mistakes_are_a_line_and_end_with_2(encode, mmst, here):
     shutil.move("kept", here / "vectors" / "_manifest.json")
     for done, sentence in [
         (half, "error: VECTORS: vectors: half done; the command it was begun with ends it with --resume.\n"),
-        (mmst("search", "gone", "a page"), "error: VECTORS: gone: no such folder.\n"),
+        (mmst("search", "gone", "a page"), "error: VECTORS: gone: no such folder; `mmst encode` writes one.\n"),
         (mmst("search", "pages", "a page"), "error: VECTORS: pages: no folder that `mmst encode` wrote"),
         (mmst("search", "vectors", "a page", "--dim", 200), "error: --dim 200: the vectors of vectors have 128"),
         (mmst("search", "vectors"), "error: QUERY: nothing to look for"),

@@ -157,6 +157,10 @@ def test_a_file_that_was_cut_off_is_named(tmp_path, load, name, lost):
     [
         ('[["a", "b"]]', "entry 0 of the list is no JSON object"),
         ('{"query": "a", "doc": "b"}\n["c", "d"]\n', "line 2 is no JSON object"),
+        (
+            '{"query": "a", "doc": "b"}\n{"query": "cut',
+            r"line 2 is no JSON: Unterminated string starting at character 11\. Mend or remove it\.$",
+        ),
         ('{"query": "a \\ud83d", "doc": "b"}', r"line 1: text is made of characters, and \\ud83d is half a one"),
         (
             '[{"query": "a", "doc": "\xe9"}]'.encode("latin-1"),
@@ -168,7 +172,7 @@ def test_a_file_that_was_cut_off_is_named(tmp_path, load, name, lost):
 def test_what_is_no_text_is_named_with_its_place(tmp_path, load, content, fault):
     path = tmp_path / ("rows.csv" if content[:5] in (b"query", "query") else "rows.json")
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(DataError, match=f"{path.name}: {fault}"):
+    with pytest.raises(DataError, match=f"{path.name} can't be read: {fault}"):
         load(path)
 
 
@@ -207,7 +211,8 @@ def test_a_stream_that_goes_on_otherwise_says_so(tmp_path, late):
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     section = load_section(tmp_path / "rows.jsonl").model_copy(update={"columns": LABELLED})
     (column,) = late
-    with pytest.raises(DataError, match=rf"rows.jsonl: row 1000, column {column}: found .*, and the rows before hold"):
+    said = rf"rows.jsonl can't be read: row 1000, column {column}: found .*, and the rows before hold"
+    with pytest.raises(DataError, match=said):
         list(load_stream("train", section))
 
 

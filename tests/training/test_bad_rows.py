@@ -18,6 +18,7 @@ from mmst_cli.config.schema import ColumnConfig, DatasetConfig, OnBadRow, Role, 
 from mmst_cli.errors import DataError, WorkError
 from mmst_cli.evaluation.evaluate import run_evaluation
 from mmst_cli.evaluation.evaluation_request import find_config
+from mmst_cli.preparing.broken_rows import told_of_skipping
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.rows.row_preparation import prepare_rows
 from mmst_cli.training.train import run_training
@@ -264,6 +265,41 @@ def test_by_default_the_first_broken_row_is_an_error(tmp_path, quiet):
     del config["datasets"]["train"]["on_bad_row"]
     with pytest.raises(DataError, match=r"^datasets\.train, row 1, column image: .* Replace the file, or remove"):
         run(config, tmp_path, quiet)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_row_that_ends_a_training_names_the_way_on_without_it(tmp_path, quiet, workers):
+    way_on = r"\. With datasets\.train\.on_bad_row=skip such rows are left out, told of and listed\.$"
+    config = broken_job(tmp_path, {hidden()[0]: silently_broken()}, max_steps=12, dataloader_num_workers=workers)
+    del config["datasets"]["train"]["on_bad_row"]
+    with pytest.raises(WorkError, match=rf"^datasets\.train, row {hidden()[0]}, column image: .*{way_on}"):
+        run(config, tmp_path, quiet)
+    spoil(tmp_path / "train.parquet", {1: truncated("PNG")})
+    with pytest.raises(DataError, match=rf"^datasets\.train, row 1, column image: .*{way_on}"):
+        run(config, tmp_path, quiet, overwrite=True)
+
+
+def test_the_way_on_is_that_of_the_set_that_holds_the_row(tmp_path, quiet, monkeypatch):
+    config = broken_job(tmp_path, {})
+    for section in config["datasets"].values():
+        del section["on_bad_row"]
+    spoil(tmp_path / "eval.parquet", {2: truncated("PNG")})
+    with pytest.raises(DataError, match=r"datasets\.eval, row 2, .* With datasets\.eval\.on_bad_row=skip such rows"):
+        run(config, tmp_path, quiet)
+    several = load_config(write_job(config, tmp_path / "job.yaml"))
+    monkeypatch.setattr("mmst_cli.processes.count", lambda: 2)
+    for name, words in (("train", "--write-clean FILE` writes the rows"), ("eval", "eval.on_bad_row=skip")):
+        with pytest.raises(DataError, match=words), told_of_skipping(several):
+            raise DataError(f"datasets.{name}, row 2, column image: the image can't be read.")
+
+
+def test_no_way_on_is_named_where_leaving_rows_out_mends_nothing(tmp_path, quiet):
+    config = broken_job(tmp_path, {})
+    config["datasets"]["train"]["columns"]["image"]["modality"] = "text"
+    del config["datasets"]["train"]["on_bad_row"]
+    with pytest.raises(DataError, match=r"^datasets\.train, row 0, column image: declared text") as caught:
+        run(config, tmp_path, quiet)
+    assert "on_bad_row" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("rows", "code"), [({1: truncated("PNG")}, 2), ({hidden()[0]: silently_broken()}, 1)])

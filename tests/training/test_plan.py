@@ -13,7 +13,7 @@ from planning.qwen_folder import write_folder
 from planning.test_weightless_pass import SMALL_TEXT, SMALL_VISION
 from rich.console import Console
 from small_job import job, write_job
-from text_job import text_job
+from text_job import evaluated, text_job, text_rows
 
 from mmst_cli.config.load import load_config
 from mmst_cli.errors import ConfigError, ModelError
@@ -195,7 +195,8 @@ def test_a_set_that_is_yet_to_be_mined_is_planned_with_its_negatives(tmp_path, q
     mined = plan(config, tmp_path, quiet)
     assert len(mined.facts.of(evaluated=False)) == len(plain.facts.of(evaluated=False)) + 3
     assert mined.time.computing.high > plain.time.computing.high
-    assert mined.unknown == ["datasets.train.mine: what mining takes isn't counted."]
+    assert [one.sampled.column for one in mined.facts.columns[-3:]] == ["negative_1", "negative_2", "negative_3"]
+    assert mined.not_counted == ["datasets.train.mine: mining its negatives before training."]
     measured = plan(config, tmp_path, quiet, device=None)
     assert measured.time.training > 1.2 * 6 * measured.measured["step_seconds"]  # which was without the negatives
 
@@ -212,11 +213,79 @@ def test_a_page_fits_80_columns(tmp_path, quiet):
         assert any(word in line for line in lines), word
 
 
+def told_of(config, folder, quiet, monkeypatch, **options):
+    told = []
+    monkeypatch.setattr(type(quiet), "warn", lambda self, message: told.append(message))
+    plan(config, folder, quiet, **options)
+    return [one for one in told if "are left out of every epoch" in one]
+
+
+@pytest.mark.parametrize(("size", "processes", "left"), [(4, 1, 0), (5, 1, 4), (8, 1, 12), (4, 2, 12), (2, 2, 0)])
+def test_rows_that_batches_never_come_to_are_told_of_a_device_that_isn_t_here(
+    tmp_path, quiet, monkeypatch, size, processes, left
+):
+    """24 rows, of which 6 each have the same document: 4 rows at most make a batch."""
+    rows = text_rows(24, doc=[f"page {i % 4}" for i in range(24)])
+    training = {"batch_sampler": "no_duplicates", "max_steps": -1, "num_train_epochs": 1}
+    config = text_job(tmp_path, rows, per_device_train_batch_size=size, **training)
+    said = told_of(config, tmp_path, quiet, monkeypatch, processes=processes, rows=4)
+    assert len(said) == bool(left)
+    if left:
+        assert f"at least {left} of 24 rows are left out" in said[0]
+        assert f"per_device_train_batch_size to {4 // processes}," in said[0]
+    config["training"]["batch_sampler"] = "batch_sampler"
+    assert not told_of(config, tmp_path, quiet, monkeypatch, processes=processes, rows=4)
+
+
+def test_several_processes_share_batches_and_evaluations(tmp_path, quiet):
+    config = evaluated(text_job(tmp_path, per_device_train_batch_size=4, max_steps=-1, num_train_epochs=1))
+    alone, several = (plan(config, tmp_path, quiet, cost=1.0, rows=4, processes=count) for count in (1, 4))
+    work = several.facts.work
+    assert (alone.facts.work.steps, work.steps, work.batch, work.step_rows) == (12, 3, 4, 16)
+    assert alone.facts.work.negatives == work.negatives == {"train": 3}
+    assert several.memory.gradients == 2 * alone.memory.gradients
+    assert several.memory.activations == alone.memory.activations
+    assert several.time.computing.high == pytest.approx(alone.time.computing.high / 4)
+    assert several.costs[0] == pytest.approx(4 * several.seconds[0] / 3600)
+    assert any("exchange gradients" in one for one in several.not_counted) and not alone.not_counted
+    config["loss"][0]["args"] = {"gather_across_devices": True}
+    gathered = plan(config, tmp_path, quiet, rows=4, processes=4)
+    assert gathered.facts.work.negatives == {"train": 15}
+    assert gathered.memory.activations > several.memory.activations
+
+
+def test_what_a_job_does_beside_what_is_counted_is_named_in_a_line_each(tmp_path, quiet):
+    config = evaluated(text_job(tmp_path, loss="GISTEmbedLoss", max_steps=-1, num_train_epochs=3))
+    config["loss"][0]["args"] = {"guide": {"name_or_path": "builtin:tiny-text"}}
+    config["datasets"]["train"]["mine"] = {"num_negatives": 1, "every_epochs": 2}
+    config["datasets"]["judged"] = {**config["datasets"]["eval"]}
+    config["training"]["push_to_hub"] = True
+    names = ["datasets.train.mine", "datasets.judged", "loss.0.args.guide", "training.push_to_hub"]
+    for device in (H100, None):
+        found = plan(config, tmp_path, quiet, device=device, rows=4)
+        assert [line.partition(":")[0] for line in found.not_counted] == names
+        assert found.not_counted[0].endswith("before training, and again every 2 epochs.")
+        shown = Terminal(Console(file=io.StringIO(), width=200), json_results=True)
+        show_plan(found, shown)
+        told = [line for line in shown.console.file.getvalue().splitlines() if line.startswith("not counted: ")]
+        assert told == [f"not counted: {line}" for line in found.not_counted]
+
+
+def test_devices_that_a_plan_of_this_machine_leaves_idle_are_told(tmp_path, quiet, monkeypatch):
+    told = []
+    monkeypatch.setattr("mmst_cli.training.plan.idle_devices", lambda device: f"idle beside {device}")
+    monkeypatch.setattr(type(quiet), "warn", lambda self, message: told.append(message))
+    plan(text_job(tmp_path), tmp_path, quiet, device=None)
+    assert "idle beside cpu" in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--device", "h100"], "error: --device h100: no such device; there are h100-80, a100-80, l40s, rtx-4090,"),
         (["--cost", "-1"], "error: --cost: found -1; what an hour costs is 0 or more."),
+        (["--num-processes", "0"], "error: --num-processes: 0; it takes 1 or more."),
+        (["--num-processes", "2"], "error: --num-processes: what is measured here is one process;"),
         (["--rows", "0"], "error: --rows: found 0; at least 1 row is looked at."),
         (["--probe", "--device", "l40s"], "error: --probe: it tries this machine's own device; leave out --device."),
     ],

@@ -58,12 +58,20 @@ def test_shares_are_of_all_lines_and_in_words():
 
 @pytest.mark.parametrize(
     ("waited", "workers", "said"),
-    [(0.05, 0, ""), (0.4, 0, "training.dataloader_num_workers=8 (it is 0"), (0.4, 8, "All 8 cores prepare it")],
+    [
+        *((5, 0, ""), (40, 0, "training.dataloader_num_workers=8 (it is 0"), (40, 8, "All 8 cores prepare it")),
+        (4, 0, ""),
+    ],
 )
-def test_advice_is_given_where_more_than_a_tenth_was_waiting(monkeypatch, waited, workers, said):
+@pytest.mark.parametrize("whole", [100, 8])
+def test_advice_is_given_where_more_than_a_tenth_and_more_than_seconds_were_waiting(
+    monkeypatch, waited, workers, said, whole
+):
     monkeypatch.setattr(time_account, "processors", lambda: 8)
     args = SimpleNamespace(dataloader_num_workers=workers, world_size=1)
-    found = advice({"data": waited, "forward": 1 - waited}, args)
+    waited *= whole / 100
+    said = said if waited >= 5 else ""
+    found = advice({"data": waited, "forward": whole - waited}, args)
     assert said in found and bool(found) == bool(said)
 
 

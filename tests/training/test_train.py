@@ -57,7 +57,7 @@ def test_the_run_folder_is_complete(finished):
     assert (run / "overrides.txt").read_text() == "training.max_steps=4\n"
     environment = json.loads((run / "environment.json").read_text())
     assert environment["versions"]["torch"] == torch.__version__.split("+")[0] or environment["versions"]["torch"]
-    assert environment["devices"] == [f"cpu, {torch.get_num_threads()} threads"]
+    assert environment["devices"] == [f"cpu, {(count := torch.get_num_threads())} thread{'s' if count != 1 else ''}"]
     assert load_config(run / "config.yaml") == load_config(folder / "job.yaml")
     assert result.steps == 4 and result.run == str(run)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mmst_cli.builtin import tiny_tokenizer
 from mmst_cli.builtin.pages import sample_queries
-from mmst_cli.builtin.tiny_tokenizer import PAD_ID, train_tokenizer
+from mmst_cli.builtin.tiny_tokenizer import END_ID, PAD_ID, START_ID, train_tokenizer
 from mmst_cli.storage import build_folder, cache_folder, digest
 
 if TYPE_CHECKING:
@@ -63,5 +63,8 @@ def _model_config(vocabulary: int) -> BertConfig:
         # So small a model has nothing to spare.
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
+        # As the tokenizer has them, or training would align them and warn of it.
         pad_token_id=PAD_ID,
+        bos_token_id=START_ID,
+        eos_token_id=END_ID,
     )

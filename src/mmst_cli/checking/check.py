@@ -119,11 +119,17 @@ def _check(
     cleaned = _clean(config, checked, findings, options)
     failed = _failures(findings, options.fail_on)
     seconds = time.perf_counter() - begun
-    result = CheckResult(output, findings, described, failed, cleaned, options.sample, seconds)
+    sample = None if _is_whole(sets, options.sample) else options.sample
+    result = CheckResult(output, findings, described, failed, cleaned, sample, seconds)
     write_page(output / PAGE, result, config, checked)
     finish_output(result)
     show_result(result, sets, terminal)
     return result
+
+
+def _is_whole(sets: list[CheckedSet], sample: int | None) -> bool:
+    """Say whether every row of every set was in the sample. Of a stream nobody knows whether more would come."""
+    return sample is None or all(len(one.rows) <= sample and not one.section.streaming for one in sets)
 
 
 def check_options(config: Config, options: CheckOptions) -> None:

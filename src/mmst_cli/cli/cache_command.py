@@ -27,7 +27,7 @@ def cache(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """Show or clear what is kept to be used again: prepared images, fetched media, mined negatives, built-in data.
+    """Show or clear what is kept to be used again. Prepared images, fetched media, mined negatives, built-in data.
 
     It is in $MMST_CACHE, or else in the user's cache folder.
 

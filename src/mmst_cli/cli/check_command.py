@@ -31,7 +31,7 @@ def check(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what an earlier check wrote.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Look for what spoils training in the data of a config: broken, leaking, repeated and mismatched rows.
+    """Look for what spoils training in a config's data. Broken, leaking, repeated and mismatched rows are named.
 
     Exit code 1 where something serious was found. No weight is read.
 

@@ -40,7 +40,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Say how good a model is at each embedding dimension and precision, and which to ship.
+    """Measure a model at each dimension and precision. The last line says which to ship.
 
     Example: mmst eval --dims 128,32,8 --precisions float32,int8,binary
     """

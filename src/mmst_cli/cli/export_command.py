@@ -26,7 +26,7 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a folder that is there.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Write a run's model as a server takes it, and compare its vectors with the measured ones.
+    """Write a run's model as a server takes it. Its vectors are compared with the measured ones.
 
     Example: mmst export runs/vdr --output vdr-bfloat16 --dtype bfloat16
     """

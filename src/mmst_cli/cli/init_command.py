@@ -46,7 +46,7 @@ def init(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Write a config to start from: one that comes with mmst, or one for your data. Without either, list them.
+    """Write a config to start from. One that comes with mmst, or one for your data; without either, list them.
 
     Example: mmst init --from pages.parquet --output pages.yaml
     """

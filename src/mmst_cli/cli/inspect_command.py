@@ -27,7 +27,7 @@ def inspect_modalities(
     ] = False,
     json_output: Json = False,
 ) -> None:
-    """Say what a model takes, and what it sees of inputs, without reading its weights.
+    """Say what a model takes, and what it sees of inputs. No weight is read.
 
     Example: mmst inspect-modalities Qwen/Qwen3-VL-Embedding-2B page.png "a text"
     """

@@ -26,7 +26,7 @@ def merge(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output that is there.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Average the weights of models that were trained from the same one.
+    """Average the weights of models trained from one model.
 
     Example: mmst merge runs/seed-1 runs/seed-2 runs/seed-3 --output merged --choose configs/quickstart.yaml
     """

@@ -59,7 +59,7 @@ def mine(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, and begin anew.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Find hard negatives for the rows of a dataset, and guard against false ones.
+    """Find hard negatives for the rows of a dataset. False ones are guarded against.
 
     Settings are named as in mine_hard_negatives of sentence-transformers; a `mine` section of the config gives their
     defaults. Beside the output there is a page to look at what was mined.

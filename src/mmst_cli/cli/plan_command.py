@@ -25,24 +25,30 @@ def plan(
             help="Plan for h100-80, a100-80, l40s, rtx-4090 or rtx-3090-24, without weights; left out, measure here.",
         ),
     ] = None,
-    cost: Annotated[float | None, typer.Option(help="What an hour of the device costs.")] = None,
+    cost: Annotated[float | None, typer.Option(help="What an hour of the device costs, of each of several.")] = None,
+    num_processes: Annotated[
+        int, typer.Option(help="Processes that train together, each on a device like the one named by --device.")
+    ] = 1,
     probe: Annotated[
         bool, typer.Option("--probe", help="Try growing mini-batches: peak memory and samples a second of each.")
     ] = False,
     rows: Annotated[int, typer.Option(help="Rows of each column to look at; of media 16 at most.")] = 32,
     json_output: Json = False,
 ) -> None:
-    """Say what a training run will take before it starts: tokens, steps, memory, disk, hours.
+    """Say what a run will take before it starts. That is tokens, steps, memory, disk and hours of training.
 
     Rows are read and processed, and on this machine a few real steps are taken. Nothing is written.
 
     Example: mmst plan configs/vdr.yaml --device h100-80 --cost 2.5
     """
     with told_in_one_line():
-        _check(cost, rows, probe, device)
+        _check(cost, rows, probe, device, num_processes)
         from mmst_cli.config.rules import load_checked_config
+        from mmst_cli.config.rules_processes import check_together
 
         settings = load_checked_config(config, overrides or [])  # before torch is imported, which takes seconds
+        if faults := check_together(settings, num_processes):
+            raise ConfigError(*faults)
         from mmst_cli.planning.devices import find_device
         from mmst_cli.terminal import Terminal
 
@@ -52,7 +58,7 @@ def plan(
         with loading(terminal):
             from mmst_cli.planning.plan_page import show_plan
             from mmst_cli.training.plan import PlanOptions, run_plan
-        options = PlanOptions(str(config), named, cost, probe, rows, time.perf_counter() - begun)
+        options = PlanOptions(str(config), named, cost, probe, rows, num_processes, time.perf_counter() - begun)
         found = run_plan(settings, options, terminal)
         if json_output:
             print_json(found.to_dict())
@@ -60,7 +66,7 @@ def plan(
             show_plan(found, terminal)
 
 
-def _check(cost: float | None, rows: int, probe: bool, device: str | None) -> None:
+def _check(cost: float | None, rows: int, probe: bool, device: str | None, processes: int) -> None:
     """Raise where options can't be meant.
 
     Raises:
@@ -73,5 +79,9 @@ def _check(cost: float | None, rows: int, probe: bool, device: str | None) -> No
         faults.append(f"--rows: found {rows}; at least 1 row is looked at.")
     if probe and device is not None:
         faults.append("--probe: it tries this machine's own device; leave out --device.")
+    if processes < 1:
+        faults.append(f"--num-processes: {processes}; it takes 1 or more.")
+    if processes > 1 and device is None:
+        faults.append("--num-processes: what is measured here is one process; name what each takes by --device.")
     if faults:
         raise ConfigError(*faults)

@@ -22,7 +22,7 @@ def runs(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that is there.")] = False,
     json_output: Json = False,
 ) -> None:
-    """List runs with what they scored; of several that are named, say by which keys they differ.
+    """List runs with what they scored. Of several that are named, say by which keys they differ.
 
     Example: mmst runs runs/quickstart runs/slower
     """

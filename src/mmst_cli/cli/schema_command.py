@@ -16,14 +16,14 @@ def schema(
         str | None,
         typer.Argument(
             metavar="KEY",
-            help="A key such as model.adapter.r, or a loss or evaluator; all if left out.",
+            help="A key such as model.adapter.r, or a loss or evaluator; the whole JSON Schema if left out.",
             autocompletion=complete_key,
         ),
     ] = None,
     output: Annotated[Path | None, path_option("Write the JSON Schema to this file, for editors.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
 ) -> None:
-    """Explain a key of a config, or print the JSON Schema, which editors complete and check configs by.
+    """Explain a key of a config, a loss or an evaluator. Without one, print the JSON Schema that editors go by.
 
     Example: mmst schema training.learning_rate
     """

@@ -45,7 +45,7 @@ def score(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output, and begin anew.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Write a teacher's scores beside rows that have negatives: labels for a distillation.
+    """Write a teacher's scores beside rows with negatives. They are labels for a distillation.
 
     The table gets one column more: of each row a list of the positive's score, then of each negative's, in the order
     of their columns. The last lines are the columns for a config.

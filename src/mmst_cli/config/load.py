@@ -19,6 +19,9 @@ from mmst_cli.config.yaml_names import keys_as_names
 from mmst_cli.errors import ConfigError, did_you_mean, visible
 from mmst_cli.shell_words import quoted
 
+TABLES = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow")
+"""Endings of files of rows, which are given in place of a config at times."""
+
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     """Read the config at ``path``, apply ``KEY=VALUE`` overrides and resolve interpolations.
@@ -99,6 +102,7 @@ def read_tree(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ConfigError(f"{visible(path)}: {_nothing_there(path)}")
+    refuse_rows(path)
     try:
         named = keys_as_names(path.read_text(encoding="utf-8"))
         tree = OmegaConf.to_container(OmegaConf.create(named) if named else OmegaConf.load(path), resolve=False)
@@ -111,11 +115,28 @@ def read_tree(path: Path) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         key = f"{error.full_key}: " if error.full_key else ""
         raise ConfigError(f"{path}: {key}{str(error).splitlines()[0]}.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: it can't be read as YAML: it is no text.{_drafted(path)}") from error
+    except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: it can't be read as YAML: {error}.") from error
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: a config is a mapping of keys to values; this is a list.")
+        raise ConfigError(f"{path}: a config is a mapping of keys to values; this is a list.{_drafted(path)}")
     return {str(key): value for key, value in tree.items()}
+
+
+def refuse_rows(path: Path) -> None:
+    """Raise where a file of rows is given in place of a config.
+
+    Raises:
+        ConfigError: its name ends as theirs do.
+    """
+    if path.suffix.lower() in TABLES and path.is_file():
+        raise ConfigError(f"{visible(path)}: these are rows, not a config.{_drafted(path)}")
+
+
+def _drafted(path: Path) -> str:
+    """Return how to come from data to a config; nothing of what is called as configs are."""
+    return "" if path.suffix in SUFFIXES else f" `mmst init --from {quoted(path)}` writes a config for data."
 
 
 def _nothing_there(path: Path) -> str:
@@ -125,6 +146,8 @@ def _nothing_there(path: Path) -> str:
         nearby, found = path.parent, f"no such file; looked for {visible(path.absolute())}."
     names = sorted(str(p) for folder in (nearby, nearby / "configs") for p in folder.glob("*.y*ml"))[:8]
     suggestion = did_you_mean(str(path), names) + ("" if path.is_dir() else _how_to_get(path))
+    if path.is_dir() and not names:
+        return f"{found}{_drafted(path)}"
     return f"{found}{suggestion}" + (f" Configs nearby: {', '.join(names)}." if names else "")
 
 

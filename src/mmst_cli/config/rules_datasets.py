@@ -50,11 +50,13 @@ def check_training_datasets(config: Config) -> list[str]:
     faults = []
     training, keys = training_datasets(config), loss_keys(config)
     without = [name for name in training if not loss_layers(config, keys[name])]
-    if without or not (training or config.loss):
+    judged = not training and bool(config.evaluators)  # a config for `mmst eval`, which needs no loss
+    if without or not (training or config.loss or judged):
         whose = f" for {', '.join(without)}" if len(training) > 1 else ""
         faults.append(f"loss: none is declared{whose}. Training needs one, such as MultipleNegativesRankingLoss.")
     if not training:
-        faults.append("datasets: none has `use: train`. Training needs one.")
+        instead = " `mmst eval CONFIG` evaluates on those that are there." if judged else ""
+        faults.append(f"datasets: none has `use: train`. Training needs one.{instead}")
     for name, key in keys.items():
         dataset, layers = config.datasets[name], loss_layers(config, key)
         if dataset.layout is Layout.beir:

@@ -8,7 +8,7 @@ from mmst_cli.config.arguments import describe, wanted_type
 from mmst_cli.config.rules_evaluators import is_written, primary_metric
 from mmst_cli.config.rules_loss import loss_datasets
 from mmst_cli.config.schema import Config, Dtype
-from mmst_cli.config.signatures import training_fields
+from mmst_cli.config.signatures import TRAINER_FIELDS_ELSEWHERE, training_fields
 from mmst_cli.errors import did_you_mean
 
 OURS = {
@@ -36,7 +36,9 @@ def check_training_fields(training: dict[str, Any]) -> list[str]:
         if name in OURS:
             faults.append(f"{key}: mmst sets this; {OURS[name]}.")
         elif known and name not in known:
-            suggestion = did_you_mean(name, known) or " See SentenceTransformerTrainingArguments for those there are."
+            meant = TRAINER_FIELDS_ELSEWHERE.get(name)
+            suggestion = f" Did you mean {meant}?" if meant else did_you_mean(name, known)
+            suggestion = suggestion or " `mmst schema training` lists those there are."
             faults.append(f"{key}: the trainer has no such argument.{suggestion}")
         elif known and (wanted := wanted_type(value, known[name])):
             meant = did_you_mean(value, wanted.removeprefix("one of ").split(", ")) if isinstance(value, str) else ""

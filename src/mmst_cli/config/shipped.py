@@ -44,6 +44,8 @@ def shipped_text(name: str, output: Path) -> str:
     known = [config.name for config in shipped_configs()]
     if name not in known:
         suggestion = did_you_mean(name, known) or f" There are {', '.join(known)}."
+        if Path(name).exists():
+            suggestion += f" For data of your own: `mmst init --from {quoted(name)}`."
         raise ConfigError(f"mmst init {name}: no such config comes with mmst.{suggestion}")
     text = (_FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
     return text.replace(f"configs/{name}.yaml", quoted(output))

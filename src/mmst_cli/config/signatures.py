@@ -29,6 +29,22 @@ _ARGUMENT_CLASSES = (
     ("sentence_transformers", "sentence_transformer/training_args.py", "SentenceTransformerTrainingArguments"),
 )
 
+TRAINER_FIELDS_ELSEWHERE = {
+    "batch_size": "per_device_train_batch_size",
+    "train_batch_size": "per_device_train_batch_size",
+    "epochs": "num_train_epochs",
+    "num_epochs": "num_train_epochs",
+    "lr": "learning_rate",
+    "steps": "max_steps",
+    "warmup": "warmup_steps",
+    "evaluation_steps": "eval_steps",
+    "evaluation_strategy": "eval_strategy",
+    "scheduler": "lr_scheduler_type",
+    "optimizer": "optim",
+    "num_workers": "dataloader_num_workers",
+}
+"""What fields of the trainer are called in other tools."""
+
 
 @dataclass(frozen=True)
 class LossInput:

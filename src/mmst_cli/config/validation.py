@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from mmst_cli.config.arguments import describe
 from mmst_cli.config.schema import Config, Section
+from mmst_cli.config.signatures import TRAINER_FIELDS_ELSEWHERE, training_fields
 from mmst_cli.errors import did_you_mean
 
 Keys = tuple[str | int, ...]
@@ -95,7 +96,8 @@ def _sentence(keys: Keys, kind: str, value: Any, unset: Collection[Keys], root: 
     key, section = dotted(keys), _without_none(_type_at(keys[:-1], root))
     if kind == "extra_forbidden":
         known = list(section.model_fields)
-        return f"{key}: unknown key." + (did_you_mean(str(keys[-1]), known) or f" Known here: {', '.join(known)}.")
+        meant = _of_training(key) or did_you_mean(str(keys[-1]), known) or f" Known here: {', '.join(known)}."
+        return f"{key}: unknown key.{meant}"
     wanted = _type_at(keys, root)
     if _is_section(section) and not _optional(wanted) and (value is None or keys in unset or kind == "missing"):
         return f"{key}: missing. It takes {_words(wanted)}."
@@ -103,7 +105,15 @@ def _sentence(keys: Keys, kind: str, value: Any, unset: Collection[Keys], root: 
         return f"{key}: `???` stands for a value that is still missing. Give one."
     wanted = _without_none(wanted)
     words = f"{_words(wanted)} with {', '.join(wanted.model_fields)}" if _is_section(wanted) else _words(wanted)
+    if isinstance(value, str) and _is_section(wanted) and "name_or_path" in wanted.model_fields:
+        words = f"{_words(wanted)}. Write {key}.name_or_path={value}, or name_or_path: {value} below it"
     return f"{key}: found {describe(value)}, but it takes {words}.{_advice(wanted, value)}"
+
+
+def _of_training(key: str) -> str:
+    """Return what was meant by a field of the trainer that stands at the top of a config."""
+    field = TRAINER_FIELDS_ELSEWHERE.get(key, key)
+    return f" Did you mean training.{field}?" if field in training_fields() else ""
 
 
 def _words(hint: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -47,7 +48,9 @@ class Cell:
     lost: str | None = None
     """A file that it names and that isn't there."""
     entries: int | None = None
-    """Of a list of inputs: how many."""
+    """Of a list of inputs, or of numbers: how many."""
+    largest: float = 0.0
+    """Of a list of numbers: that which is farthest from 0, without its sign."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,10 @@ class Contents:
     lost: str | None = None
     lists: tuple[int, int] | None = None
     """Of lists of inputs: the fewest and the most entries."""
+    numbers: tuple[int, int] | None = None
+    """Of lists of numbers: the fewest and the most of a row."""
+    largest: float = 0.0
+    """Of these: that which is farthest from 0, without its sign."""
     words: float = 0.0
     """Of texts: the median number of words."""
     values: int = 0
@@ -108,6 +115,7 @@ def contents_of(name: str, cells: Iterable[Any], folder: Path, noted: Modality |
     same = [look for look in looks if look.kind == kind] or looks
     entries = [look.entries for look in same if look.entries is not None]
     entries += [0 for cell in stored if entries and isinstance(cell, list) and not cell]
+    bounds = (min(entries), max(entries)) if entries else None
     found = Counter(look.found for look in same).most_common(1)[0][0]
     contents = Contents(
         name,
@@ -116,7 +124,9 @@ def contents_of(name: str, cells: Iterable[Any], folder: Path, noted: Modality |
         urls=any(look.url for look in same),
         documents=any(look.document for look in same),
         lost=next((look.lost for look in same if look.lost), None),
-        lists=(min(entries), max(entries)) if entries else None,
+        lists=bounds if kind is not Other.numbers else None,
+        numbers=bounds if kind is Other.numbers else None,
+        largest=max(look.largest for look in same),
         values=len({str(cell) for cell in stored if isinstance(cell, str | int | float)}),
     )
     lengths = [len(cell.split()) for cell in stored if isinstance(cell, str)]
@@ -161,7 +171,8 @@ def _of_list(cell: list[Any], folder: Path) -> Cell:
     looks = [look_at(entry, folder) for entry in cell]
     kind = looks[0].kind
     if kind is Other.number:
-        return Cell(Other.numbers)
+        sizes = [abs(entry) for entry in cell if isinstance(entry, int | float) and math.isfinite(entry)]
+        return Cell(Other.numbers, entries=len(cell), largest=float(max(sizes, default=0.0)))
     lost = next((look.lost for look in looks if look.lost), None)
     return replace(looks[0], entries=len(cell), lost=lost) if isinstance(kind, Modality) else Cell(Other.unknown)
 

@@ -29,6 +29,7 @@ _LABEL = re.compile(
     r"(.*_)?(labels?|scores?|similarity|relevance|relatedness|rating|grade)|gold|target|y|"
     r"(is_)?(duplicate|match|relevant|paraphrase|similar)"
 )
+_SCORES = re.compile(r"(.*_)?(scores?|labels?|margins?|logits|similarit(y|ies)|relevances?)")
 _NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+)?|(wrong|irrelevant|distractor|rejected)(_.*)?")
 _NO_INPUT = re.compile(r"(.*_)?(id|ids|uuid|idx|index|key|hash)|__.*__|split|source|lang|language|date|licen[sc]e")
 _NO_TEXT = re.compile(r"(.*_)?(url|link|filename|file_name|path)|labels?|class|category|score")
@@ -94,6 +95,7 @@ def guess_roles(
     used = [anchor, positive, *_negatives(negatives, positive.contents)]
     if label is not None and len(used) == 2:
         used.append(Guess(label, Role.label, "by its name and its numbers"))
+    used += _scores(columns, used)
     taken = [guess.contents for guess in used]
     return Guesses(used, [column for column in columns if column not in taken])
 
@@ -165,6 +167,29 @@ def _negatives(columns: list[Contents], positive: Contents) -> list[Guess]:
             take = max(1, fewest) if fewest != most else None
             found.append(Guess(column, Role.negative, "by its name", take, fill=fewest == 0))
     return found
+
+
+def _scores(columns: Sequence[Contents], used: Sequence[Guess]) -> list[Guess]:
+    """Return the lists of a teacher's scores that fit the documents of a row, one at most.
+
+    There is a score for each document, the positive first, or for each negative what the positive has more.
+    """
+    negatives = [guess for guess in used if guess.role is Role.negative]
+    if not negatives or any(guess.fill for guess in negatives):
+        return []
+    count = sum(guess.take or (guess.contents.lists or (1, 1))[0] for guess in negatives)
+    longer = any(guess.take is not None for guess in negatives)  # so are the lists of scores
+    fitting = []
+    for column in columns:
+        if column.numbers is None or not _SCORES.fullmatch(plain_name(column.name)):
+            continue
+        fewest, most = column.numbers
+        if fewest == most and fewest in (count, count + 1):
+            fitting.append(Guess(column, Role.label, f"by its name and its {fewest} numbers a row"))
+        elif longer and fewest == count + 1:
+            fitting.append(Guess(column, Role.label, "by its name and its numbers", take=count + 1))
+    teachers = [guess for guess in fitting if "teacher" in plain_name(guess.contents.name)]
+    return [*teachers, *fitting][:1]
 
 
 def _untold(

@@ -22,6 +22,11 @@ from mmst_cli.shell_words import quoted
 from mmst_cli.sources.folder_walk import walk
 from mmst_cli.sources.places import READERS, is_saved, local_path, media_folder, row_ending
 
+_MEDIA = {
+    Modality.image: "an image or a document",
+    Modality.audio: "a recording",
+    Modality.video: "a clip",
+}
 _METADATA = "metadata.csv with the columns file_name and caption"
 
 
@@ -57,6 +62,12 @@ def run_draft(
         DataError: the data can't be read.
     """
     path = local_path(data)
+    if path.is_file() and (named_kind := MODALITY_OF.get(path.suffix.lower())) is not None:
+        raise ConfigError(
+            f"--from: {data}: it is {_MEDIA[named_kind]}, and training takes pairs. Name a table (.csv, .jsonl or"
+            " .parquet) with a column of the names of such files and one of texts that ask for them, or a folder with"
+            f" {_METADATA}. `mmst encode` embeds it as it is."
+        )
     if path.is_dir() and is_judged(path):
         options = {str(role): column for role, column in (named or {}).items()} | {"name": name, "split": split}
         if given := [option for option, value in options.items() if value is not None]:

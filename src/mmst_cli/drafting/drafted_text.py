@@ -48,8 +48,20 @@ class Draft:
 
     @property
     def has_label(self) -> bool:
-        """Whether one column is a label."""
-        return bool(self.guesses.with_role(Role.label))
+        """Whether one column is a label: a class, or how well a pair belongs together."""
+        return bool(self.guesses.with_role(Role.label)) and self.scores is None
+
+    @property
+    def scores(self) -> Guess | None:
+        """The lists of a teacher's scores, which negatives stand beside."""
+        return next((guess for guess in self.guesses.with_role(Role.label) if guess.contents.numbers), None)
+
+    @property
+    def scores_are_margins(self) -> bool:
+        """Whether they say of each negative what the positive has more, rather than of each document what it has."""
+        negatives = self.guesses.with_role(Role.negative)
+        count = sum(guess.take or (guess.contents.lists or (1, 1))[0] for guess in negatives)
+        return self.scores is not None and self.scores.contents.numbers == (count, count)
 
 
 def draft_text(draft: Draft) -> str:
@@ -118,7 +130,8 @@ def _section(draft: Draft, use: str, split: str) -> Iterable[str]:
     if use == "train":
         yield from _left_out(draft.guesses.left)
     yield "    columns:"
-    yield from (column_line(guess, why=use == "train") for guess in draft.guesses.used)
+    used = [guess for guess in draft.guesses.used if use == "train" or guess is not draft.scores]
+    yield from (column_line(guess, why=use == "train") for guess in used)
     if use == "train" and any(guess.contents.documents for guess in draft.guesses.used):
         yield "    # Every page of a file becomes a row, with all else of its row. Where one page alone belongs"
         yield "    # to a row, write it in the table as manual.pdf#3 for the third, and leave `pages: all` out."
@@ -152,6 +165,8 @@ def column_line(guess: Guess, *, why: bool) -> str:
 def _loss(draft: Draft) -> str:
     if not draft.guesses.with_role(Role.positive):
         name, why = "BatchAllTripletLoss", "one input and the number of its class"
+    elif draft.scores is not None:
+        return _distillation(draft, draft.scores)
     elif draft.has_label:
         name, why = "CoSENTLoss", "pairs and a number that says how well they belong together"
     else:
@@ -165,6 +180,26 @@ def _loss(draft: Draft) -> str:
     return "\n".join([*lines, ""])
 
 
+def _distillation(draft: Draft, scores: Guess) -> str:
+    """Return the loss that learns a teacher's scores, and how to train without them."""
+    if draft.scores_are_margins:
+        name, why = "MarginMSELoss", "what the positive scores more than each negative, by a teacher"
+    else:
+        name, why = "DistillKLDivLoss", "a score for each document of the row, by a teacher"
+    lines = ["loss:", line(f"  - type: {name}", f"guessed: {why}")]
+    if not draft.scores_are_margins:
+        teacher = "0.05" if scores.contents.largest <= 1 else "1.0"
+        kind = "similarities up to 1" if scores.contents.largest <= 1 else "raw scores of a reranker"
+        lines.append(
+            line(
+                f"    args: {{student_temperature: 0.05, teacher_temperature: {teacher}}}",
+                f"guessed: the teacher's are {kind}",
+            )
+        )
+    without = f"  # CachedMultipleNegativesRankingLoss takes them without the column {one_line(scores.contents.name)}."
+    return "\n".join([*lines, without, ""])
+
+
 def _evaluators(draft: Draft) -> str:
     kind = "EmbeddingSimilarityEvaluator" if draft.has_label else "MatryoshkaRetrievalEvaluator"
     said = "" if draft.has_label else "queries: anchors; corpus: positives, then negatives"
@@ -172,7 +207,7 @@ def _evaluators(draft: Draft) -> str:
 
 
 def _training(draft: Draft) -> str:
-    ranked = not draft.has_label
+    ranked = not draft.has_label and draft.scores is None
     lines = [
         line("training:", "SentenceTransformerTrainingArguments, under their own names"),
         "  num_train_epochs: 1",
@@ -185,7 +220,7 @@ def _training(draft: Draft) -> str:
     ]
     if ranked:
         lines.append(line("  batch_sampler: no_duplicates", "a row that is there twice would be its own wrong answer"))
-    elif not draft.guesses.with_role(Role.positive):
+    elif draft.has_label and not draft.guesses.with_role(Role.positive):
         lines.append(line("  batch_sampler: group_by_label", "every batch holds several rows of a class"))
     lines += ["  eval_strategy: steps", "  eval_steps: 0.25"] if draft.is_judged else []
     lines += [

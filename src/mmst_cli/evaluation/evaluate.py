@@ -30,6 +30,7 @@ from mmst_cli.model.checkpoint import checkpoint_commit
 from mmst_cli.model.load_model import find_model
 from mmst_cli.model.precision_of_run import as_recorded
 from mmst_cli.output_claim import all_claimed
+from mmst_cli.preparing.broken_rows import told_of_skipping
 from mmst_cli.preparing.image_preparation import prepare_images
 from mmst_cli.retrieval.retrieval_set import RetrievalSet
 from mmst_cli.runs import RunFolder, run_of_model
@@ -70,7 +71,7 @@ def run_evaluation(
     options, terminal = options or EvaluationOptions(), terminal or Terminal()
     config = as_recorded(with_grid(config, options), terminal)
     check_config(config, for_training=False)
-    with all_claimed(_places(config, options)):
+    with told_of_skipping(config), all_claimed(_places(config, options)):
         return _evaluate(config, options, terminal)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmst_cli.config.load import with_model
+from mmst_cli.config.load import read_tree, refuse_rows, with_model
 from mmst_cli.config.rules import load_checked_config
 from mmst_cli.config.rules_evaluators import PRECISIONS
 from mmst_cli.config.schema import Config
@@ -57,6 +57,8 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
     """
     if target and Path(target).suffix in CONFIG_SUFFIXES:
         return load_checked_config(target, overrides, for_training=False)
+    if target:
+        refuse_rows(Path(target))
     run = RunFolder(expand_home(target)) if target else newest_run()
     for folder in (run.path, run.model):
         if not os.access(folder, os.R_OK | os.X_OK) and os.access(folder.parent, os.X_OK) and folder.is_dir():
@@ -78,6 +80,11 @@ def find_config(target: str | None, config_path: Path | None, overrides: Sequenc
         return with_model(config, str(target))
     if not (run.model / "modules.json").is_file():
         raise RunError(f"{run.path}: this run has no model yet. {run.way_to_model()}")
+    if config_path is None and not read_tree(run.config).get("evaluators") and not overrides:
+        raise ConfigError(
+            f"{run.path}: its config has no evaluators, so there is nothing to evaluate. Name one that has by --config,"
+            " with a dataset for use: eval."
+        )
     config = load_checked_config(config_path or run.config, overrides, for_training=False)
     return with_model(config, str(run.model))
 

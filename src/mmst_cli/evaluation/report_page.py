@@ -19,7 +19,7 @@ from mmst_cli.html.rendering import MAX_BYTES, page_bytes, render
 from mmst_cli.retrieval.data_card import Rows, data_card
 from mmst_cli.run_environment import describe_environment, without_secret
 from mmst_cli.runs import RunFolder
-from mmst_cli.shell_words import joined
+from mmst_cli.shell_words import joined, program
 from mmst_cli.storage import read_json, write_text
 
 ROOM = 20_000  # bytes kept free for notes and rounding
@@ -55,7 +55,7 @@ def write_page(
         after=after,
         before=before,
         created=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        command=joined([Path(sys.argv[0]).name, *map(without_secret, sys.argv[1:])]),
+        command=joined([program(), *map(without_secret, sys.argv[1:])]),
         metrics=run.metric_lines() if run else [],
         galleries=_chosen_queries(suite, before, after),
         data_card=data_card(config, rows),

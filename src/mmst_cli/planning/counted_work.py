@@ -24,13 +24,17 @@ class Work:
 
     rows: dict[str, int | None]
     """Rows of an epoch by training set, weighted; None of a stream, which has no count."""
+    processes: int
+    """That train together, each on a device of its own."""
     batch: int
-    """Rows of a batch, of the largest one where a set has fewer."""
+    """Rows of a batch on a device, of the largest one where a set has fewer."""
     accumulated: int
     """Batches of a step."""
     steps: int
     samples: int
     """Rows that are trained on, all epochs together; at most, where the last batch of an epoch is smaller."""
+    gathered: int
+    """Devices whose rows are compared with each other: all of them, or one."""
     negatives: dict[str, int]
     """Other documents that an anchor is compared with in a batch, by training set; of losses that do so."""
     evaluations: int
@@ -40,6 +44,11 @@ class Work:
     saves: int
     kept_checkpoints: int
     """That are on the disk at a time, at most."""
+
+    @property
+    def step_rows(self) -> int:
+        """Rows of a step on all devices."""
+        return self.batch * self.accumulated * self.processes
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -56,7 +65,9 @@ class Schedule:
     """Whether its last step is evaluated."""
 
 
-def steps_of_epoch(args: SentenceTransformerTrainingArguments, rows: Mapping[str, int | None]) -> int:
+def steps_of_epoch(
+    args: SentenceTransformerTrainingArguments, rows: Mapping[str, int | None], processes: int = 1
+) -> int:
     """Return how many steps an epoch takes; 0 of streams, and of rows that fill no batch.
 
     steps = ceil(batches / gradient_accumulation_steps); batches are rows / batch of each set, of several sets together,
@@ -65,8 +76,9 @@ def steps_of_epoch(args: SentenceTransformerTrainingArguments, rows: Mapping[str
     Args:
         args: the trainer's.
         rows: of an epoch by training set; None of a stream.
+        processes: that take the rows of a batch together.
     """
-    size = args.train_batch_size * args.world_size
+    size = args.train_batch_size * processes
     whole = math.floor if args.dataloader_drop_last else math.ceil
     batches: list[int] = [whole((count or 0) / size) for count in rows.values()]
     together = str(getattr(args.multi_dataset_batch_sampler, "value", args.multi_dataset_batch_sampler))
@@ -120,6 +132,7 @@ def count_work(
     inputs: int | None,
     *,
     evaluates: bool,
+    processes: int = 1,
 ) -> Work:
     """Return what a run does.
 
@@ -130,34 +143,45 @@ def count_work(
         steps: how many it takes, where the trainer counted them.
         inputs: of all evaluators together; None where one doesn't say.
         evaluates: whether there is an evaluator.
+        processes: that train together: each takes its share of every batch.
     """
     training = {name: rows[name] for name in training_datasets(config)}
     counts = {name: None if one.is_stream else len(one) for name, one in training.items()}
-    of_epoch = steps_of_epoch(args, counts)
+    of_epoch = steps_of_epoch(args, counts, processes)
     steps = count_steps(args, of_epoch) if steps is None else steps
     schedule = schedule_of(args, steps, of_epoch)
-    size = args.train_batch_size * args.world_size
-    largest = {name: size if count is None else min(size, count) for name, count in counts.items()}
-    batch = max(largest.values(), default=size)  # no more than there is
-    samples = steps * batch * args.gradient_accumulation_steps
+    size = args.train_batch_size
+    shares = {name: size if count is None else min(size, max(1, count // processes)) for name, count in counts.items()}
+    batch = max(shares.values(), default=size)  # no more than there is
+    samples = steps * batch * processes * args.gradient_accumulation_steps
     if args.max_steps <= 0 and not args.dataloader_drop_last and None not in counts.values():
         samples = min(samples, math.ceil(args.num_train_epochs * sum(count or 0 for count in counts.values())))
     in_training = schedule.evaluations if evaluates else 0
     best = bool(args.load_best_model_at_end)
     after = evaluates and (not schedule.evaluates_last or best)
     limit = args.save_total_limit or schedule.saves
+    gathered = {name: processes if _gathers(config, name) else 1 for name in training}
+    negatives = {name: negatives_of(config, one, shares[name] * gathered[name]) for name, one in training.items()}
     return Work(
         rows=counts,
+        processes=processes,
         batch=batch,
         accumulated=args.gradient_accumulation_steps,
         steps=steps,
         samples=samples,
-        negatives={name: met for name, one in training.items() if (met := negatives_of(config, one, largest[name]))},
+        gathered=max(gathered.values(), default=1),
+        negatives={name: met for name, met in negatives.items() if met},
         evaluations=in_training + int(evaluates) + int(after),
         inputs_per_evaluation=inputs if evaluates else 0,
         saves=schedule.saves,
         kept_checkpoints=min(limit + best, schedule.saves),
     )
+
+
+def _gathers(config: Config, dataset: str) -> bool:
+    """Say whether the loss of a set compares the rows of all devices."""
+    layers = loss_layers(config, loss_keys(config)[dataset])
+    return any(layer.args.get("gather_across_devices") for layer in layers)
 
 
 def negatives_of(config: Config, rows: RowSet, batch: int) -> int:

@@ -8,17 +8,18 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from mmst_cli.planning.counted_work import Work
 from mmst_cli.planning.devices import GIB
 from mmst_cli.planning.measured_time import MeasuredTime
 from mmst_cli.planning.plan_result import Advice, Plan
-from mmst_cli.planning.planned_run import PlannedColumn, host_bytes
+from mmst_cli.planning.planned_run import PlannedColumn, gradient_bytes, host_bytes
 from mmst_cli.planning.planned_time import UTILISATION, Span, Time
 from mmst_cli.planning.sampled_columns import SampledColumn
 from mmst_cli.terminal import Terminal
 
 
 def show_plan(plan: Plan, terminal: Terminal) -> None:
-    """Show a plan: rows, work, memory, disk, time, what is unknown, and last the verdict and what to change."""
+    """Show a plan: rows, work, memory, disk, time, what it leaves open, and last the verdict and what to change."""
     terminal.show(columns_table(plan.facts.columns))
     for line in notes_on_columns([column.sampled for column in plan.facts.columns]):
         terminal.show(line)
@@ -28,7 +29,8 @@ def show_plan(plan: Plan, terminal: Terminal) -> None:
     terminal.show(_facts_table(f"time on {plan.device}", list(time_lines(plan))))
     if plan.probed:
         terminal.show(probe_table(plan.probed))
-    for title, sentences in (("assumed", plan.assumed), ("unknown", plan.unknown)):
+    told = (("assumed", plan.assumed), ("unknown", plan.unknown), ("not counted", plan.not_counted))
+    for title, sentences in told:
         for sentence in sentences:
             terminal.show(f"{title}: {sentence}")
     terminal.show(f"verdict: {plan.sentence}")
@@ -82,7 +84,7 @@ def work_lines(plan: Plan) -> list[tuple[str, str, str]]:
     of = "a stream" if None in work.rows.values() else f"{rows:,} rows an epoch"
     lines = [
         ("samples", f"{work.samples:,}", of),
-        ("steps", f"{work.steps:,}", f"batches of {work.batch:,}" + _times(work.accumulated, "a step")),
+        ("steps", f"{work.steps:,}", _batches(work)),
     ]
     for name, count in work.negatives.items():
         others = f"of set {name}" if len(work.negatives) > 1 else "documents of other rows, and its negatives"
@@ -105,7 +107,8 @@ def memory_lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
     share = "all trained" if weights.trained == weights.parameters else f"{weights.trained:,} trained"
     yield "parameters", f"{weights.parameters:,}", share
     yield "weights", in_gib(weights.bytes), ""
-    yield "gradients", in_gib(weights.trained_bytes), "a number for each that is trained"
+    exchanged = ", and once more to exchange them" if plan.facts.work.processes > 1 else ""
+    yield "gradients", in_gib(gradient_bytes(plan.facts)), f"a number for each that is trained{exchanged}"
     yield "optimizer", in_gib(weights.state_bytes), weights.optimizer
     if memory is None:
         yield "activations", "unknown", "see below"
@@ -152,7 +155,9 @@ def time_lines(plan: Plan) -> Iterator[tuple[str, str, str]]:
     low, high = plan.seconds or (0.0, 0.0)
     yield "in all", between(low, high), f"the limit: {_limit(time.limit)}"
     if plan.cost is not None:
-        yield "cost", f"{plan.cost * low / 3600:.2f}-{plan.cost * high / 3600:.2f}", f"{plan.cost:g} an hour"
+        least, most = plan.costs or (0.0, 0.0)
+        each = f" of each of {facts.work.processes:,} devices" if facts.work.processes > 1 else ""
+        yield "cost", f"{least:.2f}-{most:.2f}", f"{plan.cost:g} an hour{each}"
     yield (
         "feeding alone",
         clock(facts.work.samples * facts.feeding.train_row_ms / 1000 / facts.feeding.processes),
@@ -241,6 +246,11 @@ def between(low: float, high: float) -> str:
     size, unit = (1, "s") if high < 120 else (60, "min") if high < 7200 else (3600, "h")
     least, most = f"{low / size:.1f}", f"{high / size:.1f}"
     return f"{most} {unit}" if least == most else f"{least}-{most} {unit}"
+
+
+def _batches(work: Work) -> str:
+    on_each = f" on each of {work.processes:,} devices" if work.processes > 1 else ""
+    return f"batches of {work.batch:,}{on_each}" + _times(work.accumulated, "a step")
 
 
 def _limit(limit: str) -> str:

@@ -58,6 +58,8 @@ class Plan:
     probed: Sequence[Mapping[str, Any]] = ()
     assumed: Sequence[str] = field(default=())
     """Sentences about what was assumed."""
+    not_counted: Sequence[str] = ()
+    """What the run does beside that, each begun by its key."""
 
     @property
     def seconds(self) -> tuple[float, float] | None:
@@ -67,6 +69,14 @@ class Plan:
         if isinstance(self.time, MeasuredTime):
             return self.time.bounds
         return self.time.total.low, self.time.total.high
+
+    @property
+    def costs(self) -> tuple[float, float] | None:
+        """The least and the most that the devices cost."""
+        if self.seconds is None or self.cost is None:
+            return None
+        an_hour = self.cost * self.facts.work.processes
+        return an_hour * self.seconds[0] / 3600, an_hour * self.seconds[1] / 3600
 
     @property
     def verdict(self) -> str:
@@ -89,7 +99,7 @@ class Plan:
         if self.verdict == STARVES:
             return "it fits, and will starve: preparing the rows takes longer than computing with them."
         if self.verdict == UNKNOWN:
-            return "unknown: see below what can't be known."
+            return "unknown: what is listed as unknown would decide it."
         if self.time is not None and self.time.limit == "start":
             return "it fits, and is so short that starting and ending take most of the time."
         return "it fits, and computing is what takes the time."
@@ -117,13 +127,14 @@ class Plan:
             "peak_bytes": self.peak,
             "time": None if self.time is None else self.time.to_dict(),
             "seconds": None if seconds is None else {"low": seconds[0], "high": seconds[1]},
-            "cost": None if seconds is None or self.cost is None else [self.cost * one / 3600 for one in seconds],
+            "cost": None if self.costs is None else list(self.costs),
             "disk_bytes": dict(self.disk),
             "measured": self.measured,
             "probed": list(self.probed),
             "advice": [one.to_dict() for one in self.advice],
             "unknown": list(self.unknown),
             "assumed": list(self.assumed),
+            "not_counted": list(self.not_counted),
         }
 
 

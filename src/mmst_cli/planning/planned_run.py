@@ -83,7 +83,7 @@ class Facts:
     prepared_bytes: int
     """Of the images that the cache takes, where datasets say `prepare`."""
     batches_ahead: int
-    """Batches that are prepared or wait, on the host."""
+    """Batches that are prepared or wait, on the host, of each process."""
     copies: float
     """Bytes of copies an optimizer that isn't fused makes as it steps."""
 
@@ -93,11 +93,12 @@ class Facts:
 
 
 def host_bytes(facts: Facts) -> int:
-    """Return the bytes of the batches that are on the host at a time: batches x rows x features of a row."""
+    """Return the bytes of the batches that are on the host at a time, of all processes: batches x rows x features."""
     sets: dict[str, float] = {}
     for column in facts.of(evaluated=False):
         sets[column.sampled.dataset] = sets.get(column.sampled.dataset, 0.0) + column.sampled.feature_bytes
-    return round(facts.batches_ahead * facts.work.batch * max(sets.values(), default=0.0))
+    batches = facts.batches_ahead * facts.work.processes
+    return round(batches * facts.work.batch * max(sets.values(), default=0.0))
 
 
 def with_fitting_size(facts: Facts, device: Device) -> Facts:
@@ -108,7 +109,7 @@ def with_fitting_size(facts: Facts, device: Device) -> Facts:
     if not facts.mini_batches.fits:
         return facts
     room = device.memory * (1 - MARGIN) - TAKEN - facts.weights.bytes
-    room -= facts.weights.state_bytes + facts.weights.trained_bytes
+    room -= facts.weights.state_bytes + gradient_bytes(facts)
     costs = [cost for column in facts.of(evaluated=False) if (cost := column.cost_of(1, mean=False))]
     a_row = max((cost.peak for cost in costs), default=0)
     rows = facts.work.batch if not a_row else max(1, min(facts.work.batch, int(room // a_row)))
@@ -129,7 +130,7 @@ def plan_memory(facts: Facts, library: float = TAKEN) -> Memory | None:
     evaluating = [_known(one.cost_of(facts.evaluation_batch, mean=False)).forward_peak for one in evaluated]
     return Memory(
         weights=facts.weights.bytes,
-        gradients=facts.weights.trained_bytes,
+        gradients=gradient_bytes(facts),
         optimizer=facts.weights.state_bytes,
         activations=max((_activations(facts, columns) for columns in sets.values()), default=0),
         inputs=round(max((_input_bytes(facts, column) for column in facts.of(evaluated=False)), default=0)),
@@ -139,6 +140,11 @@ def plan_memory(facts: Facts, library: float = TAKEN) -> Memory | None:
     )
 
 
+def gradient_bytes(facts: Facts) -> int:
+    """Return the bytes of the gradients; of several processes they are held once more, to be exchanged."""
+    return facts.weights.trained_bytes * (2 if facts.work.processes > 1 else 1)
+
+
 def _activations(facts: Facts, columns: Sequence[PlannedColumn]) -> int:
     """Return what a batch of a set takes, and its similarities.
 
@@ -146,7 +152,7 @@ def _activations(facts: Facts, columns: Sequence[PlannedColumn]) -> int:
     """
     batch = facts.work.batch
     costs = [_known(one.cost_of(facts.mini_batches.rows_of(one.sampled, batch), mean=False)) for one in columns]
-    documents = batch * max(1, len(columns) - 1)
+    documents = batch * facts.work.gathered * max(1, len(columns) - 1)
     similar = similarity_bytes(batch, documents, facts.dims)
     if facts.mini_batches.cached:
         return similar + max(cost.peak for cost in costs)
@@ -179,11 +185,12 @@ def plan_time(facts: Facts, device: Device) -> Time | None:
         ).times(batches * _share(facts, column))
     evaluating, feeding_evaluations = Span(0, 0), 0.0
     for column in facts.of(evaluated=True):
-        count = column.inputs or 0
+        count = -(-(column.inputs or 0) // work.processes)  # inputs are shared out
         cost = _known(column.cost_of(max(1, count), mean=True))
         passes = -(-count // max(1, facts.evaluation_batch))
         evaluating += rates.seconds(cost.forward_flops, passes * cost.forward_kernels).times(work.evaluations)
-        feeding_evaluations += work.evaluations * count * _prepare_ms(column) / 1000 / facts.feeding.processes
+        prepared = work.evaluations * (column.inputs or 0)
+        feeding_evaluations += prepared * _prepare_ms(column) / 1000 / facts.feeding.processes
     saved = checkpoint_bytes(facts.weights, only_model=facts.only_model, adapter=facts.adapter)
     return Time(
         start=STARTING,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmst_cli.config.schema import Modality, ModelConfig
@@ -179,8 +180,11 @@ def _of_media(encoder: Any, modality: Modality, value: Any, features: Any) -> di
 
 def inputs_table(facts: Sequence[InputFacts]) -> Table:
     """Return what became of inputs, a line each."""
-    table = Table("input", "holds", "as it is", "as the model sees it", title="inputs", title_justify="left")
-    for name in ("tokens", "ms to read", "ms to process"):
+    table = Table(title="inputs", title_justify="left", box=SIMPLE_HEAD)
+    table.pad_edge, table.show_edge, table.collapse_padding = False, False, True  # so that 80 columns hold it
+    for name in ("input", "holds", "as it is", "as the model\nsees it"):
+        table.add_column(name)
+    for name in ("tokens", "ms to\nread", "ms to\nprocess"):
         table.add_column(name, justify="right")
     for one in facts:
         cut = f", {one.lost_tokens:,} cut off" if one.lost_tokens else ""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmst_cli.config.schema import OnBadRow, Role
-from mmst_cli.errors import DataError
+from mmst_cli.errors import ColumnError
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.rows.row_keys import column_keys
 from mmst_cli.rows.shapes import Numbers, drawn_from, entries_of
@@ -107,7 +107,7 @@ class Pool:
         if left:
             return left[int(rng.integers(len(left)))]
         at = place_of(self.rows, int(self.places[row]), self.name)
-        raise DataError(
+        raise ColumnError(
             f"{at}: {int(self.lengths[row])} negatives, and other rows have too few documents to fill them up that"
             " aren't its own. Lower take, or set fill: repeat."
         )

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from mmst_cli.config.schema import Modality, Role
-from mmst_cli.errors import DataError
+from mmst_cli.errors import ColumnError, DataError
 from mmst_cli.media.content import show
 from mmst_cli.rows.cells import SEVERAL, fits, is_text, label_kind, stored_type
 from mmst_cli.rows.columns import ROW, Column, RowSet
@@ -40,7 +40,7 @@ def check_types(rows: RowSet, *, lists: bool) -> None:
         source = column.sources[0]
         if column.role is Role.label and label_kind(rows.rows.features[source]) is None:
             row, found = _first_no_number(rows, source)
-            raise DataError(
+            raise ColumnError(
                 f"{place_of(rows, row, column.name)}: a label is a number, or a list of numbers where a"
                 f" loss takes a teacher's scores or vectors; found {found}."
             )
@@ -140,7 +140,7 @@ def _check_type(rows: RowSet, column: Column, modality: Modality, source: str) -
     if source != column.name:
         found += f" in column {source}"
     if modality is Modality.text:
-        raise DataError(
+        raise ColumnError(
             f"datasets.{rows.key}, row 0, column {column.name}: declared text, found {found}. "
             "Declare another modality, or choose a column of strings."
         )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mmst_cli.config.rules_mining import negative_names
 from mmst_cli.config.schema import ColumnConfig, Modality, OnBadRow, Role
-from mmst_cli.errors import ConfigError, DataError
+from mmst_cli.errors import ColumnError, ConfigError, DataError
 from mmst_cli.media.pdf import names_pdf, page_numbers, split_page
 from mmst_cli.rows.cells import holds_lists
 from mmst_cli.rows.columns import ENTRY, ROW, Column, RowSet
@@ -139,7 +139,7 @@ def _pages(rows: RowSet, column: Column, wanted: Any) -> list[Entries] | None:
                 found[row] = list(wanted)  # reading these says why
             continue
         if column.role is Role.anchor and len(found[row]) > 1:
-            raise DataError(
+            raise ColumnError(
                 f"{place_of(rows, row, column.name)}: {path} has {len(found[row])} pages, and an anchor is one input."
                 " Set pages: first, or name one, as in file.pdf#1."
             )

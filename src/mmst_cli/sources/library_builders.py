@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mmst_cli.config.schema import DatasetConfig
@@ -146,7 +147,8 @@ def _unreadable(at: str, config: DatasetConfig, error: BaseException) -> DataErr
             f"{at}.path: {visible(config.path)}: its metadata file has no column called file_name. Rename the one that"
             " names the file of each row to that."
         )
-    return DataError(f"{at}.path: {visible(config.path)} can't be read: {first_line(error)}")
+    why = first_line(error).removeprefix(f"{PurePosixPath(config.path).name}: ")  # which of several files it is
+    return DataError(f"{at}.path: {visible(config.path)} can't be read: {why}")
 
 
 def _wrong_choice(at: str, config: DatasetConfig, error: ValueError) -> DataError:

@@ -235,7 +235,11 @@ def json_rows(file: str, name: str | None = None) -> Iterator[dict[str, Any]]:
 def _parse_json(content: bytes, where: str) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""
+        found = f"{error.msg.removesuffix(' at')} at {line}character {error.colno}"
+        raise ValueError(f"{where} is no JSON: {found}. Mend or remove it.") from error
+    except ValueError as error:  # of bytes that are no text
         raise ValueError(f"{where} is no JSON: {error}") from error
 
 

@@ -20,7 +20,8 @@ def announced(job: Any, args: Any) -> Iterator[str]:
     """
     config = job.config
     inputs = inputs_of_evaluators(config, job.suite.evaluators, job.rows)
-    work = count_work(config, args, job.loss_rows, job.steps, inputs, evaluates=bool(job.suite.evaluators))
+    evaluates = bool(job.suite.evaluators)
+    work = count_work(config, args, job.loss_rows, job.steps, inputs, evaluates=evaluates, processes=args.world_size)
     yield f"plan: {', '.join(_work(work))}"
     if job.rehearsed.tokens:
         told = [
@@ -40,7 +41,7 @@ def announced(job: Any, args: Any) -> Iterator[str]:
 
 
 def _work(work: Work) -> Iterator[str]:
-    yield f"{work.steps:,} steps of {work.batch * work.accumulated:,} rows"
+    yield f"{work.steps:,} steps of {work.step_rows:,} rows"
     yield f"{work.samples:,} in all"
     for name, count in work.negatives.items():
         of = f" of {name}" if len(work.negatives) > 1 else ""

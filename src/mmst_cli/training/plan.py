@@ -9,6 +9,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 
 from mmst_cli.config.rules import check_config
+from mmst_cli.config.rules_loss import training_datasets
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ModelError
 from mmst_cli.evaluation.evaluator_suite import prepare_evaluation
@@ -20,6 +21,7 @@ from mmst_cli.planning.advice import advise
 from mmst_cli.planning.devices import DEVICES, Device
 from mmst_cli.planning.plan_result import Plan
 from mmst_cli.planning.planned_run import plan_disk, plan_memory, plan_time, with_fitting_size
+from mmst_cli.preparing.broken_rows import told_of_skipping
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder
 from mmst_cli.storage import expand_home
@@ -27,9 +29,12 @@ from mmst_cli.terminal import Terminal, quiet_libraries
 from mmst_cli.training.loss_models import check_models_of_losses
 from mmst_cli.training.measured_plan import MeasuredPlan
 from mmst_cli.training.measured_run import measure
+from mmst_cli.training.not_counted import not_counted
+from mmst_cli.training.one_device import idle_devices
 from mmst_cli.training.planned_facts import Looks, find_facts
 from mmst_cli.training.planned_job import PlannedJob, batching_of, changed_job, check_plannable, job_without_weights
 from mmst_cli.training.probed_sizes import check_probe, probe_sizes
+from mmst_cli.training.rows_left_over import keys_apart, tell_rows_left_over
 from mmst_cli.training.training_job import TrainingJob
 from mmst_cli.training.training_start import build_arguments, check_machine
 
@@ -50,6 +55,8 @@ class PlanOptions:
     probe: bool = False
     rows: int = 32
     """Of each column, to look at."""
+    processes: int = 1
+    """That train together, each on such a device."""
     import_seconds: float = 0.0
     """That loading the libraries took."""
 
@@ -67,10 +74,16 @@ def run_plan(config: Config, options: PlanOptions, terminal: Terminal | None = N
         terminal.warn(warning)
     quiet_libraries(terminal)
     check_adaptable(config.model)
-    if options.device is None:
-        return _plan_here(config, options, terminal)
-    job = job_without_weights(config, terminal)
+    with told_of_skipping(config):
+        plan = _plan_here if options.device is None else _plan_there
+        return plan(config, options, terminal)
+
+
+def _plan_there(config: Config, options: PlanOptions, terminal: Terminal) -> Plan:
+    """Plan for a device that isn't here."""
+    job = job_without_weights(config, terminal, options.processes)
     check_plannable(job.rows)
+    _warn_of_rows_left_over(job, terminal)
     looks = Looks(options.rows)
     plan = _plan_elsewhere(job, options, looks, terminal)
     advice = advise(
@@ -79,7 +92,22 @@ def run_plan(config: Config, options: PlanOptions, terminal: Terminal | None = N
         lambda other: _plan_elsewhere(changed_job(job, other, GPU), options, looks.fewer(), terminal),
         on_gpu=True,
     )
-    return replace(plan, advice=advice, unknown=[*looks.unknown], assumed=[*looks.assumed])
+    return replace(
+        plan,
+        advice=advice,
+        unknown=[*looks.unknown],
+        assumed=[*looks.assumed],
+        not_counted=not_counted(config, options.processes, measured=False),
+    )
+
+
+def _warn_of_rows_left_over(job: PlannedJob, terminal: Terminal) -> None:
+    """Warn, as training does, of rows that no batch without duplicates has."""
+    training = {name: job.loss_rows[name] for name in training_datasets(job.config)}
+    with terminal.waiting("telling rows apart"):
+        keys = keys_apart(job.config, training)
+    for warning in tell_rows_left_over(job.config, training, keys, job.args, job.processes):
+        terminal.warn(warning)
 
 
 def _plan_elsewhere(job: PlannedJob, options: PlanOptions, looks: Looks, terminal: Terminal) -> Plan:
@@ -125,7 +153,14 @@ def _plan_here(config: Config, options: PlanOptions, terminal: Terminal) -> Plan
     plan = made.plan(find_facts(job, looks, terminal, training.steps, device), peak=measured.peak_bytes)
     again = partial(_again, made, job, looks, terminal)
     advice = advise(training.config, plan, again, on_gpu=device.type == "cuda")
-    return replace(plan, advice=advice, unknown=[*looks.unknown], assumed=[*looks.assumed], probed=probed)
+    return replace(
+        plan,
+        advice=advice,
+        unknown=[*looks.unknown],
+        assumed=[*looks.assumed],
+        not_counted=not_counted(training.config, 1, measured=True),
+        probed=probed,
+    )
 
 
 def _job_here(config: Config, options: PlanOptions, terminal: Terminal) -> TrainingJob:
@@ -141,6 +176,8 @@ def _job_here(config: Config, options: PlanOptions, terminal: Terminal) -> Train
             + (" put them there." if expand_home(missing[0]).is_dir() else f" download them: hf download {missing[0]}")
         )
     runtime = check_machine(config)
+    if idle := idle_devices(runtime.device):
+        terminal.warn(idle)
     check_models_of_losses(config, runtime)
     if options.probe:
         check_probe(config, runtime.device)

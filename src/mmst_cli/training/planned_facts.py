@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from mmst_cli.config.rules_loss import loss_datasets, training_datasets
-from mmst_cli.config.rules_mining import fills_by_mining, mined_columns
+from mmst_cli.config.rules_loss import training_datasets
+from mmst_cli.config.rules_mining import mined_columns, negative_names
 from mmst_cli.config.schema import Config, Role
 from mmst_cli.errors import first_line
 from mmst_cli.model.precision import HALF, declared_precision
@@ -18,6 +18,7 @@ from mmst_cli.planning.planned_memory import count_weights
 from mmst_cli.planning.planned_run import Facts, PlannedColumn, feeding_of
 from mmst_cli.planning.sampled_columns import InputColumn, SampledColumn, read_inputs, sample_column
 from mmst_cli.planning.weightless_pass import PassCost, count_pass
+from mmst_cli.processes import processors
 from mmst_cli.terminal import Terminal
 from mmst_cli.training.planned_job import PlannedJob, bytes_of_state, input_columns
 from mmst_cli.training.run_settings import dims_of, evaluation_batch, inputs_of_evaluators, mini_batches_of
@@ -66,20 +67,28 @@ def find_facts(
     columns = _look_at_columns(job, looks, terminal)
     columns += _to_be_mined(job, columns) if with_mined else []
     inputs = inputs_of_evaluators(config, job.evaluators, job.rows)
-    work = count_work(config, job.args, job.loss_rows, steps, inputs, evaluates=bool(job.evaluators))
+    work = count_work(
+        config,
+        job.args,
+        job.loss_rows,
+        steps,
+        inputs,
+        evaluates=bool(job.evaluators),
+        processes=job.processes,
+    )
     per_number, optimizer, tried = bytes_of_state(job.args, job.model)
     if not tried:
         looks.assumed[f"the state of {optimizer}, which doesn't run on this machine, by its name."] = None
     weights = count_weights(job.model, config.model, per_number, optimizer)
-    looks.unknown |= dict.fromkeys(_left_out(config, work))
-    workers = _choose_workers(config, columns, work, device)
+    looks.unknown |= dict.fromkeys(_left_open(work))
+    workers = _choose_workers(config, columns, work, device)  # of each process
     fused = "fused" in optimizer or "8bit" in optimizer
     return Facts(
         work=work,
         weights=weights,
         columns=tuple(columns),
         mini_batches=mini_batches_of(config),
-        feeding=feeding_of(columns, workers.count),
+        feeding=feeding_of(columns, _side_by_side(workers, job.processes)),
         dims=dims_of(config),
         evaluation_batch=evaluation_batch(config),
         half=declared_precision(config.training).autocast is not None or job.model.dtype in HALF,
@@ -95,23 +104,22 @@ def _choose_workers(config: Config, columns: Sequence[PlannedColumn], work: Work
     """Return how many processes prepare rows, as training chooses them."""
     size = round(sum(one.sampled.feature_bytes for one in columns if not one.sampled.evaluated))
     cost = Cost(feeding_of(columns, 1).train_row_ms / 1000, size)
-    return workers_of(config.training) or choose_workers(cost, work.batch, device, work.samples)
+    if (declared := workers_of(config.training)) is not None:
+        return declared
+    chosen = choose_workers(cost, work.batch, device, work.samples)
+    return replace(chosen, count=-(-chosen.count // work.processes))  # of the same processors
 
 
-def _left_out(config: Config, work: Work) -> Iterator[str]:
-    """Yield a sentence about each thing that a plan doesn't count."""
+def _side_by_side(workers: Workers, count: int) -> int:
+    """Return how many processes prepare rows on the processors that so many training processes share."""
+    of_one = max(1, workers.count)
+    return min(of_one * count, max(of_one, processors()))
+
+
+def _left_open(work: Work) -> Iterator[str]:
+    """Yield a sentence about each thing that can't be counted."""
     if work.inputs_per_evaluation is None:
         yield "evaluators: what one of your own encodes can't be counted."
-    for name, section in config.datasets.items():
-        if section.mine is not None or fills_by_mining(section):
-            yield f"datasets.{name}.mine: what mining takes isn't counted."
-        if section.prepare:
-            yield (
-                f"datasets.{name}.prepare: what preparing its images once takes isn't counted, and reading them is"
-                " timed as if they weren't prepared."
-            )
-    for name in loss_datasets(config):
-        yield f"datasets.{name}: what evaluating the loss on it takes isn't counted."
     if None in work.rows.values():
         yield "data: a stream has no length; max_steps counts its steps."
 
@@ -157,9 +165,10 @@ def _to_be_mined(job: PlannedJob, found: Sequence[PlannedColumn]) -> list[Planne
             (one for one in found if one.sampled.dataset == name and one.sampled.role == str(Role.positive)), None
         )
         if positive is not None:
+            taken = [column.name for column in job.loss_rows[name].columns]
             added += [
-                replace(positive, sampled=replace(positive.sampled, column=f"mined_{number}", role=str(Role.negative)))
-                for number, _ in enumerate(mined_columns(section))
+                replace(positive, sampled=replace(positive.sampled, column=column, role=str(Role.negative)))
+                for column in negative_names(taken, len(mined_columns(section)))
             ]
     return added
 

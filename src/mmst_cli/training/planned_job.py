@@ -71,17 +71,24 @@ class PlannedJob:
     evaluators: dict[str, Evaluator]
     precision: Precision
     """Of forward passes on the device."""
+    processes: int = 1
+    """That train together, each on a device of its own."""
 
 
-def job_without_weights(config: Config, terminal: Terminal) -> PlannedJob:
+def job_without_weights(config: Config, terminal: Terminal, processes: int = 1) -> PlannedJob:
     """Load rows, and build the model that trains on them on a GPU from its configs alone.
+
+    Args:
+        config: the whole config.
+        terminal: where to warn and to show progress.
+        processes: that train together.
 
     Raises:
         MmstError: the first thing that doesn't fit.
     """
     bad_rows = BadRows.of(config.datasets, terminal)
     rows = load_rows(config, list(config.datasets), bad_rows, terminal)
-    return _job_on(config, rows, torch.device("cuda"))
+    return replace(_job_on(config, rows, torch.device("cuda")), processes=processes)
 
 
 def changed_job(job: PlannedJob, config: Config, device: torch.device) -> PlannedJob:
@@ -97,7 +104,8 @@ def changed_job(job: PlannedJob, config: Config, device: torch.device) -> Planne
         return replace(
             job, config=config, args=arguments_anywhere(config), precision=declared_precision(config.training)
         )
-    return _job_on(config, {name: _read_anew(data, config) for name, data in job.rows.items()}, device)
+    changed = _job_on(config, {name: _read_anew(data, config) for name, data in job.rows.items()}, device)
+    return replace(changed, processes=job.processes)
 
 
 def _job_on(config: Config, rows: dict[str, Rows], device: torch.device) -> PlannedJob:

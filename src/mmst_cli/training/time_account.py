@@ -13,6 +13,7 @@ from mmst_cli.processes import processors
 from mmst_cli.time_shares import KINDS
 
 WORTH_ADVICE = 0.1  # of the time, spent waiting for data
+WORTH_SECONDS = 5.0  # spent so, below which the first batches are most of it
 
 
 class TimeAccount:
@@ -62,14 +63,14 @@ class TimeAccount:
 
 
 def advice(seconds: Mapping[str, float], args: Any) -> str:
-    """Return a sentence on what to do about waiting for data; empty where less than a tenth of the time went there.
+    """Return a sentence on what to do about waiting for data; empty where that took little.
 
     Args:
         seconds: by kind.
         args: the trainer's arguments.
     """
     whole = sum(seconds.values())
-    if not whole or seconds["data"] < WORTH_ADVICE * whole:
+    if seconds.get("data", 0.0) < max(WORTH_SECONDS, WORTH_ADVICE * whole):
         return ""
     cores, workers = processors(), args.dataloader_num_workers
     found = f"{seconds['data'] / whole:.0%} of the time was waiting for data. "

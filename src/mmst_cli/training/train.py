@@ -19,6 +19,7 @@ from mmst_cli.mining.training_sets import check_minings
 from mmst_cli.model.adapter import add_adapter, check_adaptable
 from mmst_cli.model.precision_of_run import with_environment
 from mmst_cli.output_claim import check_writable, claimed
+from mmst_cli.preparing.broken_rows import told_of_skipping
 from mmst_cli.preparing.image_preparation import prepare_images
 from mmst_cli.rows.bad_rows import BadRows
 from mmst_cli.runs import RunFolder
@@ -69,7 +70,7 @@ def run_training(
         config = with_recorded_sizes(config, run.config)
     if dry_run:
         check_writable(run.path, "output_dir")
-    with nullcontext() if dry_run else claimed(run.path, "output_dir"):
+    with told_of_skipping(config), nullcontext() if dry_run else claimed(run.path, "output_dir"):
         return _run(config, run, overrides, terminal, resume=resume, overwrite=overwrite, dry_run=dry_run)
 
 
@@ -143,5 +144,6 @@ def _run(
 
 def _devices(prepared: PreparedEvaluation) -> list[str]:
     if not torch.cuda.is_available() or prepared.model.device.type == "cpu":
-        return [f"cpu, {torch.get_num_threads()} threads"]
+        count = torch.get_num_threads()
+        return [f"cpu, {count} {'thread' if count == 1 else 'threads'}"]
     return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -130,7 +130,8 @@ class TrainingJob:
         if self.renewed is not None and self.renewed.every:
             self.renewed.check(trainer.count_epochs())
         training = {name: self.loss_rows[name] for name in training_datasets(self.config)}
-        for warning in tell_rows_left_over(self.config, training, trainer):
+        keys, args = trainer.keys, trainer.args
+        for warning in tell_rows_left_over(self.config, training, keys, args, args.world_size):
             self.terminal.warn(warning)
         self.sizes = find_sizes(self.config, self.precision, trainer, self.terminal.say)
 

@@ -114,7 +114,9 @@ def open_vectors(path: Path, key: str = "VECTORS") -> VectorFolder:
         DataError: no such folder, none that `mmst encode` wrote, half done, or damaged.
     """
     if not path.is_dir():
-        what = "a file; name the folder that `mmst encode` wrote" if path.exists() else "no such folder"
+        what = "a file; name the folder that `mmst encode` wrote"
+        if not path.exists():
+            what = "no such folder; `mmst encode` writes one"
         raise DataError(f"{key}: {visible(path)}: {what}.")
     manifest = read_job(path, MANIFEST)
     if manifest is None:
