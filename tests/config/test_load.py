@@ -144,7 +144,11 @@ def test_overrides(write, override, read):
         ("loss.0.arg={}", "loss.0.arg", ["Did you mean args?"]),
         ("evaluators.hard.datset=x", "evaluators.hard.datset", ["Did you mean dataset?"]),
         # wrong types
-        ("model=some/model", "model", ['the text "some/model"', "takes a mapping. Write model.name_or_path=some/model"]),
+        (
+            "model=some/model",
+            "model",
+            ['the text "some/model"', "takes a mapping. Write model.name_or_path=some/model"],
+        ),
         ("model.revision=123", "model.revision", ["the number 123", "takes text", "quotes"]),
         (
             "model.dtype=float23",

@@ -166,6 +166,19 @@ def teacher_scores(folder):
     return "scored.parquet"
 
 
+def mined(folder):
+    """As `mmst mine` writes them: the scores are those of the model that mined."""
+    rows = [
+        {
+            **{"question": QUESTIONS[n], "answer": ANSWERS[n], "negative_1": ANSWERS[n + 1]},
+            "scores": [0.5, 0.4],
+        }
+        for n in range(COUNT)
+    ]
+    Dataset.from_list(rows).to_parquet(str(folder / "mined.parquet"))
+    return "mined.parquet"
+
+
 def margins(folder):
     rows = [
         {"query": QUESTIONS[n], "page": ANSWERS[n], "negative": ANSWERS[n + 1], "margin": f"[{3 + n % 7}.5]"}
@@ -221,6 +234,7 @@ TABLES = {
         },
         "DistillKLDivLoss",
     ),
+    mined: ({"question": "anchor text", "answer": "positive text", "negative_1": "negative text"}, RANKING),
     margins: (
         {"query": "anchor text", "page": "positive text", "negative": "negative text", "margin": "label text"},
         "MarginMSELoss",
@@ -280,6 +294,11 @@ def test_a_teacher_s_scores_are_learned_and_not_evaluated_with(init, tmp_path):
     config = load_config(tmp_path / "lists.yaml")
     assert [config.datasets["train"].columns[name].take for name in ("negatives", "labels")] == [2, 3]
     assert config.loss[0].args["teacher_temperature"] == 1.0
+
+
+def test_scores_of_the_model_that_mined_are_left_out_and_what_they_would_be_is_said(init, tmp_path):
+    assert init(mined(tmp_path)).exit_code == 0
+    assert "# scores would be {role: label} for DistillKLDivLoss" in (tmp_path / "mined.yaml").read_text()
 
 
 @pytest.mark.parametrize(("count", "at_most"), [(120, None), (10_400, 1000)])

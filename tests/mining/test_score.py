@@ -65,15 +65,15 @@ def score(tmp_path, quiet):
     return run
 
 
-def scores_in(path, column="scores"):
+def scores_in(path, column="teacher_scores"):
     return np.array(pq.read_table(path)[column].to_pylist(), dtype=np.float32)
 
 
 def test_an_embedding_teacher_gives_its_similarity(rows, config_of, score, text_model):
     result = score(config_of(rows))
     written = pq.read_table(result.output)
-    assert written.column_names == ["id", "query", "answer", "wrong", "other", "scores"]
-    assert written.drop_columns("scores").to_pylist() == rows
+    assert written.column_names == ["id", "query", "answer", "wrong", "other", "teacher_scores"]
+    assert written.drop_columns("teacher_scores").to_pylist() == rows
     queries = text_model.encode_query([row["query"] for row in rows])
     for number, name in enumerate(("answer", "wrong", "other")):
         documents = text_model.encode_document([row[name] for row in rows])
@@ -299,7 +299,7 @@ def test_from_mined_negatives_to_a_teacher_to_a_student(mmst, tmp_path, cross_en
     scored = mmst("score", *data, "--output", "scored.parquet", "--json")
     assert scored.exit_code == 0, scored.output
     told = json.loads(scored.stdout)
-    assert told["column"] == "teacher_scores" and told["negatives"] == 2  # scores are the mining model's
+    assert told["column"] == "teacher_scores" and told["negatives"] == 2
     section = yaml.safe_load(told["next"])["datasets"]
     assert section["train"]["columns"]["teacher_scores"] == {"role": "label"}
     student = {

@@ -30,9 +30,7 @@ def score(
     name: Name = None,
     split: Split = None,
     sql: Sql = None,
-    column: Annotated[
-        str | None, typer.Option(help="The new column. [default: scores, or teacher_scores where that is there]")
-    ] = None,
+    column: Annotated[str | None, typer.Option(help="The new column. [default: teacher_scores]")] = None,
     min_positive_score: Annotated[
         float | None, typer.Option(help="Leave out rows whose positive scores below this, as doubtful.")
     ] = None,

@@ -30,6 +30,7 @@ _LABEL = re.compile(
     r"(is_)?(duplicate|match|relevant|paraphrase|similar)"
 )
 _SCORES = re.compile(r"(.*_)?(scores?|labels?|margins?|logits|similarit(y|ies)|relevances?)")
+MINED_SCORES = ("scores", "mined_scores")  # as `mmst mine` calls those of the model that mined, which is no teacher
 _NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+)?|(wrong|irrelevant|distractor|rejected)(_.*)?")
 _NO_INPUT = re.compile(r"(.*_)?(id|ids|uuid|idx|index|key|hash)|__.*__|split|source|lang|language|date|licen[sc]e")
 _NO_TEXT = re.compile(r"(.*_)?(url|link|filename|file_name|path)|labels?|class|category|score")
@@ -181,7 +182,8 @@ def _scores(columns: Sequence[Contents], used: Sequence[Guess]) -> list[Guess]:
     longer = any(guess.take is not None for guess in negatives)  # so are the lists of scores
     fitting = []
     for column in columns:
-        if column.numbers is None or not _SCORES.fullmatch(plain_name(column.name)):
+        name = plain_name(column.name)
+        if column.numbers is None or name in MINED_SCORES or not _SCORES.fullmatch(name):
             continue
         fewest, most = column.numbers
         if fewest == most and fewest in (count, count + 1):

@@ -11,7 +11,7 @@ from mmst_cli.config.load import as_yaml
 from mmst_cli.config.schema import DatasetConfig, Role
 from mmst_cli.config.schema_file import MODELINE
 from mmst_cli.drafting.column_contents import Contents
-from mmst_cli.drafting.column_roles import Guess, Guesses
+from mmst_cli.drafting.column_roles import MINED_SCORES, Guess, Guesses
 from mmst_cli.drafting.starters import Starter
 from mmst_cli.shell_words import quoted
 
@@ -142,6 +142,8 @@ def _left_out(columns: list[Contents]) -> Iterable[str]:
         named = ", ".join(f"{column.name} ({column.in_words})" for column in columns[:HIDDEN])
         more = f" and {len(columns) - HIDDEN} more" if len(columns) > HIDDEN else ""
         yield f"    # guessed: not used are {one_line(named)}{more}"
+    if scores := next((column.name for column in columns if column.name in MINED_SCORES), None):
+        yield f"    # {one_line(scores)} would be {{role: label}} for DistillKLDivLoss, if they are a teacher's"
 
 
 def column_line(guess: Guess, *, why: bool) -> str:

@@ -16,6 +16,7 @@ from mmst_cli.rows.columns import Column
 from mmst_cli.shell_words import joined
 
 SCORES = "scores"
+TEACHER_SCORES = "teacher_scores"
 LABEL = {"role": "label"}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from mmst_cli.config.schema import Config, DatasetConfig, MineConfig, ModelConfig, Role
 from mmst_cli.errors import ConfigError, DataError, WorkError
 from mmst_cli.mining.doubtful_rows import are_doubtful, source_rows
-from mmst_cli.mining.mined_columns import SCORES, scored_section
+from mmst_cli.mining.mined_columns import TEACHER_SCORES, scored_section
 from mmst_cli.mining.mining_job import mining_model
 from mmst_cli.mining.mining_vectors import FloatArray, Numbers
 from mmst_cli.mining.output_places import ScoredPlaces, begin_work, check_output, take_up
@@ -46,7 +46,7 @@ class ScoringOptions:
         dataset: the set of the config to score.
         teacher: its ``model`` gives the scores, in batches of its ``batch_size``.
         output: the parquet file to write.
-        column: the new column; scores, or teacher_scores, if left out.
+        column: the new column; teacher_scores if left out.
         logits: whether a CrossEncoder's scores are those before its activation, such as a sigmoid.
         resume: go on with what a killed command left.
         overwrite: replace an output that is there, and begin anew.
@@ -178,7 +178,7 @@ def _new_column(taken: Sequence[str], asked: str | None) -> str:
     """
     if asked is not None and not asked.strip():
         raise ConfigError("--column: it is empty. Name the new column.")
-    name = asked or next((name for name in (SCORES, f"teacher_{SCORES}") if name not in taken), f"teacher_{SCORES}")
+    name = TEACHER_SCORES if asked is None else asked
     if name in taken:
         raise ConfigError(f"--column: the data have a column {name}. Name another one.")
     return name
