@@ -1,11 +1,13 @@
 """What every test stands on: no network, caches of its own, the tiny model and a few pages."""
 
+import gc
 import io
 import os
 import random
 import shutil
 import signal
 import tempfile
+from contextlib import nullcontext
 
 import pytest
 
@@ -35,6 +37,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
 
 
+def pytest_collection_finish():
+    """The trainer collects garbage twice a run; of what the imports made, there is none."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def streams_end_at_once():
     """The library waits five seconds at the end of each stream that reads several files, for threads of pyarrow."""
@@ -49,6 +57,15 @@ def asking_one_fresh_process():
     from one_fresh_process import one_fresh_process
 
     with one_fresh_process():
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def charts_only_where_they_are_looked_at(request):
+    """Tests of evaluation have them; all others have empty ones."""
+    from empty_charts import empty_charts
+
+    with nullcontext() if "evaluation" in request.path.parts else empty_charts():
         yield
 
 
@@ -184,9 +201,9 @@ def no_way_out(monkeypatch):
     monkeypatch.setattr(Image, "open", refuse)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pair():
-    """Starts commands in two processes that share their work."""
+    """Starts commands in processes that cost no imports, alone or two that share their work."""
     from process_pair import ProcessPair
 
     pair = ProcessPair()
