@@ -116,7 +116,10 @@ class ProcessPair:
         """Start ``mmst`` in one process, in a folder."""
         self._count += 1
         out, err = (Path(self._said.name, f"{self._count}-{name}") for name in ("out", "err"))
-        request = {"folder": str(folder), "arguments": arguments, "environment": environment, "code": None}
+        for path in (out, err):
+            path.touch()
+        words = [str(word) for word in arguments]
+        request = {"folder": str(folder), "arguments": words, "environment": environment, "code": None}
         return Started(self._ask({"start": request, "out": str(out), "err": str(err)}), out, err, self._ask)
 
     def alone(self, folder: Path, *arguments: str, code: str | None = None, **environment: str) -> Any:

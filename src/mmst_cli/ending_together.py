@@ -54,11 +54,16 @@ def leave() -> None:
 
     processes.wait()
     _leaving.set()
-    processes.connect().set(f"left/{processes.rank()}", "")
     if _watcher is not None:
         _watcher.join()  # the interpreter ends this process by SIGABRT if it ends before such a thread
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    store = processes.connect()
+    store.set(f"left/{processes.rank()}", "")
+    if processes.is_first() and not processes.launcher_keeps_store():  # with this process the store goes
+        until = time.monotonic() + 10 * _GRACE
+        while not store.check([f"left/{rank}" for rank in range(processes.count())]) and time.monotonic() < until:
+            time.sleep(_POLL)
 
 
 def speaks(exit_code: int) -> bool:
