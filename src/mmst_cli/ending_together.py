@@ -86,8 +86,13 @@ def speaks(exit_code: int) -> bool:
 
 @contextmanager
 def last_work() -> Iterator[None]:
-    """What this process has to put in order when it fails is done before another one's failure ends it."""
+    """What this process has to put in order when it fails is done before another one's failure ends it.
+
+    From then on a launcher's signals are ignored, too.
+    """
     with _last_work:
+        if processes.count() > 1:
+            _ignore_signals()
         yield
 
 
