@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from empty_charts import empty_charts
 from forked_command import import_everything, into_files, run_forked
 from one_fresh_process import one_fresh_process
 from process_pair import GRACE
+
+
+_running: set[int] = set()
 
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
@@ -47,6 +51,7 @@ def _fork(request: dict[str, Any], environment: dict[str, str], out: Path, err: 
     child = os.fork()
     if child == 0:
         os._exit(_run_here(request, environment, out, err))
+    _running.add(child)
     return child
 
 
@@ -70,9 +75,9 @@ def _wait(children: dict[int, int], request: dict[str, Any], said: Path) -> tupl
         if send and said.exists() and any(line.startswith(send[0]) for line in said.read_text().splitlines()):
             _signal(children, codes, send[1])
             send = None
-        child, status = os.waitpid(-1, os.WNOHANG)
+        child, code = _look(-1, os.WNOHANG)
         if child in children:
-            codes[child] = os.waitstatus_to_exitcode(status)
+            codes[child] = code
             if first is None:
                 first = time.monotonic()
                 if codes[child] and request["launched"]:
@@ -95,16 +100,28 @@ def _answer(request: dict[str, Any]) -> Any:
     if "start" in request:
         asked = request["start"]
         return _fork(asked, asked["environment"], Path(request["out"]), Path(request["err"]))
-    child, status = os.waitpid(request.get("wait") or request["poll"], 0 if "wait" in request else os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if child else None
+    child, code = _look(request["wait"], 0) if "wait" in request else _look(request["poll"], os.WNOHANG)
+    return code if child else None
+
+
+def _look(child: int, options: int) -> tuple[int, int]:
+    """Return which process has ended, 0 if none has, and its exit code."""
+    ended, status = os.waitpid(child, options)
+    _running.discard(ended)
+    return ended, os.waitstatus_to_exitcode(status)
 
 
 def _serve() -> None:
     with one_fresh_process(for_forks=True) as renew, empty_charts():  # the first of two processes asks the fresh one
         import_everything()
-        for line in sys.stdin:
-            renew()
-            print(json.dumps(_answer(json.loads(line))), flush=True)
+        try:
+            for line in sys.stdin:
+                renew()
+                print(json.dumps(_answer(json.loads(line))), flush=True)
+        finally:
+            for child in _running:  # a test that failed waited for none of them
+                with suppress(ProcessLookupError):
+                    os.killpg(child, signal.SIGKILL)
 
 
 if __name__ == "__main__":
