@@ -22,7 +22,6 @@ from forked_command import import_everything, into_files, run_forked
 from one_fresh_process import one_fresh_process
 from process_pair import GRACE
 
-
 _running: set[int] = set()
 
 
