@@ -1,6 +1,7 @@
 """A killed `mmst mine`, resumed, gives what an undisturbed one gives."""
 
 import random
+import shutil
 import signal
 import time
 
@@ -29,23 +30,25 @@ def test_killed_at_random_moments_and_resumed(pair, page_rows, encoded, tmp_path
     (tmp_path / "in_small_parts.py").write_text(IN_SMALL_PARTS)
     words = ["mine", "rows.parquet", "--anchor", "query", "--positive", "image:image", "--batch-size", "4"]
     words += ["--model", "builtin:tiny-qwen3-vl", "--relative-margin", "0", "--output"]
-    begun, rng, hits = time.monotonic(), random.Random(7), 0
+    pair.alone(tmp_path, "--version")  # from now on a command takes as long as its work
+    begun, rng = time.monotonic(), random.Random(7)
     done = pair.alone(tmp_path, *words, "whole/mined.parquet", IMPORT_FIRST="in_small_parts")
     assert done.returncode == 0, done.stderr
     seconds = time.monotonic() - begun
-    for number in range(ROUNDS):
-        output, code = f"killed-{number}/mined.parquet", None
-        while code != 0:
-            process = pair.start(tmp_path, *words, output, "--resume", IMPORT_FIRST="in_small_parts")
-            time.sleep(rng.uniform(0.3, 1.0) * seconds)
-            if hits < 3 * (number + 1):
-                process.signal(signal.SIGKILL)
-            code = process.wait()
-            hits += code == -signal.SIGKILL
-            assert code in (0, -signal.SIGKILL), process.err
-        assert not (tmp_path / f"killed-{number}/.mined.parquet.work").exists()
-    assert hits >= 3
     whole = files(tmp_path / "whole")
     assert {"mined.parquet", "mined.html"} <= set(whole)
     for number in range(ROUNDS):
-        assert files(tmp_path / f"killed-{number}") == whole
+        folder, kills, code = tmp_path / f"killed-{number}", 0, None
+        while code != 0:
+            output = str(folder / "mined.parquet")
+            process = pair.start(tmp_path, *words, output, "--resume", IMPORT_FIRST="in_small_parts")
+            if kills < 3:
+                time.sleep(rng.uniform(0.3, 1.0) * seconds)
+                process.signal(signal.SIGKILL)
+            code = process.wait()
+            assert code in (0, -signal.SIGKILL), process.err
+            kills += code == -signal.SIGKILL
+            if code == 0 and kills < 2:  # the machine has become quicker: begin again, and kill sooner
+                shutil.rmtree(folder)
+                seconds, kills, code = seconds / 2, 0, None
+        assert files(folder) == whole
