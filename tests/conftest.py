@@ -18,6 +18,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("MMST_CACHE", f"{_OWN_CACHE}/mmst")
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):  # of the terminal that the tests are started in
+    os.environ.pop(_name, None)
+os.environ["TERM"] = "xterm"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
