@@ -1,11 +1,13 @@
 """What every test stands on: no network, caches of its own, the tiny model and a few pages."""
 
+import gc
 import io
 import os
 import random
 import shutil
 import signal
 import tempfile
+from contextlib import nullcontext
 
 import pytest
 
@@ -16,6 +18,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("MMST_CACHE", f"{_OWN_CACHE}/mmst")
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR"):  # of the terminal that the tests are started in
+    os.environ.pop(_name, None)
+os.environ["TERM"] = "xterm"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -35,6 +40,12 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason="no CUDA device here"))
 
 
+def pytest_collection_finish():
+    """The trainer collects garbage twice a run; of what the imports made, there is none."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def streams_end_at_once():
     """The library waits five seconds at the end of each stream that reads several files, for threads of pyarrow."""
@@ -49,6 +60,15 @@ def asking_one_fresh_process():
     from one_fresh_process import one_fresh_process
 
     with one_fresh_process():
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def charts_only_where_they_are_looked_at(request):
+    """Tests of evaluation have them; all others have empty ones."""
+    from empty_charts import empty_charts
+
+    with nullcontext() if "evaluation" in request.path.parts else empty_charts():
         yield
 
 
@@ -184,9 +204,9 @@ def no_way_out(monkeypatch):
     monkeypatch.setattr(Image, "open", refuse)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pair():
-    """Starts commands in two processes that share their work."""
+    """Starts commands in processes that cost no imports, alone or two that share their work."""
     from process_pair import ProcessPair
 
     pair = ProcessPair()

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
+import pkgutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
+def import_everything() -> None:
+    """Import what a command may need, the classes of a model among it, so that no fork has to."""
+    import datasets.load
+    import datasets.packaged_modules.csv.csv
+    import datasets.packaged_modules.parquet.parquet  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import torch
+    from PIL import Image
+    from sentence_transformers import SentenceTransformer
+
+    import mmst_cli
+    from mmst_cli.builtin.registry import build_builtin
+
+    for module in pkgutil.walk_packages(mmst_cli.__path__, "mmst_cli."):
+        if not module.name.endswith(("__main__", "plain_probe")):
+            importlib.import_module(module.name)
+    model = SentenceTransformer(str(build_builtin("builtin:tiny-qwen3-vl")), device="cpu")
+    with torch.no_grad():
+        model.encode([Image.new("RGB", (64, 64)), "a text"], show_progress_bar=False)
+    gc.freeze()  # a fork that collects garbage looks at its own alone
+
+
 def into_files(out: Path, err: Path) -> tuple[int, int, int]:
-    """Return stdin as it is, and two files for what is said, as streams of a command."""
-    return 0, *(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for path in (out, err))
+    """Return streams of a command: nothing to read, and two files for what is said."""
+    said = (os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) for path in (out, err))
+    return os.open(os.devnull, os.O_RDONLY), *said
 
 
 def run_forked(arguments: Sequence[str], streams: Sequence[int], run: Callable[[], None] | None = None) -> int:

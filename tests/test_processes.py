@@ -1,10 +1,7 @@
 """Several processes of one command: who speaks, what is exchanged, and that all end when one fails."""
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -46,27 +43,13 @@ with told_in_one_line():
 
 
 @pytest.fixture
-def run_two():
+def run_two(pair, tmp_path):
     """A function that runs a script in two processes beside a launcher's store: exit codes, stdout, stderr."""
-    import torch.distributed as dist
-
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
     def run(script, *arguments, port=None, launcher="True"):
-        shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port or store.port)}
-        shared["TORCHELASTIC_USE_AGENT_STORE"] = launcher
-        started = [
-            subprocess.Popen(
-                [sys.executable, "-c", script, *arguments],
-                env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(2)
-        ]
-        said = [process.communicate(timeout=100) for process in started]
-        return [process.returncode for process in started], *zip(*said, strict=True)
+        environment = {"TORCHELASTIC_USE_AGENT_STORE": launcher} | ({"MASTER_PORT": str(port)} if port else {})
+        ended = pair.run(tmp_path, *arguments, code=script, environment=environment, launched=False)
+        return ended.codes, tuple(ended.out), tuple(ended.err)
 
     return run
 
@@ -84,7 +67,7 @@ def test_an_error_in_one_process_ends_all_with_its_sentence(run_two):
     codes, _, errors = run_two(FAIL, "1")
     assert codes == [2, 2]
     assert errors == ("", "error: row 3: broken\n")
-    assert time.monotonic() - begun < 60  # of which most is importing torch, twice
+    assert time.monotonic() - begun < 60  # and not the 120 that the other would sleep
 
 
 def test_an_error_in_all_processes_is_said_once(run_two):
@@ -135,7 +118,7 @@ def test_a_store_that_is_not_there_ends_all_soon(run_two, port, what, launcher):
         port[0].listen(50)
     begun = time.monotonic()
     codes, said, errors = run_two(MEET, port=port[1], launcher=launcher)
-    assert time.monotonic() - begun < 60  # of which most is importing torch, twice
+    assert time.monotonic() - begun < 60  # torch would wait for minutes
     assert codes == [1, 1] and said == ("", "")
     # The first speaks; where it would have kept the store, the other has nobody to ask whether it did.
     assert errors[0].startswith("error: the processes of the run can't find each other at MASTER_ADDR:MASTER_PORT, ")
@@ -156,6 +139,7 @@ def test_what_ended_the_first_is_known_to_those_that_come_later(run_two, port):
 
 def test_what_is_put_in_order_is_not_cut_short(monkeypatch):
     order = []
+    monkeypatch.setattr(ending_together, "_last_work", threading.RLock())  # which the one that ends never gives back
     monkeypatch.setattr(ending_together.os, "_exit", lambda code: order.append(f"ended {code}"))
     ending = threading.Thread(target=ending_together.end, args=(1,))
     with ending_together.last_work():

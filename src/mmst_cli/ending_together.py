@@ -54,11 +54,16 @@ def leave() -> None:
 
     processes.wait()
     _leaving.set()
-    processes.connect().set(f"left/{processes.rank()}", "")
     if _watcher is not None:
         _watcher.join()  # the interpreter ends this process by SIGABRT if it ends before such a thread
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
+    store = processes.connect()
+    store.set(f"left/{processes.rank()}", "")
+    if processes.is_first() and not processes.launcher_keeps_store():  # with this process the store goes
+        until = time.monotonic() + 10 * _GRACE
+        while not store.check([f"left/{rank}" for rank in range(processes.count())]) and time.monotonic() < until:
+            time.sleep(_POLL)
 
 
 def speaks(exit_code: int) -> bool:
@@ -81,8 +86,13 @@ def speaks(exit_code: int) -> bool:
 
 @contextmanager
 def last_work() -> Iterator[None]:
-    """What this process has to put in order when it fails is done before another one's failure ends it."""
+    """What this process has to put in order when it fails is done before another one's failure ends it.
+
+    From then on a launcher's signals are ignored, too.
+    """
     with _last_work:
+        if processes.count() > 1:
+            _ignore_signals()
         yield
 
 

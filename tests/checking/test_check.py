@@ -1,10 +1,7 @@
 """`mmst check` as a whole: what is planted is found, nothing else is, and a killed check goes on."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -178,25 +175,18 @@ def test_what_training_would_refuse_is_refused(spoilt, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_check_goes_on_and_finds_the_same(spoilt, tmp_path, monkeypatch):
-    command = [sys.executable, "-m", "mmst_cli", "check", str(spoilt.config), "--all", "--no-model", "--workers", "1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "--output", str(tmp_path / "whole")], env=environment, check=False, capture_output=True)
+def test_a_killed_check_goes_on_and_finds_the_same(pair, spoilt, tmp_path):
+    command = ["check", str(spoilt.config), "--all", "--no-model", "--workers", "1"]
+    pair.alone(tmp_path, *command, "--output", "whole")
     target = tmp_path / "killed"
     parts = []
     for attempt in range(12):
-        resume = ["--resume"] if (target / ".work" / "job.json").is_file() else ["--overwrite"]
-        process = subprocess.Popen(
-            [*command, "--output", str(target), *resume],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        resume = "--resume" if (target / ".work" / "job.json").is_file() else "--overwrite"
         before = len(list((target / ".work").glob("*.parquet")))
+        process = pair.start(tmp_path, *command, "--output", str(target), resume)
         while process.poll() is None:
             if len(list((target / ".work").glob("*.parquet"))) > before + attempt // 4:
-                os.killpg(process.pid, signal.SIGKILL)
+                process.signal(signal.SIGKILL, group=True)
                 break
             time.sleep(0.01)
         process.wait()

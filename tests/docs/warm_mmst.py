@@ -5,11 +5,8 @@ As a script it is that process; :class:`WarmMmst` starts it and gives shells an 
 
 from __future__ import annotations
 
-import gc
-import importlib
 import json
 import os
-import pkgutil
 import socket
 import subprocess
 import sys
@@ -30,7 +27,8 @@ sys.exit(int(server.makefile().readline()))
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from forked_command import run_forked  # noqa: E402 (found by then, here and in tests)
+from empty_charts import empty_charts  # noqa: E402 (found by then, here and in tests)
+from forked_command import import_everything, run_forked  # noqa: E402
 
 
 class WarmMmst:
@@ -70,52 +68,17 @@ class WarmMmst:
         self._server.wait()
 
 
-def _import_everything() -> None:
-    """Import what a command may need, the classes of a model among it, so that no fork has to."""
-    import datasets.load
-    import datasets.packaged_modules.csv.csv
-    import datasets.packaged_modules.parquet.parquet  # noqa: F401
-    import matplotlib.figure  # noqa: F401
-    import torch
-    from PIL import Image
-    from sentence_transformers import SentenceTransformer
-
-    import mmst_cli
-    from mmst_cli.builtin.registry import build_builtin
-
-    for module in pkgutil.walk_packages(mmst_cli.__path__, "mmst_cli."):
-        if not module.name.endswith(("__main__", "plain_probe")):
-            importlib.import_module(module.name)
-    model = SentenceTransformer(str(build_builtin("builtin:tiny-qwen3-vl")), device="cpu")
-    with torch.no_grad():
-        model.encode([Image.new("RGB", (64, 64)), "a text"], show_progress_bar=False)
-    _draw_empty_charts()
-    gc.freeze()  # a fork that collects garbage looks at its own alone
-
-
-def _draw_empty_charts() -> None:
-    """Leave the charts of reports empty: half the work of a run of a few steps, and tests/evaluation draws them."""
-    from matplotlib.figure import Figure
-
-    from mmst_cli.evaluation import loss_chart, quality_chart, svg_figures
-
-    def as_svg(figure: Figure, title: str, description: str, *_: object) -> str:
-        return svg_figures.as_svg(Figure(figure.get_size_inches()), title, description)
-
-    for chart in (loss_chart, quality_chart):
-        chart.as_svg = as_svg
-
-
 def _serve(place: str) -> None:
     from one_fresh_process import one_fresh_process
 
-    _import_everything()
-    with socket.socket(socket.AF_UNIX) as server, one_fresh_process(for_forks=True):
+    import_everything()
+    with socket.socket(socket.AF_UNIX) as server, one_fresh_process(for_forks=True) as renew, empty_charts():
         server.bind(place)
         server.listen()
         print("ready", flush=True)
         while True:
             asking, _ = server.accept()
+            renew()
             with asking:
                 _answer(asking)
 

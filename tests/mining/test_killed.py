@@ -1,15 +1,21 @@
 """A killed `mmst mine`, resumed, gives what an undisturbed one gives."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import random
+import shutil
+import signal
+import time
 
 import pytest
 from datasets import Dataset, Features, Value
 from datasets import Image as ImageFeature
 
-SCRIPT = Path(__file__).parent / "kill_at_random.py"
+ROUNDS = 2
+IN_SMALL_PARTS = """
+from dataclasses import replace
+from mmst_cli.mining import mine
+run_mining = mine.run_mining
+mine.run_mining = lambda config, options, *others: run_mining(config, replace(options, rows_per_part=5), *others)
+"""
 
 
 def files(folder):
@@ -17,18 +23,32 @@ def files(folder):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_and_resumed(page_rows, encoded, tmp_path):
+def test_killed_at_random_moments_and_resumed(pair, page_rows, encoded, tmp_path):
     rows = [{"query": q, "image": {"bytes": encoded(p), "path": None}} for q, p in page_rows(40)]
     features = Features({"query": Value("string"), "image": ImageFeature()})
     Dataset.from_list(rows, features=features).to_parquet(str(tmp_path / "rows.parquet"))
-    arguments = [str(tmp_path / "rows.parquet"), "--anchor", "query", "--positive", "image:image"]
-    arguments += ["--model", "builtin:tiny-qwen3-vl", "--batch-size", "4", "--relative-margin", "0"]
-    environment = {**os.environ, "MINE_LOG": str(tmp_path / "log.txt"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(SCRIPT), "7", "2", str(tmp_path / "out"), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr + (tmp_path / "log.txt").read_text()
-    assert int(done.stdout) >= 3
-    whole = files(tmp_path / "out" / "whole")
+    (tmp_path / "in_small_parts.py").write_text(IN_SMALL_PARTS)
+    words = ["mine", "rows.parquet", "--anchor", "query", "--positive", "image:image", "--batch-size", "4"]
+    words += ["--model", "builtin:tiny-qwen3-vl", "--relative-margin", "0", "--output"]
+    pair.alone(tmp_path, "--version")  # from now on a command takes as long as its work
+    begun, rng = time.monotonic(), random.Random(7)
+    done = pair.alone(tmp_path, *words, "whole/mined.parquet", IMPORT_FIRST="in_small_parts")
+    assert done.returncode == 0, done.stderr
+    seconds = time.monotonic() - begun
+    whole = files(tmp_path / "whole")
     assert {"mined.parquet", "mined.html"} <= set(whole)
-    for number in range(2):
-        assert files(tmp_path / "out" / f"killed-{number}") == whole
+    for number in range(ROUNDS):
+        folder, kills, code = tmp_path / f"killed-{number}", 0, None
+        while code != 0:
+            output = str(folder / "mined.parquet")
+            process = pair.start(tmp_path, *words, output, "--resume", IMPORT_FIRST="in_small_parts")
+            if kills < 3:
+                time.sleep(rng.uniform(0.3, 1.0) * seconds)
+                process.signal(signal.SIGKILL)
+            code = process.wait()
+            assert code in (0, -signal.SIGKILL), process.err
+            kills += code == -signal.SIGKILL
+            if code == 0 and kills < 2:  # the machine has become quicker: begin again, and kill sooner
+                shutil.rmtree(folder)
+                seconds, kills, code = seconds / 2, 0, None
+        assert files(folder) == whole

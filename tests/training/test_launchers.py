@@ -52,7 +52,7 @@ def test_a_run_stopped_and_resumed_by_every_launcher_ends_as_one_left_alone(tmp_
     assert alone.returncode == 0, err
     stopped = start("mmst", jobs["stopped"], "--num-processes", "2")
     said = [line for line in iter(stopped.stderr.readline, "") if not line.startswith("step 8/") or _stop(stopped)]
-    assert stopped.wait(100) == 130, said
+    assert stopped.wait(400) == 130, said
     assert "".join(said).count("goes on from step") == 1 and "Traceback" not in "".join(said)
     resumed = start("accelerate", jobs["stopped"], "--resume")
     out, err = resumed.communicate(timeout=400)

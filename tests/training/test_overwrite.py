@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -111,20 +110,15 @@ def test_from_its_first_checkpoint_on_the_new_run_is_the_run(tmp_path, monkeypat
     assert train(config, tmp_path, resume=True).steps == 6
 
 
-def command(path, *options):
-    return [sys.executable, "-m", "mmst_cli", "train", str(path), *options]
-
-
-@pytest.mark.slow
-def test_killed_before_its_first_checkpoint_the_old_run_comes_back(tmp_path):
+def test_killed_before_its_first_checkpoint_the_old_run_comes_back(pair, tmp_path):
     config = text_job(tmp_path)
     train(config, tmp_path)
     before = everything(tmp_path / "run")
-    process = subprocess.Popen(command(tmp_path / "job.yaml", "--overwrite", "training.max_steps=5000"))
+    process = pair.start(tmp_path, "train", "job.yaml", "--overwrite", "training.max_steps=5000")
     while not (tmp_path / "run/.replaced").exists():
-        assert process.poll() is None
+        assert process.poll() is None, process.err
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
+    process.signal(signal.SIGKILL)
     process.wait()
     with pytest.raises(MmstError, match="already holds a run"):
         run_training(as_config(config, tmp_path / "job.yaml"))

@@ -1,10 +1,7 @@
 """A run that is killed without warning, and gone on with."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,10 +10,6 @@ from safetensors.torch import load_file
 from small_job import job, write_job
 
 from mmst_cli.evaluation.evaluation_results import load_evaluation
-
-
-def command(path, *options):
-    return [sys.executable, "-m", "mmst_cli", "train", str(path), *options]
 
 
 def logged(run):
@@ -35,7 +28,7 @@ def kill_between_checkpoints(process, run, step):
     """Kill -9 once a step past the first checkpoint was logged."""
     while process.poll() is None:
         if any(line["step"] >= step for line in logged(run)):
-            process.send_signal(signal.SIGKILL)
+            process.signal(signal.SIGKILL)
             process.wait()
             return
         time.sleep(0.02)
@@ -43,7 +36,7 @@ def kill_between_checkpoints(process, run, step):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_it_ends_as_one_left_alone(tmp_path):
+def test_killed_and_resumed_it_ends_as_one_left_alone(pair, tmp_path):
     for name in ("alone", "killed"):
         (tmp_path / name).mkdir()
         config = job(tmp_path / name, max_steps=30, save_strategy="steps", save_steps=10, eval_strategy="steps")
@@ -51,16 +44,17 @@ def test_killed_and_resumed_it_ends_as_one_left_alone(tmp_path):
         config["output_dir"] = "run"
         write_job(config, tmp_path / name / "job.yaml")
     alone, killed = tmp_path / "alone", tmp_path / "killed"
-    subprocess.run(command("job.yaml"), cwd=alone, check=True, capture_output=True)
-    process = subprocess.Popen(command("job.yaml"), cwd=killed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = pair.alone(alone, "train", "job.yaml")
+    assert done.returncode == 0, done.stderr
+    process = pair.start(killed, "train", "job.yaml")
     kill_between_checkpoints(process, killed / "run", 13)
     assert not (killed / "run/model").exists()
     # As if it had been killed while a checkpoint was being written.
     (killed / "run/checkpoint-20").mkdir(exist_ok=True)
     (killed / "run/checkpoint-20/model.safetensors").write_bytes(b"half")
-    refused = subprocess.run(command("job.yaml"), cwd=killed, capture_output=True, text=True)
+    refused = pair.alone(killed, "train", "job.yaml")
     assert refused.returncode == 2 and "--resume" in refused.stderr
-    resumed = subprocess.run(command("job.yaml", "--resume"), cwd=killed, capture_output=True, text=True)
+    resumed = pair.alone(killed, "train", "job.yaml", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming from run/checkpoint-10" in resumed.stderr
     assert "checkpoint-20 was damaged or only half written" in resumed.stderr
@@ -73,17 +67,14 @@ def test_killed_and_resumed_it_ends_as_one_left_alone(tmp_path):
         assert all((ours.per_query[key] == values).all() for key, values in theirs.per_query.items())
 
 
-@pytest.mark.slow
-def test_ctrl_c_says_where_it_stood_and_how_to_go_on(tmp_path):
-    config = job(tmp_path, max_steps=500, save_strategy="steps", save_steps=5)
-    path = write_job(config, tmp_path / "job.yaml")
-    process = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_ctrl_c_says_where_it_stood_and_how_to_go_on(pair, tmp_path):
+    write_job(job(tmp_path, max_steps=500, save_strategy="steps", save_steps=5), tmp_path / "job.yaml")
+    process = pair.start(tmp_path, "train", "job.yaml")
     while not any(line["step"] >= 7 for line in logged(tmp_path / "run")):
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, process.err
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130, said
-    assert "interrupted at step" in said and "--resume` goes on from step" in said
-    assert "Traceback" not in said
+    process.signal(signal.SIGINT)
+    assert process.wait() == 130, process.err
+    assert "interrupted at step" in process.err and "--resume` goes on from step" in process.err
+    assert "Traceback" not in process.err
     assert "interrupted at step" in (tmp_path / "run/log.txt").read_text()

@@ -157,26 +157,21 @@ def test_a_signal_while_the_process_ends_is_no_traceback(number):
     assert done.returncode == -number and not done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("at", ["evaluation before", "step 1/"])
-def test_the_whole_group_with_data_workers(tmp_path, number, at):
+def test_the_whole_group_with_data_workers(pair, tmp_path, number, at):
     """As a terminal's Ctrl-C, or a supervisor, signals a command and its workers: no traceback, and none swallowed."""
     from text_job import evaluated
 
     config = evaluated(text_job(tmp_path, max_steps=2000, dataloader_num_workers=2, per_device_train_batch_size=4))
-    command = [sys.executable, "-m", "mmst_cli", "train", str(write_job(config, tmp_path / "job.yaml"))]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith(at):
-            break
-    os.killpg(process.pid, number)
-    rest = process.communicate(timeout=120)[0]
-    assert process.returncode == 128 + number, rest
+    write_job(config, tmp_path / "job.yaml")
+    process = pair.start(tmp_path, "train", "job.yaml")
+    while not any(line.startswith(at) for line in process.err.splitlines()):
+        assert process.poll() is None, process.err
+        time.sleep(0.02)
+    process.signal(number, group=True)
+    assert process.wait() == 128 + number, process.err
+    rest = process.out + process.err
     assert "Traceback" not in rest and "Exception ignored" not in rest
     begun = "goes on from step" in rest
     assert begun or (at == "evaluation before" and "--overwrite` starts again." in rest), rest

@@ -84,7 +84,7 @@ def test_a_stream_that_is_left_early_leaves_no_process(tiny_model, references):
         stream = pipeline.encode([*references[:4], *(Unread(1, seconds=60) for _ in range(8))])
         next(stream)
         begun = time.monotonic()
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 50  # and not the minute of a row
     assert not workers_left()
 
 
