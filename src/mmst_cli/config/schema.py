@@ -349,7 +349,7 @@ class DatasetConfig(Section):
     loss: list[LossConfig] = []
     """A loss of its own for this training set, innermost first; the `loss` of the file if left out."""
     prompts: dict[str, str] = {}
-    """Role to prompt for this dataset's columns, in training; the `prompts` of the file where left out."""
+    """Role to prompt for this dataset's columns, in mining and training; the `prompts` of the file where left out."""
     allow_urls: bool = False
     """Fetch media that are given as http(s) addresses. Refused otherwise."""
     on_bad_row: OnBadRow = OnBadRow.error
