@@ -178,7 +178,7 @@ class AdapterConfig(Section):
     target_modules: Any = "all-linear"
     """all-linear; ends of module names, as `[q_proj, v_proj]`; or a regular expression of whole names."""
     modules_to_save: list[str] = []
-    """Ends of names of modules that are trained whole and saved with the adapter."""
+    """Ends of names of modules that are trained whole, where not frozen, and saved with the adapter."""
     use_dora: bool = False
     """Train the length of each weight's rows apart from their direction (DoRA): slower, sometimes better."""
     init: AdapterInit = AdapterInit.default
