@@ -1,5 +1,7 @@
 """What the processor makes of inputs, and how columns are distributed."""
 
+import json
+
 import pytest
 
 from mmst_cli.checking.processed_inputs import quantiles
@@ -12,7 +14,6 @@ def finding(result, kind):
 @pytest.fixture
 def short_model(job):
     """A function that writes a config whose model takes 40 tokens of a text."""
-    import json
 
     def write(**sets):
         path = job({"query": "anchor:text", "image": "positive:image"}, **sets)
@@ -40,9 +41,28 @@ def test_texts_that_are_cut_are_counted_with_what_they_lose(short_model, check, 
     assert int(longest.note.split()[0]) > 60
 
 
-def test_pixels_are_those_before_and_after_the_bounds(job, check, picture):
-    import json
+def test_a_prompt_takes_some_of_the_tokens(short_model, check, picture):
+    rows = [{"query": "find it", "image": picture(0)}, {"query": "word", "image": picture(1)}]
+    path = short_model(train=rows, eval=rows)
+    plain = json.loads(path.read_text())
+    alone = tokens_and_cut(check(path, model=True))
+    assert alone["train"][1] == alone["eval"][1] == 0
+    plain["prompts"] = {"anchor": "Which page says this? "}
+    path.write_text(json.dumps(plain))
+    of_file = tokens_and_cut(check(path, model=True, overwrite=True))
+    assert of_file["train"] == of_file["eval"] and of_file["train"][0] > alone["train"][0]
+    plain["datasets"]["train"]["prompts"] = {"anchor": "word " * 30}
+    path.write_text(json.dumps(plain))
+    own = tokens_and_cut(check(path, model=True, overwrite=True))
+    assert own["eval"] == of_file["eval"] and own["train"] == (40, 2)
 
+
+def tokens_and_cut(result):
+    found = {name: result.columns[name]["query"]["processed"] for name in ("train", "eval")}
+    return {name: (one["tokens"]["max"], one["truncated"]) for name, one in found.items()}
+
+
+def test_pixels_are_those_before_and_after_the_bounds(job, check, picture):
     path = job({"query": "anchor:text", "image": "positive:image"}, train=[{"query": "one", "image": picture(0)}])
     config = json.loads(path.read_text())
     config["model"]["processor"] = {"min_pixels": 1024, "max_pixels": 4096}
@@ -53,8 +73,6 @@ def test_pixels_are_those_before_and_after_the_bounds(job, check, picture):
 
 
 def test_a_model_of_several_routes_is_asked_too(job, check, picture):
-    import json
-
     path = job({"query": "anchor:text", "image": "positive:image"}, train=[{"query": "one", "image": picture(0)}])
     config = json.loads(path.read_text())
     routes = {"text": {"name_or_path": "builtin:tiny-text"}, "image": {"name_or_path": "builtin:tiny-clip"}}

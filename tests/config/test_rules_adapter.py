@@ -25,6 +25,7 @@ MISTAKES = {
     "adapter={target_modules: []}": r"^model\.adapter\.target_modules: .*all-linear, a list of ends",
     "adapter={target_modules: [1]}": r"^model\.adapter\.target_modules: ",
     "adapter={target_modules: '('}": r"^model\.adapter\.target_modules: \(: neither all-linear nor a regular exp",
+    "adapter={modules_to_save: ['']}": r"^model\.adapter\.modules_to_save: found the list \[''\]; no name in it is",
     "adapter={target_modules: [q], modules_to_save: [q]}": r"^model\.adapter\.modules_to_save: q stands in",
     "quantization={bits: 3}": r"^model\.quantization\.bits: found 3; it is 4 or 8",
     "quantization={}": r"model\.quantization: weights of a few bits can't be trained.*model\.adapter=\{\}",

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from sentence_transformers import SentenceTransformer
 from small_job import job, write_job
 from text_job import PAIRS, text_job, text_rows
 
@@ -11,6 +13,7 @@ from mmst_cli.config.load import load_config
 from mmst_cli.config.schema import Role
 from mmst_cli.errors import ConfigError, MmstError
 from mmst_cli.mining import training_sets
+from mmst_cli.model.load_model import find_model
 from mmst_cli.training.train import run_training
 
 
@@ -101,6 +104,27 @@ def test_a_row_reads_the_positive_of_another_one(config_of, quiet, tmp_path):
 def test_duplicate_free_batches_see_the_mined_negatives(config_of, quiet):
     result = run_training(config_of({"num_negatives": 1}, batch_sampler="no_duplicates"), terminal=quiet)
     assert result.steps == 2
+
+
+def test_a_set_is_mined_with_the_prompts_that_it_is_trained_with(tmp_path, quiet, monkeypatch):
+    monkeypatch.setenv("MMST_CACHE", str(tmp_path / "cache"))
+    config = text_job(tmp_path, max_steps=1)
+    config["prompts"] = {"anchor": "query: ", "positive": "document: "}
+    own = {"anchor": "Tell me, from a far and windy coast, "}
+    config["datasets"]["train"] |= {"mine": {"num_negatives": 1}, "prompts": own}
+    for prompts, mined in ((own, 1), ({}, 2), ({"positive": "page: "}, 3)):
+        config["datasets"]["train"]["prompts"] = prompts
+        run_training(load_config(write_job(config, tmp_path / "job.yaml")), terminal=quiet, dry_run=True)
+        assert len(list((tmp_path / "cache").glob("mined-*"))) == mined
+        folder = max((tmp_path / "cache").glob("mined-*"), key=lambda path: path.stat().st_ctime)
+        found = load_file(folder / "negatives.safetensors")
+        query, document = ({**config["prompts"], **prompts}[role] for role in ("anchor", "positive"))
+        model = SentenceTransformer(str(find_model("builtin:tiny-text")), device="cpu")
+        anchors = model.encode([query + row["query"] for row in text_rows()])
+        documents = model.encode([document + row["doc"] for row in text_rows()])
+        similarity = anchors @ documents.T
+        chosen = np.column_stack([found["kept"], found["negatives"]])
+        assert np.allclose(np.take_along_axis(similarity[found["kept"]], chosen, 1), found["scores"], atol=1e-5)
 
 
 def test_another_model_mines(config_of, quiet, tiny_model_path):

@@ -3,10 +3,12 @@
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from torch import nn
 
 from mmst_cli.config.schema import AdapterConfig, ModelConfig
 from mmst_cli.errors import ModelError
-from mmst_cli.model.adapter import add_adapter, check_adapter_fits
+from mmst_cli.model.adapter import add_adapter
+from mmst_cli.model.adapter_layers import check_adapter_fits
 from mmst_cli.model.load_model import load_model
 from mmst_cli.model.model_changes import freeze
 from mmst_cli.model.weightless import load_without_weights
@@ -47,6 +49,34 @@ def test_ends_of_names_expressions_and_what_is_frozen_choose_the_layers(lists):
     with pytest.raises(ModelError, match=r"^model\.adapter: Target module .*Norm"):
         with_adapter(lora("tiny-qwen3-vl", target_modules=["input_layernorm"]))
     check_adapter_fits(load_without_weights(lists), lists)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "frozen", "said"),
+    [
+        ({"target_modules": ".*layers.1"}, [], r"target_modules: \.\*layers\.1: .*layers\.1 is found by it, a Qwen3VL"),
+        ({"r": 10**10}, [], r"r: found 10000000000, but no layer .* has a rank above \d+, .* Write \d+ or less\.$"),
+        ({"modules_to_save": ["norm"]}, [r"\.norm\."], r"modules_to_save\.0: norm: all that .* is frozen"),
+        ({"modules_to_save": ["visual"]}, [r"patch_embed\.proj"], r"modules_to_save\.0: visual: .* freezes a part"),
+    ],
+)
+def test_what_can_not_be_is_told_before_weights_are_read(adapter, frozen, said):
+    config = lora("tiny-qwen3-vl", **adapter).model_copy(update={"frozen": frozen})
+    with pytest.raises(ModelError, match=rf"^model\.adapter\.{said}") as found:
+        check_adapter_fits(load_without_weights(config), config)
+    assert "\n" not in str(found.value)
+
+
+def test_a_frozen_layer_takes_no_adapter_from_one_whose_name_ends_alike():
+    for frozen, left in ((r"model\.tower", "other.tower.proj"), (r"model\.other", "model.tower.proj")):
+        model, _ = load_model(lora("tiny-text"), CPU)
+        encoder = model.transformers_model
+        encoder.add_module("tower", nn.ModuleDict({"proj": nn.Linear(8, 8)}))
+        encoder.add_module("other", nn.ModuleDict({"tower": nn.ModuleDict({"proj": nn.Linear(8, 8)})}))
+        config = lora("tiny-text", target_modules=["proj"]).model_copy(update={"frozen": [frozen]})
+        add_adapter(model, config, 1)
+        (found,) = adapted(model)
+        assert found.endswith(left)
 
 
 def test_it_begins_as_the_seed_says_and_changes_nothing_yet(lists):

@@ -145,7 +145,7 @@ def test_broken_vectors_are_left_out_and_said(store, look_for, spoil, quiet):
 def test_what_is_not_stored_is_refused(store, look_for):
     folder = store(np.eye(4), precision="int8")
     for options, sentence in [
-        ({"dim": 5}, "have 4 dimensions. Write that or less"),
+        ({"dim": 5}, "have 4 dimensions. Write 1 to 4"),
         ({"dim": 0}, "have 4 dimensions"),
         ({"precision": "float16"}, "are int8, which holds less. They can be searched as int8, binary, binary-rescored"),
         ({"precision": "int4"}, "no such precision.*Did you mean int8"),

@@ -212,7 +212,7 @@ def test_dora_and_modules_trained_whole_are_in_both_folders(tmp_path, quiet, hel
     assert found["moved_by_merging"] <= (1e-5 if held == "float32" else 2e-2)
     names = tensors(run / "adapter").keys()
     assert any("LayerNorm" in name for name in names) and any("lora_magnitude_vector" in name for name in names)
-    assert not any("layer.0" in name and "lora" in name for name in names)
+    assert not any("layer.0" in name for name in names)
     assert {one.dtype for name, one in tensors(run / "adapter").items() if "lora" in name} == {torch.float32}
     assert {one.dtype for one in tensors(run / "model").values()} == {getattr(torch, held)}
 

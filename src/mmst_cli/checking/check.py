@@ -29,6 +29,7 @@ from mmst_cli.config.load import config_to_yaml
 from mmst_cli.config.rules import check_config
 from mmst_cli.config.schema import Config
 from mmst_cli.errors import ConfigError, RunError, did_you_mean
+from mmst_cli.model.prompts import column_prompts
 from mmst_cli.output_claim import claimed
 from mmst_cli.retrieval.data_card import Rows
 from mmst_cli.sources.places import would_read
@@ -111,7 +112,8 @@ def _check(
         trainable(config, rows)
     model = _load(config, rows) if options.model else None
     checked = _examine(config, options, sets, output, terminal)
-    processed = process_columns(model, checked) if model is not None else []
+    prompts = column_prompts(config, {one.name: one.rows for one in sets if one.is_training})
+    processed = process_columns(model, checked, prompts) if model is not None else []
     described = describe(checked)
     findings = _find(config, checked, processed, described)
     for one in processed:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mmst_cli.checking.checked_sets import Numbers
+from mmst_cli.checking.checked_sets import CheckedSet, Numbers
 from mmst_cli.checking.findings import EXAMPLES, Checked, Finding, counted
 from mmst_cli.config.schema import Modality
 from mmst_cli.media.input_errors import concerns_input
@@ -19,6 +19,7 @@ from mmst_cli.model.seen_media import pixels_of, token_counts
 from mmst_cli.model.text_cutting import NO_LIMIT, without_limit
 from mmst_cli.rows.columns import Column, as_input
 from mmst_cli.sources.tables import choose_indices
+from mmst_cli.vectors.forward_pass import prompt_of
 from mmst_cli.vectors.refused_inputs import refused_of_many
 
 if TYPE_CHECKING:
@@ -78,12 +79,15 @@ def quantiles(values: Values) -> dict[str, float]:
     return {name: float(np.quantile(known, level)) for name, level in levels.items()}
 
 
-def process_columns(model: SentenceTransformer, checked: Checked) -> list[Processed]:
+def process_columns(
+    model: SentenceTransformer, checked: Checked, prompts: Mapping[str, Mapping[str, str]]
+) -> list[Processed]:
     """Give a sample of every column to the processor: up to 20,000 texts and 32 of anything else.
 
     Args:
         model: the model; its weights need not be there.
         checked: what was examined; only what can be read is processed.
+        prompts: training set to column to prompt; sets that are evaluated on have the model's own.
     """
     found = []
     for number in range(len(checked.sets)):
@@ -94,13 +98,30 @@ def process_columns(model: SentenceTransformer, checked: Checked) -> list[Proces
             at_most = TEXTS if column.modality is Modality.text else MEDIA
             rows = rows[choose_indices(len(rows), at_most, seed=0)]
             if len(rows):
-                found.append(_process(model, checked, number, column, rows))
+                found.append(_process(_Prompted(model, prompts), checked, number, column, rows))
     return found
 
 
-def _process(model: SentenceTransformer, checked: Checked, number: int, column: Column, rows: Numbers) -> Processed:
+@dataclass(frozen=True)
+class _Prompted:
+    """A model's processor, which gets each input with its prompt: that takes some of the tokens there are."""
+
+    model: SentenceTransformer
+    prompts: Mapping[str, Mapping[str, str]]
+
+    def options(self, checked_set: CheckedSet, column: Column) -> dict[str, str]:
+        """Return the prompt of a column, as training or evaluation has it, as an argument for the processor."""
+        if checked_set.is_training:
+            prompt = self.prompts.get(checked_set.name, {}).get(column.name)
+        else:
+            prompt = prompt_of(self.model, TASKS.get(column.role), None, None)
+        return {"prompt": prompt} if prompt else {}
+
+
+def _process(prompted: _Prompted, checked: Checked, number: int, column: Column, rows: Numbers) -> Processed:
+    model = prompted.model
     try:
-        return _process_rows(model, checked, number, column, rows)
+        return _process_rows(prompted, checked, number, column, rows)
     except Exception as error:  # processors raise whatever they like
         if not concerns_input(error):
             raise
@@ -112,32 +133,37 @@ def _process(model: SentenceTransformer, checked: Checked, number: int, column: 
     kept = rows[[place for place in range(len(rows)) if place not in refused]]
     where = (checked.sets[number].name, column.name, 0)
     found = (
-        _process_rows(model, checked, number, column, kept) if len(kept) else Processed(*where, None, None, None, kept)
+        _process_rows(prompted, checked, number, column, kept)
+        if len(kept)
+        else Processed(*where, None, None, None, kept)
     )
     return replace(found, refused={int(rows[place]): reason for place, reason in refused.items()})
 
 
-def _process_rows(
-    model: SentenceTransformer, checked: Checked, number: int, column: Column, rows: Numbers
-) -> Processed:
-    checked_set = checked.sets[number]
+def _process_rows(prompted: _Prompted, checked: Checked, number: int, column: Column, rows: Numbers) -> Processed:
+    model, checked_set = prompted.model, checked.sets[number]
+    options = prompted.options(checked_set, column)
     values = (as_input(checked_set.rows.value_at(column, int(row)), column.modality) for row in rows)
     where = (checked_set.name, column.name, len(rows))
     if column.modality is Modality.text:
-        return _process_texts(model, where, list(values), rows)
+        return _process_texts(model, where, list(values), rows, options)
     if column.modality is Modality.image:
         encoder = encoders_of(model, Modality.image)[0]
-        seen = [(value.width * value.height, encoder.preprocess([value])) for value in values]
-        tokens = [token_counts(features, 1) for _, features in seen]
+        seen = [(value.width * value.height, encoder.preprocess([value], **options)) for value in values]
+        counted_tokens = [token_counts(features, 1) for _, features in seen]
         before, after = ([area for area, _ in seen], [pixels_of(encoder, features) for _, features in seen])
-        return Processed(*where, None, _joined(tokens), None, rows, np.array(before, float), np.array(after, float))
-    return Processed(
-        *where, None, _joined([_tokens_of(model, column.modality, [value]) for value in values]), None, rows
-    )
+        known = _joined(counted_tokens)
+        return Processed(*where, None, known, None, rows, np.array(before, float), np.array(after, float))
+    tokens = [_tokens_of(model, column.modality, [value], options) for value in values]
+    return Processed(*where, None, _joined(tokens), None, rows)
 
 
 def _process_texts(
-    model: SentenceTransformer, where: tuple[str, str, int], texts: list[Any], rows: Numbers
+    model: SentenceTransformer,
+    where: tuple[str, str, int],
+    texts: list[Any],
+    rows: Numbers,
+    options: Mapping[str, str],
 ) -> Processed:
     encoder = encoders_of(model, Modality.text)[0]
     limit = getattr(encoder, "max_seq_length", None)
@@ -145,7 +171,7 @@ def _process_texts(
     tokens = np.zeros(len(texts))
     for first in range(0, len(order), BATCH):
         batch = order[first : first + BATCH]
-        made = _tokens_of(model, Modality.text, [texts[place] for place in batch])
+        made = _tokens_of(model, Modality.text, [texts[place] for place in batch], options)
         if made is None:
             return Processed(*where, None, None, None, rows)
         tokens[batch] = made
@@ -153,15 +179,17 @@ def _process_texts(
     if limit is not None and limit < NO_LIMIT:
         with without_limit(encoder):
             for place in np.flatnonzero(tokens >= limit).tolist():
-                found = _tokens_of(model, Modality.text, [texts[place]])
+                found = _tokens_of(model, Modality.text, [texts[place]], options)
                 uncut[place] = tokens[place] if found is None else found[0]
     return Processed(*where, limit, tokens, uncut, rows)
 
 
-def _tokens_of(model: SentenceTransformer, modality: Modality, values: list[Any]) -> Values | None:
+def _tokens_of(
+    model: SentenceTransformer, modality: Modality, values: list[Any], options: Mapping[str, str]
+) -> Values | None:
     """Return how many tokens each input has; None where the processor says nothing of it."""
     encoders = encoders_of(model, modality)
-    return token_counts((encoders[0] if encoders else model).preprocess(values), len(values))
+    return token_counts((encoders[0] if encoders else model).preprocess(values, **options), len(values))
 
 
 def _joined(found: list[Values | None]) -> Values | None:

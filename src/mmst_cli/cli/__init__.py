@@ -12,6 +12,7 @@ from typing import Any
 from mmst_cli.cli.app import app
 from mmst_cli.cli.cache_command import cache
 from mmst_cli.cli.check_command import check
+from mmst_cli.cli.empty_words import refuse_empty_words
 from mmst_cli.cli.encode_command import encode
 from mmst_cli.cli.evaluate_command import evaluate
 from mmst_cli.cli.export_command import export
@@ -25,7 +26,7 @@ from mmst_cli.cli.schema_command import schema
 from mmst_cli.cli.score_command import score
 from mmst_cli.cli.search_command import search
 from mmst_cli.cli.train_command import train
-from mmst_cli.errors import Interrupted
+from mmst_cli.errors import ConfigError, Interrupted
 from mmst_cli.streams import prepare_streams
 
 __all__ = ["app", "main"]
@@ -58,10 +59,19 @@ def main() -> None:
     _take_sigterm_as_interruption()
     _take_up_what_is_ignored()
     try:
+        _check_words()
         app()
     finally:  # nothing is left to put away: another signal ends the process at once
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+
+
+def _check_words() -> None:
+    try:
+        refuse_empty_words(sys.argv[1:])
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def _take_sigterm_as_interruption() -> None:

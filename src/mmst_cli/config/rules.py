@@ -16,6 +16,7 @@ from mmst_cli.config.rules_datasets import (
 )
 from mmst_cli.config.rules_evaluators import check_evaluators
 from mmst_cli.config.rules_loss import check_dimensions, check_losses, warn_of_losses
+from mmst_cli.config.rules_loss_values import check_loss_values
 from mmst_cli.config.rules_mining import check_mining
 from mmst_cli.config.rules_model import check_media, check_model, check_names_of_columns, check_prompts
 from mmst_cli.config.rules_processes import check_processes
@@ -88,6 +89,7 @@ def check_config(config: Config, *, for_training: bool = True, for_mining: bool 
             *check_adapter_training(config),
             *check_processes(config),
             *check_powerless_fields(config),
+            *check_loss_values(config),
             *check_names_of_columns(config),
         ]
         if not config.output_dir.strip():

@@ -34,6 +34,8 @@ def check_adapter(model: ModelConfig) -> list[str]:
 
 def _check_targets(adapter: AdapterConfig) -> list[str]:
     key, found = "model.adapter.target_modules", adapter.target_modules
+    if not all(_is_name(name) for name in adapter.modules_to_save):
+        return [f"model.adapter.modules_to_save: found {describe(adapter.modules_to_save)}; no name in it is empty."]
     if isinstance(found, str) and found:
         try:
             re.compile(found)

@@ -21,6 +21,8 @@ def check_datasets(config: Config) -> list[str]:
     faults = []
     for name, dataset in config.datasets.items():
         key = f"datasets.{name}"
+        if not dataset.path.strip():
+            faults.append(f"{key}.path: it is empty. Name a hub id, a file, a folder or built-in data.")
         if not dataset.columns:
             faults.append(f"{key}.columns: none is declared. List the columns to use, each with its role.")
         if dataset.max_rows is not None and dataset.max_rows < 1:

@@ -86,10 +86,14 @@ def check_powerless_fields(config: Config) -> list[str]:
 
 
 def warn_of_idle_fields(config: Config) -> list[str]:
-    """Return a warning of fields that change nothing, because mmst reads, measures and shows in its own way."""
+    """Return warnings of fields that change nothing: mmst does it in its own way, or nothing is pushed."""
     idle = [f"training.{name}" for name, none in IDLE.items() if config.training.get(name, none) != none]
     said = "mmst reads, measures and logs in its own way, so that nothing changes by it. Leave it out."
-    return [f"{', '.join(idle)}: {said}"] if idle else []
+    warnings = [f"{', '.join(idle)}: {said}"] if idle else []
+    given = [f"training.{name}" for name, value in config.training.items() if name.startswith("hub_") and value]
+    if given and not config.training.get("push_to_hub"):
+        warnings.append(f"{', '.join(given)}: nothing is pushed without training.push_to_hub=true.")
+    return warnings
 
 
 def _wanted(name: str, value: float, above_zero: list[str]) -> str | None:

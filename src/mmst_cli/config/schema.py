@@ -178,7 +178,7 @@ class AdapterConfig(Section):
     target_modules: Any = "all-linear"
     """all-linear; ends of module names, as `[q_proj, v_proj]`; or a regular expression of whole names."""
     modules_to_save: list[str] = []
-    """Ends of names of modules that are trained whole and saved with the adapter."""
+    """Ends of names of modules that are trained whole, where not frozen, and saved with the adapter."""
     use_dora: bool = False
     """Train the length of each weight's rows apart from their direction (DoRA): slower, sometimes better."""
     init: AdapterInit = AdapterInit.default
@@ -349,7 +349,7 @@ class DatasetConfig(Section):
     loss: list[LossConfig] = []
     """A loss of its own for this training set, innermost first; the `loss` of the file if left out."""
     prompts: dict[str, str] = {}
-    """Role to prompt for this dataset's columns, in training; the `prompts` of the file where left out."""
+    """Role to prompt for this dataset's columns, in mining and training; the `prompts` of the file where left out."""
     allow_urls: bool = False
     """Fetch media that are given as http(s) addresses. Refused otherwise."""
     on_bad_row: OnBadRow = OnBadRow.error

@@ -23,6 +23,7 @@ from mmst_cli.mining.second_model import check_second, load_second
 from mmst_cli.model.load_model import check_loadable, model_label
 from mmst_cli.model.precision import choose_runtime
 from mmst_cli.model.precision_of_run import as_recorded
+from mmst_cli.model.prompts import prompts_by_task
 from mmst_cli.preparing.image_preparation import prepare_images
 from mmst_cli.preparing.prepared_model import prepare_model, with_own_reader
 from mmst_cli.rows.bad_rows import BadRows
@@ -164,4 +165,7 @@ def open_search(
     each = "a negative" if mine.num_negatives == 1 else f"{mine.num_negatives} negatives"
     terminal.say(f"mining {each} for each of {len(rows):,} rows of {rows.key} with {label} on {model.device}{checked}")
     workers = workers_of(config.training)
-    return Search(rows, model, mine, folder, runtime.precision, seed, second, label=label, workers=workers)
+    prompts = prompts_by_task(config, rows)
+    return Search(
+        rows, model, mine, folder, runtime.precision, seed, second, label=label, workers=workers, prompts=prompts
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,8 @@ class Embedder:
     """Processes that prepare inputs; chosen by what preparing costs if left out."""
     normalize: bool = True
     """Keep vectors of length 1; false keeps them as the model gives them."""
+    prompts: Mapping[Task, str] = field(default_factory=dict)
+    """Task to the prompt of its inputs, where that isn't the model's own."""
 
     def pipeline(self, read: Read) -> InputPipeline:
         """Return what encodes inputs with the model."""
@@ -74,7 +76,8 @@ class Embedder:
         Raises:
             WorkError: an input can't be read.
         """
-        stream = all_vectors(pipeline.encode(inputs, task=task, left=left), notes=notes)
+        encoded = pipeline.encode(inputs, task=task, prompt=self.prompts.get(task), left=left)
+        stream = all_vectors(encoded, notes=notes)
         try:
             vectors = [self._kept(piece).cpu().numpy() for piece in stream]
         except RefusedInputError:

@@ -59,7 +59,7 @@ def describe_job(
         "embed_media": options.embed_media,
         "rows_per_part": options.rows_per_part,
         "media": config.media.record(),
-        "prompts": dict(config.prompts),
+        "prompts": {**config.prompts, **section.prompts},
         "columns": {name: column.model_dump() for name, column in section.columns.items()},
         "precision": {name: config.training.get(name) for name in ("bf16", "fp16")},
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ from mmst_cli.model.precision import Precision
 from mmst_cli.rows.columns import Column, RowSet
 from mmst_cli.terminal import Terminal
 from mmst_cli.vectors.data_workers import Workers
+from mmst_cli.vectors.forward_pass import Task
 from mmst_cli.vectors.nearest import nearest
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Search:
         rows_per_part: how many rows a killed command may lose.
         label: what the model is called.
         workers: processes that prepare inputs; chosen by what preparing costs if left out.
+        prompts: task to the prompt that the set has for it, where that isn't the model's own.
     """
 
     rows: RowSet
@@ -71,6 +73,7 @@ class Search:
     rows_per_part: int = ROWS_PER_PART
     label: str = ""
     workers: Workers | None = None
+    prompts: Mapping[Task, str] = field(default_factory=dict)
 
     @property
     def anchor(self) -> Column:
@@ -86,7 +89,7 @@ class Search:
     def embedder(self) -> Embedder:
         """How the model runs, and where its vectors are kept."""
         size, rows = self.mine.batch_size, self.rows_per_part
-        return Embedder(self.model, self.folder, size, self.precision, rows, self.workers)
+        return Embedder(self.model, self.folder, size, self.precision, rows, self.workers, prompts=self.prompts)
 
 
 @dataclass(frozen=True)

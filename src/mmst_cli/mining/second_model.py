@@ -166,7 +166,7 @@ def _of_embedding(second: SecondModel, asked: Rescoring, terminal: Terminal) -> 
     fit_media(second.embedding, [rows.reader])
     shrink_large_images(second.embedding, [rows.reader])
     anchors, documents = asked.anchors.first_row, asked.documents.first_row
-    embedder = replace(asked.embedder, model=second.embedding, precision=second.precision)
+    embedder = replace(asked.embedder, model=second.embedding, precision=second.precision, prompts={})
     with terminal.progress("embedding again", len(anchors) + len(documents), unit="inputs") as progress:
         of_documents = embed_again(embedder, rows, document, "document", documents, progress)
         of_anchors = embed_again(embedder, rows, anchor, "query", anchors, progress)

@@ -143,7 +143,7 @@ def _identity(config: Config, mine: MineConfig, rows: RowSet) -> dict[str, Any]:
         "settings": mine.model_dump(exclude={"every_epochs", *unset}),
         "seed": seed,
         "media": config.media.record(),
-        "prompts": config.prompts,
+        "prompts": {**config.prompts, **config.datasets[rows.key].prompts},
         "precision": [config.training.get(name) for name in ("bf16", "fp16")],
     }
 

@@ -1,47 +1,31 @@
-"""An adapter put into a model: which of its layers get one, how it begins, and what the model's own weights are."""
+"""An adapter put into a model: how it begins, and what the model's own weights are."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
-from mmst_cli.config.rules_adapter import ALL_LINEAR
 from mmst_cli.config.schema import AdapterConfig, AdapterInit, ModelConfig
-from mmst_cli.errors import ModelError, did_you_mean, first_line
+from mmst_cli.errors import ModelError, first_line
 from mmst_cli.model.adapter_folder import NAME, find_adapter, require_peft
+from mmst_cli.model.adapter_layers import (
+    KEY,
+    check_adapter_fits,
+    encoder_of,
+    frozen_layers,
+    layers_asked_for,
+    modules_trained_whole,
+    transformer_of,
+)
 from mmst_cli.model.checkpoint import checkpoint_commit
 from mmst_cli.model.load_model import find_model
-from mmst_cli.model.model_parts import router_of
 from mmst_cli.model.precision import dtype_name
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-KEY = "model.adapter"
-_SHOWN = 12  # names that a message gives
-
-
-def check_adapter_fits(model: SentenceTransformer, config: ModelConfig) -> None:
-    """Check that a model, with its weights or without, has the layers that `model.adapter` names.
-
-    Raises:
-        ModelError: it hasn't, or it is none that takes an adapter; the message begins with the key.
-    """
-    assert config.adapter is not None
-    encoder = _encoder(model)
-    names = dict(encoder.named_modules())
-    _check_named(names, config.adapter)
-    frozen = _frozen(model, config.frozen)
-    if not set(_asked_for(encoder, config.adapter)) - frozen:
-        why = "no layer is left that isn't frozen" if frozen else "no layer is found by it"
-        raise ModelError(f"{KEY}.target_modules: {_asked(config.adapter)}: {why}. {_linear_names(names)}")
-    _check_statistics(names, config.adapter)
 
 
 def check_adaptable(config: ModelConfig) -> None:
@@ -80,7 +64,7 @@ def add_adapter(model: SentenceTransformer, config: ModelConfig, seed: int) -> s
 
     assert config.adapter is not None
     check_adapter_fits(model, config)
-    encoder = _encoder(model)
+    encoder = encoder_of(model)
     encoder.name_or_path = _name_of_base(config)  # which transformers writes beside the adapter
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -104,38 +88,20 @@ def _refuse_unmergeable(encoder: Any) -> None:
             raise ModelError(f"{KEY}.target_modules: {name} is a {kind}, which takes no adapter here. Leave it out.")
 
 
-def transformer_of(model: SentenceTransformer) -> Any:
-    """Return the module of sentence-transformers that has a model of transformers; None where there is none."""
-    from sentence_transformers.base.modules import Transformer
-
-    return next((one for one in model.modules() if isinstance(one, Transformer)), None)
-
-
-def _encoder(model: SentenceTransformer) -> Any:
-    """Return the one model of transformers in a model.
-
-    Raises:
-        ModelError: there is none, or there are several.
-    """
-    encoder = getattr(transformer_of(model), "model", None)
-    if router_of(model) is not None or encoder is None:
-        what = "a model of several encoders" if router_of(model) is not None else "no model of transformers"
-        raise ModelError(f"{KEY}: this is {what}, and an adapter is for one encoder of transformers. Leave it out.")
-    return encoder
-
-
 def _lora(config: ModelConfig, model: SentenceTransformer) -> Any:
     from peft import LoraConfig
 
-    adapter, frozen = config.adapter, _frozen(model, config.frozen)
+    adapter, frozen = config.adapter, frozen_layers(model, config.frozen)
     assert adapter is not None
+    # An expression of whole names: of a list, peft also excludes what only ends in one of them.
+    excluded = "|".join(re.escape(name) for name in layers_asked_for(encoder_of(model), adapter) if name in frozen)
     return LoraConfig(
         r=adapter.r,
         lora_alpha=adapter.alpha,
         lora_dropout=adapter.dropout,
         target_modules=adapter.target_modules,
-        exclude_modules=[name for name in _asked_for(_encoder(model), adapter) if name in frozen] or None,
-        modules_to_save=list(adapter.modules_to_save) or None,
+        exclude_modules=excluded or None,
+        modules_to_save=modules_trained_whole(model, config) or None,
         use_dora=adapter.use_dora,
         init_lora_weights=True if adapter.init is AdapterInit.default else str(adapter.init),
         revision=_revision_of_base(config),
@@ -162,76 +128,6 @@ def _save_with(model: SentenceTransformer, config: ModelConfig) -> None:
         kwargs["quantization_config"] = module.model.config.quantization_config.to_dict()
     module.model_kwargs = kwargs
     module.config_keys = [*module.config_keys, "model_kwargs"]
-
-
-def _linear(encoder: Any) -> list[str]:
-    """Return the names of the layers that `all-linear` stands for: all that are linear, but for the output's."""
-    from transformers.pytorch_utils import Conv1D
-
-    output = encoder.get_output_embeddings()
-    modules = encoder.named_modules()
-    return [name for name, one in modules if isinstance(one, nn.Linear | Conv1D) and one is not output]
-
-
-def _asked_for(encoder: Any, adapter: AdapterConfig) -> list[str]:
-    """Return the names of the layers that `target_modules` stands for, by the rules of peft."""
-    asked = adapter.target_modules
-    if asked == ALL_LINEAR:
-        return _linear(encoder)
-    names = [name for name, _ in encoder.named_modules() if name]
-    return [name for name in names if (_ends(name, asked) if isinstance(asked, list) else re.fullmatch(asked, name))]
-
-
-def _frozen(model: SentenceTransformer, patterns: Iterable[str]) -> set[str]:
-    """Return the names of an encoder's modules whose own weights are frozen by name; quantised ones all are."""
-    matched = {id(one) for name, one in model.named_parameters() if any(re.search(each, name) for each in patterns)}
-    modules = _encoder(model).named_modules()
-    return {name for name, one in modules if any(id(own) in matched for own in one.parameters(recurse=False))}
-
-
-def _ends(name: str, ends: Iterable[str]) -> bool:
-    return any(name == end or name.endswith(f".{end}") for end in ends)
-
-
-def _check_named(names: dict[str, Any], adapter: AdapterConfig) -> None:
-    """Check each end of a name by itself: peft minds only where none of them is found."""
-    lists = {"target_modules": adapter.target_modules, "modules_to_save": adapter.modules_to_save}
-    for field, ends in lists.items():
-        for number, end in enumerate(ends if isinstance(ends, list) else ()):
-            if not any(_ends(name, [end]) for name in names):
-                pieces = {piece for name in names for piece in name.split(".")}
-                raise ModelError(
-                    f"{KEY}.{field}.{number}: {end}: no module has a name that ends so.{did_you_mean(end, pieces)}"
-                    f" {_linear_names(names)}"
-                )
-
-
-def _linear_names(names: dict[str, Any]) -> str:
-    last = list(dict.fromkeys(n.rpartition(".")[2] for n, one in names.items() if isinstance(one, nn.Linear)))
-    more = f" and {len(last) - _SHOWN} more" if len(last) > _SHOWN else ""
-    return f"Linear layers are called {', '.join(last[:_SHOWN])}{more}." if last else "It has no linear layers."
-
-
-def _asked(adapter: AdapterConfig) -> str:
-    asked = adapter.target_modules
-    return ", ".join(asked) if isinstance(asked, list) else str(asked)
-
-
-def _check_statistics(names: dict[str, Any], adapter: AdapterConfig) -> None:
-    """Refuse layers whose statistics move while their weights don't: no adapter holds them, and a merged model does."""
-    moving = [
-        name
-        for name, module in names.items()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm)
-        and module.track_running_stats
-        and not any(_ends(above, adapter.modules_to_save) for above in accumulate(name.split("."), "{}.{}".format))
-    ]
-    if moving:
-        ends = list(dict.fromkeys(name.rpartition(".")[2] for name in moving))
-        raise ModelError(
-            f"{KEY}: {moving[0]} is a BatchNorm, whose statistics move in training and would be in no adapter. Train it"
-            f" with the adapter: {KEY}.modules_to_save=[{', '.join(ends)}]."
-        )
 
 
 def _in_words(model: SentenceTransformer, adapter: AdapterConfig) -> str:

@@ -46,6 +46,10 @@ def find_model(name_or_path: str) -> str:
     Raises:
         ModelError: nothing there, or a folder that holds no model.
     """
+    if not name_or_path:
+        raise ModelError(
+            "the name of a model is empty. Name a hub id, a model folder, a run folder or a built-in model."
+        )
     if name_or_path.startswith("builtin:"):
         return str(build_builtin(name_or_path))
     folder = expand_home(name_or_path)

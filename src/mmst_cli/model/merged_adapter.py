@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from mmst_cli.errors import ModelError
-from mmst_cli.model.adapter import transformer_of
 from mmst_cli.model.adapter_folder import NAME
+from mmst_cli.model.adapter_layers import transformer_of
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -77,6 +77,19 @@ def column_prompts(config: Config, rows: Mapping[str, RowSet]) -> dict[str, dict
     }
 
 
+def prompts_by_task(config: Config, rows: RowSet) -> dict[Literal["query", "document"], str]:
+    """Return the prompts that a dataset has of its own, as those of its anchors and of its positives; none for others.
+
+    The file's are the model's, and need no telling.
+    """
+    own = config.datasets[rows.key].prompts
+    return {
+        TASKS[column.role]: prompt
+        for column in rows.with_role(Role.anchor, Role.positive)
+        if (prompt := _prompt_for(column.role, own)) is not None
+    }
+
+
 def prompt_warning(config: Config, model: SentenceTransformer) -> str | None:
     """Return a warning where evaluation uses prompts of the model that training doesn't know of."""
     by_role = [config.prompts, *(dataset.prompts for dataset in config.datasets.values())]

@@ -11,7 +11,7 @@ from mmst_cli.config.rules_loss import used_losses
 from mmst_cli.config.schema import Config, Modality, ModelConfig, Role
 from mmst_cli.errors import ModelError
 from mmst_cli.media.reading import Reader
-from mmst_cli.model.adapter import check_adapter_fits
+from mmst_cli.model.adapter_layers import check_adapter_fits
 from mmst_cli.model.attention import AttentionChoice
 from mmst_cli.model.large_images import shrink_large_images
 from mmst_cli.model.load_model import load_model, model_label

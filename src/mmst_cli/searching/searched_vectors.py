@@ -164,7 +164,7 @@ def choose_form(folder: VectorFolder, dim: int | None, precision: str | None) ->
     dim = form.dimension if dim is None else dim
     if not 1 <= dim <= form.dimension:
         raise ConfigError(
-            f"--dim {dim}: the vectors of {folder.path} have {form.dimension} dimensions. Write that or less."
+            f"--dim {dim}: the vectors of {folder.path} have {form.dimension} dimensions. Write 1 to {form.dimension}."
         )
     if precision is None:
         return dim, RESCORED if form.precision == "binary" else form.precision
