@@ -115,6 +115,8 @@ def _serve() -> None:
         import_everything()
         try:
             for line in sys.stdin:
+                if not line.strip():
+                    break
                 renew()
                 print(json.dumps(_answer(json.loads(line))), flush=True)
         finally:

@@ -130,7 +130,12 @@ class ProcessPair:
 
     def close(self) -> None:
         """End the process that forks."""
-        self._server.communicate("")
+        assert self._server.stdin and self._server.stdout
+        self._server.stdin.write("\n")  # it wouldn't see the end of its stdin while forks of this process have it, too
+        self._server.stdin.flush()
+        self._server.wait()
+        for pipe in (self._server.stdin, self._server.stdout):
+            pipe.close()
         self._said.cleanup()
 
     def _ask(self, request: dict[str, Any]) -> Any:
