@@ -135,15 +135,23 @@ def test_models_that_do_not_go_together_are_refused(runs, tmp_path):
     with pytest.raises(ConfigError, match="none of these is a run"):
         run_merge(["builtin:tiny-text", "builtin:tiny-qwen3-vl"], tmp_path / "out")
     prompted = train_with_prompt(tmp_path)
-    with pytest.raises(ModelError, match=r"its prompts are \{'query': 'find: '.* Merge models that were trained with"):
+    with pytest.raises(ModelError, match=r"its set of prompts is \{'query': 'find: '.* Merge models"):
         run_merge([runs[0], prompted], tmp_path / "out")
+    shutil.copytree(Path(runs[1]) / "model", tmp_path / "dot")
+    file = tmp_path / "dot/config_sentence_transformers.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"similarity_fn_name": "dot"}))
+    with pytest.raises(ModelError, match=r"dot: its similarity is dot, and that of \S+ is cosine\. Merge models"):
+        run_merge([runs[0], str(tmp_path / "dot")], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_trained_model_goes_with_its_base_whatever_their_configs_note(runs, tmp_path):
-    base = build_builtin("builtin:tiny-text")
-    configs = [json.loads((folder / "config.json").read_text()) for folder in (base, Path(runs[0]) / "model")]
-    assert configs[0] != configs[1]  # training wrote tokens and dimensions into it
+    base = tmp_path / "base"
+    shutil.copytree(build_builtin("builtin:tiny-text"), base)
+    config = json.loads((base / "config.json").read_text())
+    for token in ("bos_token_id", "eos_token_id"):  # training writes them into a config that lacks them
+        del config[token]
+    (base / "config.json").write_text(json.dumps(config))
     run_merge([runs[0], str(base)], tmp_path / "out", options=MergeOptions(weights=(1.0, 3.0)))
     one, other, merged = (load_file(f"{f}/model.safetensors") for f in (f"{runs[0]}/model", base, tmp_path / "out"))
     for name, tensor in merged.items():

@@ -48,9 +48,18 @@ def encode(model, references, workers, **options):
         return list(pipeline.encode(references, **options))
 
 
+_EARLIER = set()
+
+
+@pytest.fixture(autouse=True)
+def other_workers():
+    """Those of a training that an earlier test broke off run until somebody collects garbage."""
+    _EARLIER.update(multiprocessing.active_children())
+
+
 def workers_left():
     """Return the processes of loaders that still run."""
-    return [child for child in multiprocessing.active_children() if child.is_alive()]
+    return [child for child in multiprocessing.active_children() if child.is_alive() and child not in _EARLIER]
 
 
 @pytest.fixture

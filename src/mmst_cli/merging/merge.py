@@ -156,7 +156,7 @@ def _merge(
         absorb_adapter(model, name)
         if broken := broken_weights(model):
             raise ModelError(f"{name}: its weights in {broken} are not finite, and no mean with them is. Leave it out.")
-    _check_prompts(models, names)
+    _check_alike(models, names)
     measured: list[Measured] = []
     comparisons: dict[str, Comparison] = {}
     if mix is None:
@@ -187,19 +187,21 @@ def _load(folder: str, config: Config, prepared: PreparedEvaluation) -> Sentence
     return model
 
 
-def _check_prompts(models: Sequence[SentenceTransformer], names: Sequence[str]) -> None:
-    """Refuse models that were trained with different prompts: the mix can have only one of each."""
-    first = _prompts(models[0])
+def _check_alike(models: Sequence[SentenceTransformer], names: Sequence[str]) -> None:
+    """Refuse models that were trained with different prompts or similarities: the mix can have only one of each."""
+    first = _declarations(models[0])
     for model, name in zip(models[1:], names[1:], strict=True):
-        if (other := _prompts(model)) != first:
-            raise ModelError(
-                f"{name}: its prompts are {other or 'none'}, and those of {names[0]} are {first or 'none'}. Merge"
-                " models that were trained with the same."
-            )
+        for what, found in _declarations(model).items():
+            if found != first[what]:
+                raise ModelError(
+                    f"{name}: its {what} is {found or 'none'}, and that of {names[0]} is {first[what] or 'none'}. Merge"
+                    " models that were trained with the same."
+                )
 
 
-def _prompts(model: SentenceTransformer) -> dict[str, str]:
-    return {name: prompt for name, prompt in model.prompts.items() if prompt}
+def _declarations(model: SentenceTransformer) -> dict[str, Any]:
+    prompts = {name: prompt for name, prompt in model.prompts.items() if prompt}
+    return {"set of prompts": prompts, "similarity": str(model.similarity_fn_name)}
 
 
 def _measure(
