@@ -12,6 +12,8 @@ LIMITS = ("max_score", "min_score", "absolute_margin", "relative_margin")
 """The settings by which a score alone keeps a document from being a negative."""
 LOSSES_OF_SCORES = ("DistillKLDivLoss", "MarginMSELoss")
 """The losses of which a label is a score for each document of the row."""
+MINED_SCORES = ("scores", "mined_scores")
+"""What mining calls the column of scores that it adds: the first that is free."""
 
 
 def check_mining(config: Config) -> list[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mmst_cli.config.rules_mining import MINED_SCORES
 from mmst_cli.config.schema import Modality, Role
 from mmst_cli.drafting.column_contents import Contents, Other
 from mmst_cli.errors import ConfigError, did_you_mean
@@ -30,7 +31,6 @@ _LABEL = re.compile(
     r"(is_)?(duplicate|match|relevant|paraphrase|similar)"
 )
 _SCORES = re.compile(r"(.*_)?(scores?|labels?|margins?|logits|similarit(y|ies)|relevances?)")
-MINED_SCORES = ("scores", "mined_scores")  # as `mmst mine` calls those of the model that mined, which is no teacher
 _NEGATIVE = re.compile(r"(hard_?)?neg(ative)?s?(_?\d+)?|(wrong|irrelevant|distractor|rejected)(_.*)?")
 _NO_INPUT = re.compile(r"(.*_)?(id|ids|uuid|idx|index|key|hash)|__.*__|split|source|lang|language|date|licen[sc]e")
 _NO_TEXT = re.compile(r"(.*_)?(url|link|filename|file_name|path)|labels?|class|category|score")
@@ -178,11 +178,12 @@ def _scores(columns: Sequence[Contents], used: Sequence[Guess]) -> list[Guess]:
     negatives = [guess for guess in used if guess.role is Role.negative]
     if not negatives or any(guess.fill for guess in negatives):
         return []
-    count = sum(guess.take or (guess.contents.lists or (1, 1))[0] for guess in negatives)
+    count = negatives_a_row(negatives)
     longer = any(guess.take is not None for guess in negatives)  # so are the lists of scores
     fitting = []
     for column in columns:
         name = plain_name(column.name)
+        # What mining adds are scores of the model that mined, which is no teacher.
         if column.numbers is None or name in MINED_SCORES or not _SCORES.fullmatch(name):
             continue
         fewest, most = column.numbers
@@ -192,6 +193,11 @@ def _scores(columns: Sequence[Contents], used: Sequence[Guess]) -> list[Guess]:
             fitting.append(Guess(column, Role.label, "by its name and its numbers", take=count + 1))
     teachers = [guess for guess in fitting if "teacher" in plain_name(guess.contents.name)]
     return [*teachers, *fitting][:1]
+
+
+def negatives_a_row(negatives: Iterable[Guess]) -> int:
+    """Return how many negatives of a row are used, of lists of several lengths as many as all have."""
+    return sum(guess.take or (guess.contents.lists or (1, 1))[0] for guess in negatives)
 
 
 def _untold(

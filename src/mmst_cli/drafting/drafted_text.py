@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmst_cli.config.load import as_yaml
+from mmst_cli.config.rules_mining import MINED_SCORES
 from mmst_cli.config.schema import DatasetConfig, Role
 from mmst_cli.config.schema_file import MODELINE
 from mmst_cli.drafting.column_contents import Contents
-from mmst_cli.drafting.column_roles import MINED_SCORES, Guess, Guesses
+from mmst_cli.drafting.column_roles import Guess, Guesses, negatives_a_row
 from mmst_cli.drafting.starters import Starter
 from mmst_cli.shell_words import quoted
 
@@ -59,8 +60,7 @@ class Draft:
     @property
     def scores_are_margins(self) -> bool:
         """Whether they say of each negative what the positive has more, rather than of each document what it has."""
-        negatives = self.guesses.with_role(Role.negative)
-        count = sum(guess.take or (guess.contents.lists or (1, 1))[0] for guess in negatives)
+        count = negatives_a_row(self.guesses.with_role(Role.negative))
         return self.scores is not None and self.scores.contents.numbers == (count, count)
 
 

@@ -9,13 +9,12 @@ from string import Formatter
 from typing import Any
 
 from mmst_cli.config.load import as_yaml
-from mmst_cli.config.rules_mining import negative_names
+from mmst_cli.config.rules_mining import MINED_SCORES, negative_names
 from mmst_cli.config.schema import ColumnConfig, DatasetConfig, Role
 from mmst_cli.errors import DataError
 from mmst_cli.rows.columns import Column
 from mmst_cli.shell_words import joined
 
-SCORES = "scores"
 TEACHER_SCORES = "teacher_scores"
 LABEL = {"role": "label"}
 
@@ -47,12 +46,12 @@ def new_columns(taken: Sequence[str], positive: Column, count: int) -> NewColumn
     negatives = {
         name: {source: name if single else f"{name}_{source}" for source in positive.sources} for name in names
     }
-    scores = next(name for name in (SCORES, "mined_scores", "") if name not in taken)
+    scores = next((name for name in MINED_SCORES if name not in taken), None)
     added = [new for sources in negatives.values() for new in sources.values()]
     if clash := next((name for name in added if name in taken), None):
         raise DataError(f"the data have a column {clash}, which a mined negative would be called. Rename it.")
-    if not scores:
-        raise DataError(f"the data have columns {SCORES} and mined_scores. Rename one of them.")
+    if scores is None:
+        raise DataError(f"the data have columns {' and '.join(MINED_SCORES)}. Rename one of them.")
     return NewColumns(negatives, scores)
 
 
